@@ -1,0 +1,163 @@
+"""LLVM IR text to machine code, through llvmlite.
+
+Kernels arrive already tiled and vectorised, so a few scalar passes do: the whole O3 pipeline
+costs ten times as long and gives the same inner loops.
+
+llvmlite takes one global lock around every call into LLVM. LLVM itself is safe as long as
+threads share no context, so the two slow calls, passes and code generation, go past the lock;
+each module here has its own context and target machine.
+"""
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from ctypes import string_at
+from dataclasses import dataclass
+from functools import cache
+
+import llvmlite
+import llvmlite.binding as llvm
+from llvmlite.binding import ffi
+
+from infini_ir.runtime.host import cpu_count_available
+from infini_ir.targets.cpu.features import CpuFeatures
+from infini_ir.targets.cpu.object_cache import ObjectCache
+
+_VERSION = "1"
+"""Raised whenever this file would make other bytes from the same text."""
+
+_machines = threading.local()
+
+
+def compile_ir(text: str, features: CpuFeatures, *, cache: ObjectCache | None = None) -> bytes:
+    """The relocatable ELF object of one module's IR text."""
+    key = ObjectCache.key(
+        text,
+        features.triple,
+        features.cpu,
+        features.feature_string,
+        llvmlite.__version__,
+        _VERSION,
+    )
+    if cache is not None and (found := cache.load(key)) is not None:
+        return found
+    built = _generate(text, features, as_object=True)
+    if cache is not None:
+        cache.store(key, built)
+    return built
+
+
+def compile_modules(
+    texts: Sequence[str],
+    features: CpuFeatures,
+    threads: int | None = None,
+    *,
+    cache: ObjectCache | None = None,
+) -> list[bytes]:
+    """The objects of independent modules, in their order, compiled by `threads` threads.
+
+    By default one thread runs for each processor this process may use.
+    """
+    workers = min(len(texts), threads or cpu_count_available())
+    if workers <= 1:
+        return [compile_ir(text, features, cache=cache) for text in texts]
+    with ThreadPoolExecutor(workers, "infini-compile") as pool:
+        return list(pool.map(lambda text: compile_ir(text, features, cache=cache), texts))
+
+
+def assembly(text: str, features: CpuFeatures) -> str:
+    """The assembly text of one module's IR."""
+    return _generate(text, features, as_object=False).decode()
+
+
+@cache
+def _initialize() -> None:
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    llvm.initialize_native_asmparser()
+
+
+@dataclass(frozen=True)
+class _Machine:
+    """One thread's target machine, and the passes for it."""
+
+    target: llvm.TargetMachine
+    builder: llvm.PassBuilder
+    passes: llvm.ModulePassManager
+
+
+def _machine(features: CpuFeatures) -> _Machine:
+    """This thread's machine for `features`: making one costs as much as compiling a small kernel."""
+    made = _machines.__dict__.setdefault("made", {})
+    key = (features.triple, features.cpu, features.feature_string)
+    if key not in made:
+        made[key] = _new_machine(features)
+    return made[key]
+
+
+def _new_machine(features: CpuFeatures) -> _Machine:
+    _initialize()
+    target = llvm.Target.from_triple(features.triple).create_target_machine(
+        cpu=features.cpu,
+        features=features.feature_string,
+        opt=3,
+        reloc="pic",
+        codemodel="small",
+    )
+    builder = llvm.create_pass_builder(target, llvm.create_pipeline_tuning_options(3))
+    passes = llvm.create_new_module_pass_manager()
+    passes.add_always_inliner_pass()
+    passes.add_sroa_pass()
+    passes.add_instruction_combine_pass()
+    passes.add_simplify_cfg_pass()
+    passes.add_loop_rotate_pass()
+    return _Machine(target, builder, passes)
+
+
+def _generate(text: str, features: CpuFeatures, *, as_object: bool) -> bytes:
+    machine = _machine(features)
+    context = llvm.create_context()
+    try:
+        module = _parse(text, context)
+        try:
+            module.triple = features.triple
+            module.data_layout = str(machine.target.target_data)
+            _unlocked("LLVMPY_RunNewModulePassManager", machine.passes, module, machine.builder)
+            return _emit(machine.target, module, as_object)
+        finally:
+            module.close()
+    finally:
+        context.close()
+
+
+def _parse(text: str, context: llvm.ContextRef) -> llvm.ModuleRef:
+    try:
+        module = llvm.parse_assembly(text, context)
+        module.verify()
+    except RuntimeError as error:
+        raise RuntimeError(
+            f"internal error: generated LLVM IR is not valid: {error}"
+        ) from error
+    return module
+
+
+def _emit(target: llvm.TargetMachine, module: llvm.ModuleRef, as_object: bool) -> bytes:
+    """What `TargetMachine.emit_object` and `emit_assembly` do, past the lock."""
+    with ffi.OutputString() as error:
+        buffer = _unlocked(
+            "LLVMPY_TargetMachineEmitToMemory", target, module, int(as_object), error
+        )
+        if not buffer:
+            raise RuntimeError(f"internal error: LLVM cannot generate code: {error}")
+    try:
+        return string_at(
+            ffi.lib.LLVMPY_GetBufferStart(buffer), ffi.lib.LLVMPY_GetBufferSize(buffer)
+        )
+    finally:
+        ffi.lib.LLVMPY_DisposeMemoryBuffer(buffer)
+
+
+def _unlocked(name: str, *arguments: object) -> object:
+    """Call a function of llvmlite's library without llvmlite's lock."""
+    wrapper = getattr(ffi.lib, name)
+    return getattr(wrapper, "_cfn", wrapper)(*arguments)
