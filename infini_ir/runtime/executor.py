@@ -1,0 +1,261 @@
+"""Calls a native program: checks inputs, gives it memory and threads, collects outputs.
+
+The time outside native code counts here: a call with shapes seen before does no more than
+compare dtypes and shapes, store pointers and make the outputs.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import os
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from infini_ir.runtime.arrays import as_input
+from infini_ir.runtime.binding import Binding, bind, check_bindable
+from infini_ir.runtime.host import cpu_count_available
+from infini_ir.runtime.memory import address_of, anonymous
+from infini_ir.runtime.metadata import Metadata
+from infini_ir.runtime.pool import shared_pool
+from infini_ir.runtime.program import Program
+from infini_ir.runtime.signature import TensorSpec
+from infini_ir.utils.dtypes import numpy_dtype
+from infini_ir.utils.errors import ArtifactError, InputError, ModelError, OptionError
+
+# Indices of the context's 8-byte fields.
+_INPUTS, _OUTPUTS, _WEIGHTS, _ARENA, _SYMBOLS, _WORKERS, _BARRIER = range(7)
+_FUNCTIONS, _STATUS, _VALUES, _BLOCKS = 7, 8, 9, 11
+_BARRIER_START, _BARRIER_END = 16, 32
+"""The barrier's 128 bytes lie in the context's own block, 64-byte aligned."""
+
+_KNOWN_BINDINGS = 64
+"""Input shapes remembered; a server that sees more starts over."""
+
+
+def choose_threads(threads: int | None = None) -> int:
+    """`threads`, else `INFINI_NUM_THREADS`, else as many as this thread may use processors."""
+    what, value = "threads", threads
+    if threads is None:
+        what, value = "INFINI_NUM_THREADS", os.environ.get("INFINI_NUM_THREADS")
+        if not value:
+            return cpu_count_available()
+    try:
+        count = int(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        count = 0
+    if count < 1:
+        raise OptionError(f"{what} is {value!r}; give a whole number of threads, at least 1")
+    return count
+
+
+def _function_table() -> np.ndarray:
+    libc = ctypes.CDLL(None)
+    functions = [ctypes.cast(f, ctypes.c_void_p).value for f in (libc.malloc, libc.free)]
+    return np.array(functions, np.uint64)
+
+
+_functions = _function_table()
+
+
+class _Context:
+    """The native context of one call in flight, with its own scratch memory."""
+
+    __slots__ = ("address", "arena", "binding", "block", "fields", "outputs", "symbols")
+
+    def __init__(self, metadata: Metadata, weights: int):
+        inputs = _BARRIER_END
+        self.outputs = inputs + len(metadata.inputs)
+        self.symbols = self.outputs + len(metadata.outputs)
+        self.block = anonymous(8 * (self.symbols + len(metadata.symbols)))
+        self.address = address_of(self.block)
+        self.fields = self.block.data.cast("q")
+        self.arena = anonymous(0)
+        self.binding: Binding | None = None
+        for field, index in (
+            (_INPUTS, inputs),
+            (_OUTPUTS, self.outputs),
+            (_SYMBOLS, self.symbols),
+            (_BARRIER, _BARRIER_START),
+        ):
+            self.fields[field] = self.address + 8 * index
+        self.fields[_WEIGHTS] = weights
+        self.fields[_ARENA] = address_of(self.arena)
+        self.fields[_FUNCTIONS] = address_of(_functions)
+
+    def bind(self, binding: Binding) -> None:
+        """Take over symbol values, and a larger arena where they ask for one."""
+        if len(self.arena) < binding.arena:
+            self.arena = _allocate_arena(binding.arena)
+            self.fields[_ARENA] = address_of(self.arena)
+        for index, value in binding.symbols:
+            self.fields[self.symbols + index] = value
+        self.binding = binding
+
+    def reset(self) -> tuple[int, int]:
+        """After a failed check: its two values, and the state made fit for the next call."""
+        values = self.fields[_VALUES], self.fields[_VALUES + 1]
+        for index in (_STATUS, _VALUES, _VALUES + 1, *range(_BARRIER_START, _BARRIER_END)):
+            self.fields[index] = 0
+        return values
+
+
+def _allocate_arena(size: int) -> np.ndarray:
+    try:
+        return anonymous(size)
+    except (OSError, ValueError, OverflowError) as error:
+        raise InputError(
+            f"the model needs {size} bytes of scratch memory for these input sizes, which the "
+            f"system does not give ({error}); use smaller inputs"
+        ) from error
+
+
+class Executor:
+    """Runs one program. Any number of threads may call `run` at once."""
+
+    def __init__(self, program: Program, threads: int | None = None):
+        metadata = program.metadata
+        try:
+            check_bindable(metadata)
+        except ValueError as error:
+            raise ArtifactError(f"the program cannot be called: {error}") from error
+        self.program = program
+        self.metadata = metadata
+        self.threads = choose_threads(threads)
+        self._workers = min(self.threads, metadata.max_workers or self.threads)
+        self._input_dtypes = [numpy_dtype(spec.dtype) for spec in metadata.inputs]
+        self._output_dtypes = [numpy_dtype(spec.dtype) for spec in metadata.outputs]
+        self._bindings: dict[tuple[tuple[int, ...], ...], Binding] = {}
+        self._free: deque[_Context] = deque()
+        self._weights = program.weight_section.base
+        self._load_entries()
+
+    def _load_entries(self) -> None:
+        image, entries = self.program.image, self.metadata.entries
+        pointer = ctypes.c_void_p
+        self._main = image.address(entries["infini_main"])
+        self._run = image.function(
+            entries["infini_run"], ctypes.c_int64, pointer, pointer, pointer, ctypes.c_int64
+        )
+        self._release = image.function(entries["infini_release"], None, pointer)
+
+    def run(self, inputs: Sequence[Any]) -> list[np.ndarray]:
+        """Fresh outputs for `inputs`, in signature order.
+
+        `InputError` for inputs that do not fit the signature or fail a check of the program.
+        """
+        arrays, pointers = self._accept(inputs)
+        shapes = tuple([array.shape for array in arrays])
+        binding = self._bindings.get(shapes) or self._bind(shapes)
+        try:
+            context = self._free.pop()
+        except IndexError:
+            context = _Context(self.metadata, self._weights)
+        try:
+            if context.binding is not binding:
+                context.bind(binding)
+            fields, index = context.fields, _BARRIER_END
+            for pointer in pointers:
+                fields[index] = pointer
+                index += 1
+            outputs: list[Any] = []
+            for shape, dtype in zip(binding.outputs, self._output_dtypes):
+                output = None
+                if shape is not None:
+                    output = np.empty(shape, dtype)
+                    fields[index] = address_of(output)
+                outputs.append(output)
+                index += 1
+            self._call(context)
+            if None in binding.outputs:
+                self._collect(context, outputs)
+        finally:
+            if context.fields[_BLOCKS]:
+                self._release(context.address)
+                context.fields[_BLOCKS] = 0
+            self._free.append(context)
+        return outputs
+
+    def _accept(self, inputs: Sequence[Any]) -> tuple[list[np.ndarray], list[int]]:
+        """Arrays that native code can read, and their addresses."""
+        dtypes = self._input_dtypes
+        if len(inputs) != len(dtypes):
+            raise InputError(
+                f"{len(inputs)} inputs were given, but the model wants {len(dtypes)}: "
+                f"{', '.join(map(str, self.metadata.inputs))}"
+            )
+        arrays: list[np.ndarray] = []
+        pointers: list[int] = []
+        for index, value in enumerate(inputs):
+            if value.__class__ is not np.ndarray or value.dtype != dtypes[index]:
+                value = as_input(self.metadata.inputs[index], value)
+            else:
+                flags = value.flags
+                if not (flags.c_contiguous and flags.aligned):
+                    value = as_input(self.metadata.inputs[index], value)
+            arrays.append(value)
+            pointers.append(address_of(value))
+        return arrays, pointers
+
+    def _bind(self, shapes: tuple[tuple[int, ...], ...]) -> Binding:
+        binding = bind(self.metadata, shapes)
+        if len(self._bindings) >= _KNOWN_BINDINGS:
+            self._bindings = {}
+        self._bindings[shapes] = binding
+        return binding
+
+    def _call(self, context: _Context) -> None:
+        """Run native code, with the pool's threads where they are free and of use."""
+        workers = self._workers
+        if workers > 1:
+            pool = shared_pool()
+            if pool.acquire(workers, self.program.image, self.metadata.entries):
+                context.fields[_WORKERS] = workers
+                try:
+                    status = self._run(pool.address, context.address, self._main, workers)
+                finally:
+                    pool.release()
+                if status:
+                    raise self._failure(context, status)
+                return
+        context.fields[_WORKERS] = 1
+        status = self._run(None, context.address, self._main, 1)
+        if status:
+            raise self._failure(context, status)
+
+    def _failure(self, context: _Context, status: int) -> InputError | ModelError:
+        values = context.reset()
+        checks = self.metadata.checks
+        if not 1 <= status <= len(checks):
+            return ModelError(
+                f"the program stopped with status {status}, which it does not list"
+            )
+        check = checks[status - 1]
+        kind = InputError if check.of_input else ModelError
+        return kind(check.message.format(*values))
+
+    def _collect(self, context: _Context, outputs: list[Any]) -> None:
+        """Copy the outputs whose memory the program took, once their sizes are known."""
+        base = context.symbols
+        values = {
+            name: context.fields[base + index]
+            for index, name in enumerate(self.metadata.symbols)
+        }
+        for index, spec in enumerate(self.metadata.outputs):
+            if outputs[index] is None:
+                pointer = context.fields[context.outputs + index]
+                outputs[index] = _copy_out(spec, values, pointer)
+
+
+def _copy_out(spec: TensorSpec, values: dict[str, int], pointer: int) -> np.ndarray:
+    shape = tuple(dim.evaluate(values) for dim in spec.shape)
+    output = np.empty(shape, numpy_dtype(spec.dtype))
+    size = math.prod(shape) * output.itemsize
+    if size:
+        if not pointer:
+            raise ModelError(f"the program gave no memory for output '{spec.name}'")
+        ctypes.memmove(address_of(output), pointer, size)
+    return output

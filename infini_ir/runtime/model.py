@@ -1,0 +1,120 @@
+"""A compiled model as a Python function of arrays."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from infini_ir.runtime import artifact
+from infini_ir.runtime.executor import Executor, choose_threads
+from infini_ir.runtime.program import Program
+from infini_ir.runtime.signature import TensorSpec
+from infini_ir.utils.errors import InputError, OptionError
+
+
+class CompiledModel:
+    """A compiled model: call it with arrays.
+
+    `model(x, y)` and `model(x, y=y)` return one array, or a tuple where there are several
+    outputs; `model({"x": x, "y": y})` returns a dict. An input is a numpy array of exactly the
+    declared dtype, anything `np.asarray` makes one of, or a CPU tensor of another library
+    (DLPack). Outputs are fresh arrays. Any number of threads may call at once.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        threads: int | None = None,
+        ir: Callable[[str], str | None] | None = None,
+    ):
+        """`ir` gives the text of a level that the program does not carry, or None."""
+        self.program = program
+        self.threads = choose_threads(threads)
+        """Most threads that one call uses."""
+        self.inputs: tuple[TensorSpec, ...] = program.metadata.inputs
+        self.outputs: tuple[TensorSpec, ...] = program.metadata.outputs
+        self._ir = ir
+        self._lock = threading.Lock()
+        self._executor: Executor | None = None
+        self._run: Callable[[Sequence[Any]], list[np.ndarray]] = self._first_run
+        self._single = len(self.outputs) == 1
+
+    def __call__(self, *arrays: Any, **named: Any) -> Any:
+        if named:
+            arrays = self._arrange(dict(zip(self._names(len(arrays)), arrays)), named)
+        elif len(arrays) == 1 and isinstance(arrays[0], Mapping):
+            outputs = self._run(self._arrange({}, arrays[0]))
+            return {spec.name: array for spec, array in zip(self.outputs, outputs)}
+        outputs = self._run(arrays)
+        return outputs[0] if self._single else tuple(outputs)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model to a file for `load`; `ArtifactError` where that cannot be done."""
+        artifact.write(self.program, path)
+
+    def report(self) -> dict[str, Any]:
+        """What the compiler has to say of the model: decisions, sizes, times."""
+        return dict(self.program.metadata.report)
+
+    def ir(self, level: str) -> str:
+        """The model's text at a level (`graph`, `tile`, `llvm`), where it was kept."""
+        if level in self.program.texts:
+            return self.program.texts[level]
+        text = self._ir(level) if self._ir is not None else None
+        if text is None:
+            kept = ", ".join(self.program.texts) or "none"
+            raise OptionError(f"this model has no text of level '{level}' (it has: {kept})")
+        return text
+
+    def __repr__(self) -> str:
+        inputs, outputs = (", ".join(map(str, specs)) for specs in (self.inputs, self.outputs))
+        return f"<CompiledModel ({inputs}) -> ({outputs})>"
+
+    def _first_run(self, arrays: Sequence[Any]) -> list[np.ndarray]:
+        """Make the executor, then run: a model that is only saved never gathers its weights."""
+        with self._lock:
+            if self._executor is None:
+                self._executor = Executor(self.program, self.threads)
+        self._run = self._executor.run
+        return self._run(arrays)
+
+    def _names(self, count: int) -> list[str]:
+        """Names of the first `count` inputs."""
+        if count > len(self.inputs):
+            raise InputError(f"{count} inputs were given, but {self._wants()}")
+        return [spec.name for spec in self.inputs[:count]]
+
+    def _arrange(self, first: Mapping[str, Any], named: Mapping[str, Any]) -> tuple[Any, ...]:
+        """Values in signature order, from those given by position and those given by name."""
+        known = {spec.name for spec in self.inputs}
+        unknown = [str(name) for name in named if name not in known]
+        if unknown:
+            raise InputError(f"there is no input {_quoted(unknown)}; {self._wants()}")
+        twice = [name for name in first if name in named]
+        if twice:
+            raise InputError(f"input {_quoted(twice)} was given by position and by name")
+        given = {**first, **named}
+        missing = [spec.name for spec in self.inputs if spec.name not in given]
+        if missing:
+            raise InputError(f"input {_quoted(missing)} is missing; {self._wants()}")
+        return tuple([given[spec.name] for spec in self.inputs])
+
+    def _wants(self) -> str:
+        return f"the model wants {', '.join(map(str, self.inputs)) or 'no inputs'}"
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names)
+
+
+def load(path: str | os.PathLike[str], threads: int | None = None) -> CompiledModel:
+    """The model saved at `path`, ready to call; weights are read as they are used.
+
+    `threads` is the most that one call uses: by default `INFINI_NUM_THREADS`, or as many as
+    there are processors. `ArtifactError` where the file is damaged or made for another machine.
+    """
+    return CompiledModel(artifact.read(path), threads)

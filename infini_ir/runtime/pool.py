@@ -1,0 +1,153 @@
+"""The process's worker threads: one pool, shared by all models.
+
+A worker is a daemon thread inside native `infini_worker`, without the interpreter lock: it
+spins for about a millisecond after a job, then sleeps in the kernel. One call at a time has
+the pool; a call that finds it taken runs alone on its caller's thread, which gives
+the same results.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import os
+import threading
+from collections.abc import Callable
+
+from infini_ir.runtime.image import Image
+from infini_ir.runtime.memory import address_of, anonymous
+
+POOL_BYTES = 4096
+"""Size of the native pool structure, zeroed, with room to spare."""
+
+
+class Pool:
+    """Worker threads 1, 2, ... and the native structure they listen to."""
+
+    def __init__(self) -> None:
+        self._memory = anonymous(POOL_BYTES)
+        self.address = address_of(self._memory)
+        self._busy = threading.Lock()
+        self._threads: list[threading.Thread] = []
+        self._cpus = _cpus()
+        self._stop: Callable[[int], None] | None = None
+        self._pinned: frozenset[int] = frozenset()
+
+    def acquire(self, workers: int, image: Image, entries: dict[str, int]) -> bool:
+        """Take the pool for one call of `workers` (the caller is one), if nobody has it.
+
+        Starts missing threads in `image`, which then stays mapped. False where the pool is
+        taken, or where the system gives no more threads.
+        """
+        if not self._busy.acquire(blocking=False):
+            return False
+        if len(self._threads) + 1 < workers and not self._grow(workers, image, entries):
+            self._busy.release()
+            return False
+        if self._pinned and _current_cpu() in self._pinned:
+            self._move_caller()
+        return True
+
+    def release(self) -> None:
+        """Give the pool back after the call."""
+        self._busy.release()
+
+    def stop(self, timeout: float = 1.0) -> None:
+        """Tell the threads to return and wait for them; for the end of the process."""
+        if self._stop is None or not self._busy.acquire(timeout=timeout):
+            return
+        self._stop(self.address)
+        for thread in self._threads:
+            thread.join(timeout)
+
+    def _grow(self, workers: int, image: Image, entries: dict[str, int]) -> bool:
+        image.keep()
+        loop = image.function(entries["infini_worker"], None, ctypes.c_void_p, ctypes.c_int64)
+        self._stop = image.function(entries["infini_stop"], None, ctypes.c_void_p)
+        while len(self._threads) + 1 < workers:
+            index = len(self._threads) + 1
+            thread = threading.Thread(
+                target=self._work, args=(loop, index), name=f"infini-{index}", daemon=True
+            )
+            try:
+                thread.start()
+            except RuntimeError:  # the system's limit on threads
+                return False
+            self._threads.append(thread)
+        if os.environ.get("INFINI_PIN", "1") != "0" and hasattr(os, "sched_setaffinity"):
+            self._pinned = frozenset(self._cpus[1 : len(self._threads) + 1])
+        return True
+
+    def _work(self, loop: Callable[[int, int], None], index: int) -> None:
+        if os.environ.get("INFINI_PIN", "1") != "0" and index < len(self._cpus):
+            _pin(self._cpus[index])
+        loop(self.address, index)
+
+    def _move_caller(self) -> None:
+        """Move the calling thread off the workers' processors, leaving its mask as it was.
+
+        Two spinning threads on one processor cost hundreds of microseconds a call, until
+        the system's balancer sees it.
+        """
+        try:
+            mask = os.sched_getaffinity(0)
+            elsewhere = mask - self._pinned
+            if elsewhere:
+                os.sched_setaffinity(0, elsewhere)
+                os.sched_setaffinity(0, mask)
+        except OSError:
+            return
+
+
+def _cpus() -> list[int]:
+    try:
+        return sorted(os.sched_getaffinity(0))
+    except (AttributeError, OSError):
+        return []
+
+
+def _pin(cpu: int) -> None:
+    """Bind the calling thread to one processor, if the system lets us."""
+    try:
+        os.sched_setaffinity(0, {cpu})
+    except (AttributeError, OSError):
+        return
+
+
+def _find_current_cpu() -> Callable[[], int]:
+    try:
+        return ctypes.CDLL(None).sched_getcpu
+    except (AttributeError, OSError):
+        return lambda: -1
+
+
+_current_cpu = _find_current_cpu()
+_pool: Pool | None = None
+_creation = threading.Lock()
+
+
+def shared_pool() -> Pool:
+    """The process's pool; made at first use, and anew in a forked child."""
+    global _pool
+    if _pool is None:
+        with _creation:
+            if _pool is None:
+                _pool = Pool()
+    return _pool
+
+
+def _forget_pool() -> None:
+    """In a forked child: the parent's threads are not here, and its locks may be held."""
+    global _pool, _creation
+    _pool = None
+    _creation = threading.Lock()
+
+
+def _stop_pool() -> None:
+    if _pool is not None:
+        _pool.stop()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_pool)
+atexit.register(_stop_pool)

@@ -1,0 +1,139 @@
+"""Calls of native programs: sizes, checks, memory, threads."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from infini_ir.runtime.executor import Executor, choose_threads
+from infini_ir.runtime.program import Program
+from infini_ir.utils.errors import InputError, OptionError
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_results_do_not_depend_on_threads(add_program: Program, threads: int):
+    executor = Executor(add_program, threads)
+    for n in (0, 1, 5, 1000, 5):
+        x = np.arange(n, dtype=np.float32)
+        (y,) = executor.run([x])
+        np.testing.assert_array_equal(y, x + 1)
+
+
+def test_outputs_are_fresh(add_program: Program):
+    executor = Executor(add_program, 1)
+    first = executor.run([np.zeros(4, np.float32)])[0]
+    second = executor.run([np.ones(4, np.float32)])[0]
+    assert first.tolist() == [1] * 4 and second.tolist() == [2] * 4
+
+
+def test_failed_check_names_its_values_and_leaves_the_model_usable(add_program: Program):
+    executor = Executor(add_program, 2)
+    for _ in range(2):
+        with pytest.raises(InputError, match="x starts with 13 in 4 elements"):
+            executor.run([np.full(4, 13, np.float32)])
+        assert executor.run([np.zeros(2, np.float32)])[0].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 9, 100_000])
+def test_size_known_only_after_running(half_program: Program, n: int):
+    x = np.arange(n, dtype=np.float32)
+    (y,) = Executor(half_program, 2).run([x])
+    np.testing.assert_array_equal(y, x[: n // 2])
+
+
+def test_many_shapes_are_forgotten_in_time(add_program: Program):
+    executor = Executor(add_program, 1)
+    for n in range(200):
+        assert executor.run([np.zeros(n, np.float32)])[0].shape == (n,)
+    assert len(executor._bindings) <= 64
+
+
+def test_eight_threads_at_once(add_program: Program):
+    executor = Executor(add_program, 2)
+    wrong: list[int] = []
+
+    def work(seed: int) -> None:
+        for i in range(200):
+            x = np.full(1 + (seed * 7 + i) % 50, seed + 100, np.float32)
+            if not np.array_equal(executor.run([x])[0], x + 1):
+                wrong.append(seed)
+
+    workers = [threading.Thread(target=work, args=(seed,)) for seed in range(8)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert not wrong and not any(worker.is_alive() for worker in workers)
+
+
+def test_forked_child_runs_with_its_own_threads(add_program: Program):
+    executor = Executor(add_program, 2)
+    x = np.zeros(8, np.float32)
+    executor.run([x])
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            code = 0 if executor.run([x])[0].tolist() == [1] * 8 else 2
+        finally:
+            os._exit(code)
+    deadline = time.monotonic() + 30
+    while (done := os.waitpid(child, os.WNOHANG)) == (0, 0) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert done == (child, 0)
+
+
+def test_caller_keeps_its_affinity(add_program: Program):
+    before = os.sched_getaffinity(0)
+    executor = Executor(add_program, 2)
+    for _ in range(50):
+        executor.run([np.zeros(8, np.float32)])
+    assert os.sched_getaffinity(0) == before
+
+
+def test_process_ends_at_once_after_threaded_calls(add_program: Program, tmp_path):
+    from infini_ir.runtime import artifact
+
+    artifact.write(add_program, tmp_path / "m.infini")
+    script = (
+        "import sys, numpy as np\n"
+        "from infini_ir.runtime.model import load\n"
+        f"m = load({str(tmp_path / 'm.infini')!r}, threads=2)\n"
+        "assert (m(np.zeros(100, np.float32)) == 1).all()\n"
+        "bad = {'xdsl', 'onnx', 'torch', 'llvmlite', 'click', 'rich', 'ml_dtypes'}\n"
+        "assert not bad & set(sys.modules), bad & set(sys.modules)\n"
+    )
+    start = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", script], timeout=60, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+    assert time.monotonic() - start < 20
+
+
+def test_thread_count(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("INFINI_NUM_THREADS", "3")
+    assert choose_threads() == 3 and choose_threads(2) == 2
+    monkeypatch.setenv("INFINI_NUM_THREADS", "many")
+    with pytest.raises(OptionError, match="INFINI_NUM_THREADS is 'many'"):
+        choose_threads()
+    with pytest.raises(OptionError, match="threads is 0"):
+        choose_threads(0)
+
+
+def test_report_overhead(add_program: Program, capsys: pytest.CaptureFixture[str]):
+    x = np.zeros(16, np.float32)
+    lines = []
+    for threads in (1, 2):
+        run = Executor(add_program, threads).run
+        rounds = []
+        for _ in range(5):
+            start = time.perf_counter()
+            for _ in range(2000):
+                run([x])
+            rounds.append((time.perf_counter() - start) / 2000)
+        lines.append(f"{threads} threads: {min(rounds) * 1e6:.2f} us a call")
+    with capsys.disabled():
+        print("\n" + "\n".join(lines))
