@@ -35,6 +35,7 @@ The barrier
 Byte 0 holds how many have arrived, byte 64 the generation that the last to arrive raises.
 """
 
+from infini_ir.targets.cpu.conversions import CONVERSIONS
 from infini_ir.targets.cpu.features import CpuFeatures
 
 POOL_BYTES = 192
@@ -467,5 +468,5 @@ entry:
 
 def support_ir(features: CpuFeatures) -> str:
     """The support module for a processor, to be linked with the kernels' objects."""
-    machine = _X86_64 if features.arch == "x86-64" else _AARCH64
+    machine = _X86_64 + CONVERSIONS if features.arch == "x86-64" else _AARCH64
     return machine + _WAITING + _POOL + _BARRIER + _BLOCKS + _MEMORY
