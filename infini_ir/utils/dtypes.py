@@ -96,6 +96,17 @@ def is_integer(name: str) -> bool:
 
 
 STORAGE_ONLY = frozenset(
-    {"i4", "ui4", "i2", "ui2", "f8E4M3FN", "f8E4M3FNUZ", "f8E5M2", "f8E5M2FNUZ", "f8E8M0FNU", "f4E2M1FN"}
+    {
+        "i4",
+        "ui4",
+        "i2",
+        "ui2",
+        "f8E4M3FN",
+        "f8E4M3FNUZ",
+        "f8E5M2",
+        "f8E5M2FNUZ",
+        "f8E8M0FNU",
+        "f4E2M1FN",
+    }
 )
 """Types that only store: cast before arithmetic."""

@@ -1,0 +1,53 @@
+"""The compiler's context: the loaded dialects and what stands beside a module.
+
+Beside the module: the weights that its handles name, and the decisions that passes made.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from xdsl.context import Context
+from xdsl.dialects import arith, builtin, func, math, scf
+
+from infini_ir.dialects.graph import Graph
+from infini_ir.utils.weights import WeightStore
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One choice that a pass made, for `infini explain`."""
+
+    by: str
+    """Name of the pass."""
+    subject: str
+    """What it is about: a kernel, a value or an ONNX node."""
+    choice: str
+    """What was chosen."""
+    reason: str
+    """Why, with the numbers that decided."""
+
+
+@dataclass
+class CompilerContext(Context):
+    """An xDSL context that also carries the weights and the decisions of a compilation."""
+
+    weights: WeightStore = field(default_factory=WeightStore)
+    decisions: list[Decision] = field(default_factory=list)
+
+    def decide(self, by: str, subject: str, choice: str, reason: str) -> None:
+        """Record a choice."""
+        self.decisions.append(Decision(by, subject, choice, reason))
+
+
+def weights_of(ctx: Context) -> WeightStore:
+    """The weight store of a context; an empty one for a plain xDSL context."""
+    return ctx.weights if isinstance(ctx, CompilerContext) else WeightStore()
+
+
+def compiler_context() -> CompilerContext:
+    """A context with every dialect of the compiler loaded."""
+    ctx = CompilerContext()
+    for dialect in (builtin.Builtin, func.Func, arith.Arith, math.Math, scf.Scf, Graph):
+        ctx.load_dialect(dialect)
+    return ctx

@@ -1,0 +1,100 @@
+"""What the operations of the graph dialect share: operand access, shape rules, verification."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+
+from xdsl.dialects.builtin import DenseArrayBase, i64
+from xdsl.ir import Attribute, Operation, SSAValue
+from xdsl.irdl import IRDLOperation
+from xdsl.utils.exceptions import VerifyException
+
+from infini_ir.dialects.dims import DimsAttr
+from infini_ir.dialects.graph.types import TensorType, tensor_type
+from infini_ir.utils.symbolic import Dim
+
+IntsConstraint = DenseArrayBase.constr(i64)
+
+
+def ints(values: Sequence[int]) -> DenseArrayBase:
+    """A list of integers as an attribute: `[1, 2]`."""
+    return DenseArrayBase.from_list(i64, list(values))
+
+
+def ints_of(attribute: DenseArrayBase) -> tuple[int, ...]:
+    return tuple(int(value) for value in attribute.get_values())  # pyright: ignore[reportArgumentType]
+
+
+def value_of(value: SSAValue | Operation) -> SSAValue:
+    return SSAValue.get(value)
+
+
+def type_of(value: SSAValue | Operation) -> TensorType:
+    return tensor_type(SSAValue.get(value))
+
+
+class GraphOp(IRDLOperation, abc.ABC):
+    """
+    A graph operation whose result types follow from its operands and attributes.
+
+    Subclasses define `infer`; construction uses it, and verification compares with it.
+    """
+
+    def infer(self) -> Sequence[TensorType]:
+        """The result types. Raises `VerifyException` where operands do not fit."""
+        raise NotImplementedError
+
+    def tensor_types(self) -> tuple[TensorType, ...]:
+        return tuple(tensor_type(operand) for operand in self.operands)
+
+    @classmethod
+    def build_inferred(
+        cls,
+        operands: Sequence[SSAValue | Operation | Sequence[SSAValue | Operation] | None],
+        properties: dict[str, Attribute | None],
+        result_count: int = 1,
+    ):
+        """Create the operation, its result types inferred."""
+        placeholder = TensorType.of((), "f32")
+        op = cls.build(
+            operands=operands,
+            properties={k: v for k, v in properties.items() if v is not None},
+            result_types=[placeholder] * result_count,
+        )
+        for result, inferred in zip(op.results, op.infer(), strict=True):
+            result._type = inferred  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]
+        return op
+
+    def verify_(self) -> None:
+        for operand in self.operands:
+            if not isinstance(operand.type, TensorType):
+                raise VerifyException(f"operand of type {operand.type} is not a graph tensor")
+        for index, (result, inferred) in enumerate(
+            zip(self.results, self.infer(), strict=True)
+        ):
+            if result.type != inferred:
+                raise VerifyException(
+                    f"result {index} has type {result.type}, but the operands give {inferred}"
+                )
+
+
+def check_axis(axis: int, rank: int, what: str = "axis") -> None:
+    if not 0 <= axis < rank:
+        raise VerifyException(f"{what} {axis} is outside a tensor of rank {rank}")
+
+
+def check_axes(axes: Sequence[int], rank: int, what: str = "axis") -> None:
+    for axis in axes:
+        check_axis(axis, rank, what)
+    if len(set(axes)) != len(axes):
+        raise VerifyException(f"{what} list {list(axes)} names one twice")
+
+
+def check_same_shape(left: TensorType, right: TensorType) -> None:
+    if left.shape != right.shape:
+        raise VerifyException(f"shapes differ: {left} and {right}")
+
+
+def dims_attr(dims: Sequence[int | str | Dim]) -> DimsAttr:
+    return DimsAttr.of(dims)
