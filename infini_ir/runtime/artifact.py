@@ -16,6 +16,7 @@ import ctypes
 import json
 import mmap
 import os
+import stat
 import struct
 import tempfile
 import zlib
@@ -229,7 +230,10 @@ class _MappedFile:
 
     def _map(self) -> np.ndarray:
         try:
-            length = os.fstat(self._fd).st_size
+            status = os.fstat(self._fd)
+            if not stat.S_ISREG(status.st_mode):
+                raise ArtifactError(f"{self.path} is not a file; name a compiled model's file")
+            length = status.st_size
             if length < len(MAGIC):
                 return np.zeros(0, np.uint8)
             mapping = mmap.mmap(self._fd, length, access=mmap.ACCESS_READ)

@@ -125,7 +125,9 @@ class Executor:
         self.program = program
         self.metadata = metadata
         self.threads = choose_threads(threads)
-        self._workers = min(self.threads, metadata.max_workers or self.threads)
+        # More workers than processors would wait for each other's time slices: 1 ms a call.
+        useful = min(metadata.max_workers or self.threads, cpu_count_available())
+        self._workers = min(self.threads, useful)
         self._input_dtypes = [numpy_dtype(spec.dtype) for spec in metadata.inputs]
         self._output_dtypes = [numpy_dtype(spec.dtype) for spec in metadata.outputs]
         self._bindings: dict[tuple[tuple[int, ...], ...], Binding] = {}

@@ -46,7 +46,7 @@ class CompiledModel:
     def __call__(self, *arrays: Any, **named: Any) -> Any:
         if named:
             arrays = self._arrange(dict(zip(self._names(len(arrays)), arrays)), named)
-        elif len(arrays) == 1 and isinstance(arrays[0], Mapping):
+        elif len(arrays) == 1 and _is_mapping(arrays[0]):
             outputs = self._run(self._arrange({}, arrays[0]))
             return {spec.name: array for spec, array in zip(self.outputs, outputs)}
         outputs = self._run(arrays)
@@ -105,6 +105,11 @@ class CompiledModel:
 
     def _wants(self) -> str:
         return f"the model wants {', '.join(map(str, self.inputs)) or 'no inputs'}"
+
+
+def _is_mapping(value: Any) -> bool:
+    # The usual case first: asking whether an array is a Mapping takes 0.3 us.
+    return value.__class__ is not np.ndarray and isinstance(value, Mapping)
 
 
 def _quoted(names: Sequence[str]) -> str:

@@ -1,130 +1,12 @@
-"""Small native programs, written by hand in LLVM IR."""
-
-from collections.abc import Mapping
+"""The hand-written programs, built once."""
 
 import numpy as np
 import pytest
+from native_programs import ADD, FIRST_HALF, add_signature, build
 
-from infini_ir.runtime.metadata import Check, Metadata, weight_table
-from infini_ir.runtime.program import CodeBytes, Program
+from infini_ir.runtime.program import Program
 from infini_ir.runtime.signature import TensorSpec
-from infini_ir.targets.cpu import features, linker, support, toolchain
-from infini_ir.utils.symbolic import Dim
 from infini_ir.utils.weights import WeightStore
-
-ADD = """
-; y[i] = x[i] + w[0], for i = worker, worker + workers, ...; fails where x[0] is 13.
-define void @infini_main(ptr %c, i64 %worker) {
-entry:
-  %inputs = load ptr, ptr %c
-  %x = load ptr, ptr %inputs
-  %outputs.at = getelementptr i64, ptr %c, i64 1
-  %outputs = load ptr, ptr %outputs.at
-  %y = load ptr, ptr %outputs
-  %w.at = getelementptr i64, ptr %c, i64 2
-  %weights = load ptr, ptr %w.at
-  %w = load float, ptr %weights
-  %symbols.at = getelementptr i64, ptr %c, i64 4
-  %symbols = load ptr, ptr %symbols.at
-  %n = load i64, ptr %symbols
-  %workers.at = getelementptr i64, ptr %c, i64 5
-  %workers = load i64, ptr %workers.at
-  br label %loop
-loop:
-  %i = phi i64 [ %worker, %entry ], [ %next, %body ]
-  %more = icmp slt i64 %i, %n
-  br i1 %more, label %body, label %done
-body:
-  %p = getelementptr float, ptr %x, i64 %i
-  %a = load float, ptr %p
-  %s = fadd float %a, %w
-  %q = getelementptr float, ptr %y, i64 %i
-  store float %s, ptr %q
-  %next = add i64 %i, %workers
-  br label %loop
-done:
-  call void @infini_barrier(ptr %c)
-  %some = icmp sgt i64 %n, 0
-  br i1 %some, label %test, label %end
-test:
-  %first = load float, ptr %x
-  %bad = fcmp oeq float %first, 13.0
-  br i1 %bad, label %fail, label %end
-fail:
-  %status.at = getelementptr i64, ptr %c, i64 8
-  store i64 1, ptr %status.at
-  %v0 = getelementptr i64, ptr %c, i64 9
-  store i64 13, ptr %v0
-  %v1 = getelementptr i64, ptr %c, i64 10
-  store i64 %n, ptr %v1
-  br label %end
-end:
-  ret void
-}
-"""
-
-FIRST_HALF = """
-; K = N / 2; y = x[:K] in memory the program takes; the symbols are N, K.
-declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
-define void @infini_main(ptr %c, i64 %worker) {
-entry:
-  %zero = icmp eq i64 %worker, 0
-  br i1 %zero, label %work, label %end
-work:
-  %inputs = load ptr, ptr %c
-  %x = load ptr, ptr %inputs
-  %outputs.at = getelementptr i64, ptr %c, i64 1
-  %outputs = load ptr, ptr %outputs.at
-  %symbols.at = getelementptr i64, ptr %c, i64 4
-  %symbols = load ptr, ptr %symbols.at
-  %n = load i64, ptr %symbols
-  %k = sdiv i64 %n, 2
-  %k.at = getelementptr i64, ptr %symbols, i64 1
-  store i64 %k, ptr %k.at
-  %bytes = mul i64 %k, 4
-  %y = call ptr @infini_allocate(ptr %c, i64 %bytes)
-  call void @llvm.memcpy.p0.p0.i64(ptr %y, ptr %x, i64 %bytes, i1 false)
-  store ptr %y, ptr %outputs
-  br label %end
-end:
-  ret void
-}
-"""
-
-
-def build(main: str, weights: WeightStore | None = None, **metadata: object) -> Program:
-    """A program from the IR of its `infini_main` and some of its metadata."""
-    cpu = features.host()
-    objects = [
-        toolchain.compile_ir(main + support.DECLARATIONS, cpu),
-        toolchain.compile_ir(support.support_ir(cpu), cpu),
-    ]
-    image = linker.link(objects)
-    store = weights or WeightStore()
-    table = weight_table((n, store.dtype(n), store.shape(n)) for n in store.names())
-    meta = Metadata(
-        target="cpu",
-        arch=cpu.arch,
-        flags=tuple(sorted(cpu.required_flags)),
-        entries=image.entries,
-        weights=table,
-        producer="test",
-        **metadata,  # type: ignore[arg-type]
-    )
-    return Program(meta, CodeBytes(image.code), store, {"graph": "text\n" * 100})
-
-
-def bare_metadata(**changes: object) -> Metadata:
-    """Metadata of a program with no code behind it."""
-    names = ("main", "run", "worker", "stop", "release")
-    fields: Mapping[str, object] = {
-        "target": "cpu",
-        "arch": "x86-64",
-        "inputs": (),
-        "outputs": (),
-        "entries": {f"infini_{name}": 0 for name in names},
-    }
-    return Metadata(**{**fields, **changes})  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="session")
@@ -134,16 +16,7 @@ def add_program() -> Program:
     store.add("one", np.ones((), np.float32))
     store.add("big", np.arange(3000, dtype=np.int64).reshape(3, 1000).T)
     store.add("empty", np.zeros((0, 4), np.float16))
-    return build(
-        ADD,
-        store,
-        inputs=(TensorSpec.of("x", "f32", "N"),),
-        outputs=(TensorSpec.of("y", "f32", "N"),),
-        symbols=("N",),
-        arena=Dim.parse("64*N"),
-        checks=(Check("x starts with {0} in {1} elements"),),
-        report={"kernels": 1},
-    )
+    return build(ADD, store, **add_signature())
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,201 @@
+"""Artifacts on disk: round trips, damage, machines they are not for, failing writes."""
+
+import errno
+import json
+import os
+import struct
+import time
+import zlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from native_programs import ADD, add_signature, build
+
+from infini_ir.runtime import artifact
+from infini_ir.runtime.metadata import Metadata
+from infini_ir.runtime.model import CompiledModel, load
+from infini_ir.runtime.program import Program
+from infini_ir.utils.errors import ArtifactError
+from infini_ir.utils.weights import WeightStore
+
+
+@pytest.fixture
+def saved(add_program: Program, tmp_path: Path) -> Path:
+    path = tmp_path / "model.infini"
+    CompiledModel(add_program).save(path)
+    return path
+
+
+def test_round_trip(saved: Path, add_program: Program, tmp_path: Path):
+    artifact.verify(saved)
+    model = load(saved, threads=2)
+    assert model.program.metadata == add_program.metadata
+    assert model(np.zeros(5, np.float32)).tolist() == [1] * 5
+    assert (
+        model.program.weights.array("big").tolist() == add_program.weights.array("big").tolist()
+    )
+    assert model.program.weights.array("empty").shape == (0, 4)
+    assert model.program.weight_section.base % 64 == 0
+    assert model.ir("graph") == "text\n" * 100
+    model.save(tmp_path / "again.infini")
+    assert (tmp_path / "again.infini").read_bytes() == saved.read_bytes()
+
+
+def test_metadata_json_round_trip(add_program: Program):
+    text = json.dumps(add_program.metadata.to_json())
+    assert Metadata.from_json(json.loads(text)) == add_program.metadata
+
+
+def test_overwriting_a_loaded_model(saved: Path, add_program: Program):
+    model = load(saved, threads=1)
+    artifact.write(replace(add_program, texts={}), saved)
+    assert model.ir("graph").startswith("text") and model(np.zeros(1, np.float32)) == [1]
+    assert saved.stat().st_mode & 0o777 == 0o666 & ~artifact._umask()
+
+
+@pytest.mark.parametrize("length", [0, 1, 7, 8, 9, 63, 64, 100, 4096, 5000, -1, -300])
+def test_cut_short(saved: Path, length: int):
+    content = saved.read_bytes()[:length]
+    saved.write_bytes(content)
+    wanted = "not a compiled model" if len(content) < 8 else "damaged"
+    for read in (load, artifact.read_metadata, artifact.verify):
+        with pytest.raises(ArtifactError, match=wanted) as caught:
+            read(saved)
+        assert str(saved) in str(caught.value)
+
+
+def test_any_flipped_byte_is_noticed(saved: Path):
+    content = saved.read_bytes()
+    program = artifact.read(saved)
+    image = program.image.size
+    places = [0, 7, 12, 16, 40, 60, 4096, 4096 + image // 2, 4096 + image - 1]
+    places += [len(content) - 1, len(content) - 200]
+    for place in places:
+        damaged = bytearray(content)
+        damaged[place] ^= 0x10
+        saved.write_bytes(damaged)
+        with pytest.raises(ArtifactError):
+            load(saved)
+
+
+def test_verify_finds_damaged_weights(saved: Path):
+    content = bytearray(saved.read_bytes())
+    section = artifact.read(saved).weights
+    start = bytes(content).index(section.array("big").tobytes())
+    content[start + 800] ^= 1
+    saved.write_bytes(content)
+    load(saved)
+    with pytest.raises(ArtifactError, match="weight 'big' does not match its checksum"):
+        artifact.verify(saved)
+
+
+def rewrite(path: Path, edit: Any, extra: int = 0) -> None:
+    """Change the metadata, move it `extra` bytes on, and make all checksums right again."""
+    content = path.read_bytes()
+    _, _, _, start, length, *_ = artifact._HEADER.unpack_from(content)
+    document = json.loads(content[start : start + length])
+    edit(document)
+    data = json.dumps(document).encode()
+    place = start + extra
+    end = place + len(data)
+    with path.open("r+b") as file:
+        file.write(artifact._pack_header(place, len(data), end, zlib.crc32(data)))
+        file.seek(place)
+        file.write(data)
+        file.truncate(end)
+
+
+def test_other_machines(saved: Path):
+    original = saved.read_bytes()
+    rewrite(saved, lambda d: d["program"].update(arch="riscv64"))
+    with pytest.raises(ArtifactError, match="was compiled for riscv64, but this machine is"):
+        load(saved)
+    assert artifact.read_metadata(saved).arch == "riscv64"
+    assert artifact.read_texts(saved)["graph"].startswith("text")
+    artifact.verify(saved)
+    saved.write_bytes(original)
+    rewrite(saved, lambda d: d["program"]["flags"].extend(["warp9", "beam"]))
+    with pytest.raises(ArtifactError, match="does not have: beam, warp9; compile"):
+        load(saved)
+
+
+def test_other_format_version(saved: Path):
+    content = bytearray(saved.read_bytes())
+    struct.pack_into("<I", content, 8, 99)
+    saved.write_bytes(content)
+    with pytest.raises(ArtifactError, match="has artifact format 99, but"):
+        load(saved)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda d: d.pop("program"),
+        lambda d: d["program"].pop("entries"),
+        lambda d: d["program"].update(weights=[["w", 0, "f32", [1 << 40]]]),
+        lambda d: d["program"].update(inputs=[{"name": "x", "dtype": "f32", "shape": ["(("]}]),
+        lambda d: d["sections"]["code"].update(size=1 << 50),
+        lambda d: d["sections"]["weights"].update(offset=-5),
+        lambda d: d.update(texts=None),
+    ],
+)
+def test_metadata_of_a_wrong_form(saved: Path, edit: Any):
+    rewrite(saved, edit)
+    with pytest.raises(ArtifactError, match="is damaged"):
+        load(saved)
+
+
+def test_no_such_file(tmp_path: Path):
+    with pytest.raises(ArtifactError, match=r"cannot open .*none\.infini: No such file"):
+        load(tmp_path / "none.infini")
+    with pytest.raises(ArtifactError, match="is not a file"):
+        load(tmp_path)
+
+
+def test_disk_full_keeps_the_old_file(
+    saved: Path, add_program: Program, monkeypatch: pytest.MonkeyPatch
+):
+    before = saved.read_bytes()
+
+    def full(self: Any, data: Any) -> None:
+        if self.position > 4096:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(self, data)
+
+    write = artifact._SectionWriter.write
+    monkeypatch.setattr(artifact._SectionWriter, "write", full)
+    with pytest.raises(ArtifactError, match="No space left on device; nothing was changed"):
+        artifact.write(add_program, saved)
+    assert saved.read_bytes() == before and os.listdir(saved.parent) == [saved.name]
+
+
+def test_unwritable_places(add_program: Program, tmp_path: Path):
+    with pytest.raises(ArtifactError, match="No such file or directory"):
+        artifact.write(add_program, tmp_path / "none" / "m.infini")
+    with pytest.raises(ArtifactError, match="cannot write"):
+        artifact.write(add_program, tmp_path)
+    assert os.listdir(tmp_path) == []
+
+
+def test_loading_reads_no_weights(tmp_path: Path):
+    """A sparse artifact of 64 GB loads at once, in next to no memory."""
+    store = WeightStore()
+    name = store.add("w", np.zeros(1, np.float32))
+    program = build(ADD, store, **add_signature())
+    path = tmp_path / "m.infini"
+    artifact.write(program, path)
+    size = 64 << 30
+
+    def grow(document: dict[str, Any]) -> None:
+        document["program"]["weights"] = [[name, 0, "f32", [size // 4]]]
+        document["sections"]["weights"]["size"] = size
+
+    rewrite(path, grow, extra=size)
+    start = time.perf_counter()
+    model = load(path, threads=1)
+    took = time.perf_counter() - start
+    assert model(np.zeros(2, np.float32)).tolist() == [0, 0]
+    assert took < 5
