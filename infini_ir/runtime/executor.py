@@ -73,8 +73,8 @@ class _Context:
         self.block = anonymous(8 * (self.symbols + len(metadata.symbols)))
         self.address = address_of(self.block)
         self.fields = self.block.data.cast("q")
-        self.arena = anonymous(0)
         self.binding: Binding | None = None
+        self.use_arena(anonymous(0))
         for field, index in (
             (_INPUTS, inputs),
             (_OUTPUTS, self.outputs),
@@ -83,14 +83,18 @@ class _Context:
         ):
             self.fields[field] = self.address + 8 * index
         self.fields[_WEIGHTS] = weights
-        self.fields[_ARENA] = address_of(self.arena)
         self.fields[_FUNCTIONS] = address_of(_functions)
+
+    def use_arena(self, arena: np.ndarray) -> None:
+        self.arena = arena
+        self.fields[_ARENA] = address_of(arena)
 
     def bind(self, binding: Binding) -> None:
         """Take over symbol values, and a larger arena where they ask for one."""
         if len(self.arena) < binding.arena:
-            self.arena = _allocate_arena(binding.arena)
-            self.fields[_ARENA] = address_of(self.arena)
+            self.binding = None
+            self.use_arena(anonymous(0))  # the old one is freed before the new one is taken
+            self.use_arena(_allocate_arena(binding.arena))
         for index, value in binding.symbols:
             self.fields[self.symbols + index] = value
         self.binding = binding

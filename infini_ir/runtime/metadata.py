@@ -35,6 +35,12 @@ class Check:
     of_input: bool = True
     """Whether a wrong input caused it (`InputError`) or the model itself (`ModelError`)."""
 
+    def __post_init__(self) -> None:
+        try:
+            self.message.format(0, 0)
+        except (IndexError, KeyError) as error:
+            raise ValueError(f"check '{self.message}' asks for more than two values") from error
+
     def to_json(self) -> dict[str, Any]:
         return {"message": self.message, "of_input": self.of_input}
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from infini_ir.runtime.executor import Executor, choose_threads
 from infini_ir.runtime.program import Program
 from infini_ir.utils.errors import InputError, OptionError
+from infini_ir.utils.symbolic import Dim
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
@@ -112,6 +114,14 @@ def test_process_ends_at_once_after_threaded_calls(add_program: Program, tmp_pat
     done = subprocess.run([sys.executable, "-c", script], timeout=60, capture_output=True)
     assert done.returncode == 0, done.stderr.decode()
     assert time.monotonic() - start < 20
+
+
+def test_scratch_memory_that_the_system_does_not_have(add_program: Program):
+    metadata = replace(add_program.metadata, arena=Dim.symbol("N") * (1 << 50))
+    executor = Executor(replace(add_program, metadata=metadata), 1)
+    with pytest.raises(InputError, match=r"needs .* bytes of scratch memory"):
+        executor.run([np.zeros(1000, np.float32)])
+    assert executor.run([np.zeros(0, np.float32)])[0].shape == (0,)
 
 
 def test_thread_count(monkeypatch: pytest.MonkeyPatch):

@@ -217,3 +217,5 @@ def test_spec_json_and_check_json():
     assert TensorSpec.from_json(spec.to_json()) == spec and not spec.is_static
     check = Check("{0}", of_input=False)
     assert Check.from_json(check.to_json()) == check
+    with pytest.raises(ValueError, match="more than two values"):
+        Check("{2}")
