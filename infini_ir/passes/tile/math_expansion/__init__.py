@@ -1,0 +1,57 @@
+"""Transcendental functions as straight-line scalar arithmetic, for f32 and f64.
+
+No tables, branches or calls: every target vectorises the result. The functions take and
+return `Scalar` values of a `ScalarBuilder`, which inserts the operations where an xDSL
+`Builder` points.
+"""
+
+from infini_ir.passes.tile.math_expansion.builder import F32, F64, Format, Scalar, ScalarBuilder
+from infini_ir.passes.tile.math_expansion.error_function import expand_erf
+from infini_ir.passes.tile.math_expansion.exponential import (
+    expand_exp,
+    expand_exp2,
+    expand_expm1,
+    expand_sigmoid,
+    expand_tanh,
+)
+from infini_ir.passes.tile.math_expansion.logarithm import (
+    expand_log,
+    expand_log1p,
+    expand_log2,
+    expand_log10,
+)
+from infini_ir.passes.tile.math_expansion.power import expand_powf, expand_rsqrt
+from infini_ir.passes.tile.math_expansion.remainder import expand_remf
+from infini_ir.passes.tile.math_expansion.trigonometric import (
+    expand_atan,
+    expand_atan2,
+    expand_cos,
+    expand_sin,
+    expand_tan,
+)
+
+__all__ = [
+    "F32",
+    "F64",
+    "Format",
+    "Scalar",
+    "ScalarBuilder",
+    "expand_atan",
+    "expand_atan2",
+    "expand_cos",
+    "expand_erf",
+    "expand_exp",
+    "expand_exp2",
+    "expand_expm1",
+    "expand_log",
+    "expand_log1p",
+    "expand_log2",
+    "expand_log10",
+    "expand_powf",
+    "expand_remf",
+    "expand_rsqrt",
+    "expand_sigmoid",
+    "expand_sin",
+    "expand_tan",
+    "expand_tanh",
+]
