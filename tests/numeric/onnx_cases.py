@@ -92,17 +92,21 @@ def _cases(kind: str) -> dict[str, Any]:
 @cache
 def _find(name: str) -> tuple[onnx.ModelProto, Callable[[onnx.ModelProto], Iterator[DataSet]]]:
     for kind in KINDS:
-        case = _cases(kind).get(name)
-        if case is None:
-            continue
-        if case.model is not None and case.data_sets is not None:
-            return case.model, lambda _: _generated(case.data_sets)
-        if kind == "real":
-            path = Path(onnx.__file__).parent.parent / case.url
-            return onnx.load(path), lambda model: _dummy(model, path)
-        folder = Path(case.model_dir)
-        return onnx.load(folder / "model.onnx"), lambda model: _stored(model, folder)
+        if name in _cases(kind):
+            return _open(kind, _cases(kind)[name])
     raise KeyError(name)
+
+
+def _open(
+    kind: str, case: Any
+) -> tuple[onnx.ModelProto, Callable[[onnx.ModelProto], Iterator[DataSet]]]:
+    if case.model is not None and case.data_sets is not None:
+        return case.model, lambda _: _generated(case.data_sets)
+    if kind == "real":
+        path = Path(onnx.__file__).parent.parent / case.url
+        return onnx.load(path), lambda model: _dummy(model, path)
+    folder = Path(case.model_dir)
+    return onnx.load(folder / "model.onnx"), lambda model: _stored(model, folder)
 
 
 def _generated(data_sets: Sequence[tuple[Sequence[Any], Sequence[Any]]]) -> Iterator[DataSet]:
