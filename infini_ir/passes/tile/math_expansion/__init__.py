@@ -2,7 +2,12 @@
 
 No tables, branches or calls: every target vectorises the result. The functions take and
 return `Scalar` values of a `ScalarBuilder`, which inserts the operations where an xDSL
-`Builder` points.
+`Builder` points. They follow IEEE 754 and C99 Annex F in zeros, infinities, NaN and subnormals.
+
+The errors stated are the largest measured: f32 against f64 on some three million arguments
+(every 4096th bit pattern and a dense grid of the interesting range), f64 against 140-bit
+arithmetic on some ten thousand. Polynomials and rational functions are minimax fits weighted by
+their share of the result, low coefficients rounded first and the rest fitted again.
 """
 
 from infini_ir.passes.tile.math_expansion.builder import F32, F64, Format, Scalar, ScalarBuilder

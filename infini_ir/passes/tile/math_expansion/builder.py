@@ -34,20 +34,12 @@ class Format:
 
     @property
     def magic(self) -> float:
-        """1.5 ulp-of-one units: adding it rounds to an integer, kept in the low bits."""
+        """Adding it rounds to an integer, which is then in the low bits of the sum."""
         return 1.5 * 2.0**self.mantissa
-
-    @property
-    def magic_bits(self) -> int:
-        return ((self.bias + self.mantissa) << self.mantissa) | (1 << (self.mantissa - 1))
 
     @property
     def min_normal(self) -> float:
         return 2.0 ** (1 - self.bias)
-
-    @property
-    def inf_bits(self) -> int:
-        return (2 * self.bias + 1) << self.mantissa
 
 
 F32 = Format(f32, i32, 23, 127)

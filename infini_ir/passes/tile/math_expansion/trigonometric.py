@@ -36,6 +36,21 @@ _COS = {
 }  # fmt: skip
 """(cos(r) - 1 + r**2 / 2) / r**4 in r**2 on +-pi/4."""
 
+_TAN = {
+    F32: (
+        0.33333352, 0.13332571, 0.054070733, 0.0212254, 0.010984355, -9.982129e-05,
+        0.0044700378,
+    ),
+    F64: (
+        0.333333333333334, 0.13333333333322928, 0.053968253974152704, 0.021869488366417635,
+        0.008863238437292123, 0.003592095659331102, 0.0014560816919178177,
+        0.0005886883462100867, 0.0002443666335180845, 8.201242451119849e-05,
+        6.999275462498402e-05, -2.9087314985653145e-05, 5.1480421574960476e-05,
+        -2.5665471380930463e-05, 1.010516461570106e-05,
+    ),
+}  # fmt: skip
+"""(tan(r) / r - 1) / r**2 in r**2 on +-pi/4."""
+
 _ATAN = {
     F32: (
         -0.3333333, 0.19999745, -0.14278936, 0.110374965, -0.08673202, 0.062871434,
@@ -58,25 +73,28 @@ _PI = {
 
 
 def expand_sin(x: Scalar) -> Scalar:
-    """Sine. Largest error: SIN ulp; see `_reduce` for the range."""
+    """Sine. Largest error: 1.47 (f32), 1.29 (f64) ulp; see `_reduce` for the range."""
     r, low, k = _reduce(x)
     result = _signed(x.b.select(_odd(k), _cos(r, low), _sin(r, low)), k)
     return x.b.select(x.eq(0.0), x, result)
 
 
 def expand_cos(x: Scalar) -> Scalar:
-    """Cosine. Largest error: COS ulp; see `_reduce` for the range."""
+    """Cosine. Largest error: 1.44 (f32), 1.36 (f64) ulp; see `_reduce` for the range."""
     r, low, k = _reduce(x)
     return _signed(x.b.select(_odd(k), _sin(r, low), _cos(r, low)), k + 1)
 
 
 def expand_tan(x: Scalar) -> Scalar:
-    """Tangent. Largest error: TAN ulp; see `_reduce` for the range."""
+    """Tangent. Largest error: 1.70 (f32), 1.39 (f64) ulp; see `_reduce` for the range."""
     b = x.b
     r, low, k = _reduce(x, keep_error=True)
-    sine, cosine, odd = _sin(r, low), _cos(r, low), _odd(k)
-    quotient = b.select(odd, -cosine, sine) / b.select(odd, sine, cosine)
-    return b.select(x.eq(0.0), x, quotient)
+    z = r * r
+    tail = b.fma(r * z, b.polynomial(z, _TAN[x.format]), low)
+    tangent = r + tail
+    tangent = r + b.fma(low * tangent, tangent, tail)
+    result = b.select(_odd(k), -1.0 / tangent, tangent)
+    return b.select(x.eq(0.0), x, result)
 
 
 def _reduce(x: Scalar, *, keep_error: bool = False) -> tuple[Scalar, Scalar, Scalar]:
@@ -150,12 +168,12 @@ def _cos(r: Scalar, low: Scalar) -> Scalar:
 
 
 def expand_atan(x: Scalar) -> Scalar:
-    """Arc tangent. Largest error: ATAN ulp."""
+    """Arc tangent. Largest error: 1.36 (f32), 1.31 (f64) ulp."""
     return x.b.copysign(_angle(x.b.abs(x), x.like(1.0)), x)
 
 
 def expand_atan2(y: Scalar, x: Scalar) -> Scalar:
-    """Angle of the point (x, y). Largest error: ATAN2 ulp.
+    """Angle of the point (x, y). Largest error: 1.44 (f32), 1.28 (f64) ulp.
 
     Zeros and infinities of either sign give the angles of C99 Annex F.
     """
