@@ -11,6 +11,7 @@ from xdsl.context import Context
 from xdsl.dialects import arith, builtin, func, math, scf
 
 from infini_ir.dialects.graph import Graph
+from infini_ir.dialects.tile import Tile
 from infini_ir.utils.weights import WeightStore
 
 
@@ -48,6 +49,6 @@ def weights_of(ctx: Context) -> WeightStore:
 def compiler_context() -> CompilerContext:
     """A context with every dialect of the compiler loaded."""
     ctx = CompilerContext()
-    for dialect in (builtin.Builtin, func.Func, arith.Arith, math.Math, scf.Scf, Graph):
+    for dialect in (builtin.Builtin, func.Func, arith.Arith, math.Math, scf.Scf, Graph, Tile):
         ctx.load_dialect(dialect)
     return ctx

@@ -1,0 +1,166 @@
+"""The types of the tile dialect: views of memory and tiles of values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from xdsl.ir import Attribute, ParametrizedAttribute, SSAValue, TypeAttribute
+from xdsl.irdl import irdl_attr_definition, param_def
+from xdsl.parser import AttrParser
+from xdsl.printer import Printer
+from xdsl.utils.exceptions import VerifyException
+
+from infini_ir.dialects.dims import DimsAttr, dim_list_text, parse_dim_list
+from infini_ir.dialects.graph.types import element_name, element_type
+from infini_ir.utils.symbolic import ONE, Dim, product
+
+
+def dense_strides(shape: Sequence[Dim]) -> tuple[Dim, ...]:
+    """Row-major strides, in elements."""
+    strides: list[Dim] = []
+    step = ONE
+    for size in reversed(shape):
+        strides.append(step)
+        step = step * size
+    return tuple(reversed(strides))
+
+
+@irdl_attr_definition
+class ViewType(ParametrizedAttribute, TypeAttribute):
+    """
+    Memory with a shape: `!tile.view<[M, 1024], f32>`.
+
+    Row-major unless strides (in elements, possibly 0 or negative) are given:
+    `!tile.view<[M, 64], f32, strides [0, 1]>`. A target pass may give a packed layout:
+    `panel 32` is the physical order [ceil(n / 32), all other axes, 32] of the last axis n,
+    filled up with zeros.
+    """
+
+    name = "tile.view"
+
+    dims: DimsAttr = param_def()
+    element: Attribute = param_def()
+    stride_dims: DimsAttr = param_def()
+    panel: DimsAttr = param_def()
+
+    @staticmethod
+    def of(
+        shape: Iterable[int | str | Dim],
+        element: str | Attribute,
+        strides: Iterable[int | str | Dim] | None = None,
+        panel: int = 0,
+    ) -> ViewType:
+        attribute = element_type(element) if isinstance(element, str) else element
+        dims = DimsAttr.of(shape)
+        step = DimsAttr.of(strides if strides is not None else dense_strides(dims.data))
+        return ViewType(dims, attribute, step, DimsAttr.of([panel]))
+
+    @property
+    def shape(self) -> tuple[Dim, ...]:
+        return self.dims.data
+
+    @property
+    def strides(self) -> tuple[Dim, ...]:
+        return self.stride_dims.data
+
+    @property
+    def panel_width(self) -> int:
+        """Width of the packed panels, 0 where the layout is strided."""
+        return self.panel.data[0].value or 0
+
+    @property
+    def rank(self) -> int:
+        return len(self.dims.data)
+
+    @property
+    def dtype(self) -> str:
+        return element_name(self.element)
+
+    def is_dense(self) -> bool:
+        return self.strides == dense_strides(self.shape) and not self.panel_width
+
+    def element_count(self) -> Dim:
+        return product(self.shape)
+
+    def verify(self) -> None:
+        if len(self.shape) != len(self.strides):
+            raise VerifyException(f"{len(self.strides)} strides for {len(self.shape)} axes")
+
+    @classmethod
+    def parse_parameters(cls, parser: AttrParser) -> Sequence[Attribute]:
+        with parser.in_angle_brackets():
+            dims = parse_dim_list(parser)
+            parser.parse_punctuation(",")
+            element = parser.parse_type()
+            strides, panel = dense_strides(dims), Dim.of(0)
+            while parser.parse_optional_punctuation(","):
+                if parser.parse_optional_keyword("strides"):
+                    strides = parse_dim_list(parser)
+                else:
+                    parser.parse_keyword("panel")
+                    panel = Dim.of(parser.parse_integer(allow_boolean=False))
+            return DimsAttr(dims), element, DimsAttr(strides), DimsAttr((panel,))
+
+    def print_parameters(self, printer: Printer) -> None:
+        printer.print_string(f"<{dim_list_text(self.shape)}, ")
+        printer.print_attribute(self.element)
+        if self.strides != dense_strides(self.shape):
+            printer.print_string(f", strides {dim_list_text(self.strides)}")
+        if self.panel_width:
+            printer.print_string(f", panel {self.panel_width}")
+        printer.print_string(">")
+
+
+@irdl_attr_definition
+class TileType(ParametrizedAttribute, TypeAttribute):
+    """
+    A value of at most this size: `!tile.tile<[BM, 64], f32>`. The size is a capacity; the
+    value's extent is smaller at the edge of what it was loaded from. A capacity may name a
+    parameter of the kernel, which a target's plan fixes.
+    """
+
+    name = "tile.tile"
+
+    dims: DimsAttr = param_def()
+    element: Attribute = param_def()
+
+    @staticmethod
+    def of(shape: Iterable[int | str | Dim], element: str | Attribute) -> TileType:
+        attribute = element_type(element) if isinstance(element, str) else element
+        return TileType(DimsAttr.of(shape), attribute)
+
+    @property
+    def shape(self) -> tuple[Dim, ...]:
+        return self.dims.data
+
+    @property
+    def rank(self) -> int:
+        return len(self.dims.data)
+
+    @property
+    def dtype(self) -> str:
+        return element_name(self.element)
+
+    @classmethod
+    def parse_parameters(cls, parser: AttrParser) -> Sequence[Attribute]:
+        with parser.in_angle_brackets():
+            dims = DimsAttr(parse_dim_list(parser))
+            parser.parse_punctuation(",")
+            return dims, parser.parse_type()
+
+    def print_parameters(self, printer: Printer) -> None:
+        printer.print_string(f"<{dim_list_text(self.shape)}, ")
+        printer.print_attribute(self.element)
+        printer.print_string(">")
+
+
+def view_type(value: SSAValue) -> ViewType:
+    """The type of a value that must be a view."""
+    assert isinstance(value.type, ViewType), value.type
+    return value.type
+
+
+def tile_type(value: SSAValue) -> TileType:
+    """The type of a value that must be a tile."""
+    assert isinstance(value.type, TileType), value.type
+    return value.type
