@@ -19,6 +19,10 @@ from weakref import WeakValueDictionary
 FUNCTIONS = ("floordiv", "mod", "min", "max")
 """Names of the functions an expression may call; no symbol may be called so."""
 
+PARAMETERS = ("BM", "BH", "BW", "BN", "BK", "BR", "BC")
+"""Names of the tile sizes of kernels, which a target's plan fixes; no model symbol may be
+called so."""
+
 _Call = tuple[str, "Dim", "Dim"]
 _Atom = str | _Call
 _Monomial = tuple[tuple[_Atom, int], ...]
