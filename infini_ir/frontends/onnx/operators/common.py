@@ -111,6 +111,19 @@ def match_sizes(
     )
 
 
+def with_shape(n: Node, x: SSAValue, shape: Sequence[Dim]) -> SSAValue:
+    """`x` with its sizes renamed to those of a shape that it must have."""
+    if len(shape_of(x)) != len(shape):
+        raise n.error(f"an operand of rank {rank_of(x)} should have rank {len(shape)}")
+    for own, wanted in zip(shape_of(x), shape, strict=True):
+        if own is wanted:
+            continue
+        if own.is_constant and wanted.is_constant:
+            raise n.error(f"an operand has size {own} where others have {wanted}")
+        n.add_fact(own, "eq", wanted)
+    return n.builder.reshape(x, shape)
+
+
 def repeated(b: GraphBuilder, x: SSAValue, shape: Sequence[Dim]) -> SSAValue:
     """`x` repeated to a shape that `GraphBuilder.common_shape` gave for it."""
     own = shape_of(x)

@@ -1,0 +1,185 @@
+"""Quantized values: conversion, integer products and convolutions."""
+
+from __future__ import annotations
+
+from xdsl.ir import SSAValue
+
+from infini_ir.dialects import graph
+from infini_ir.dialects.graph.builder import GraphBuilder
+from infini_ir.frontends.onnx.node import Node
+from infini_ir.frontends.onnx.operators.common import (
+    as_scalar,
+    dtype_named,
+    dtype_of,
+    is_single,
+    normalized_axis,
+    rank_of,
+    shape_of,
+)
+from infini_ir.frontends.onnx.operators.linear import (
+    matrix_operands,
+    product_of,
+    same_batches,
+    without_vectors,
+)
+from infini_ir.frontends.onnx.registry import operator
+from infini_ir.utils import dtypes
+from infini_ir.utils.symbolic import product
+
+
+def _granularity(n: Node, x: SSAValue, scale: SSAValue) -> tuple[int | None, int]:
+    """The axis that scales belong to, None for one scale, and the block length or 0."""
+    block = n.attribute("block_size", 0)
+    if not block and (is_single(scale) or rank_of(scale) == 0):
+        return None, 0
+    axis = normalized_axis(n, n.attribute("axis", 1), rank_of(x)) if rank_of(x) > 1 else 0
+    return axis, block
+
+
+def _zero_point(b: GraphBuilder, zero: SSAValue | None, axis: int | None) -> SSAValue | None:
+    """A zero point as the graph operations take it; floating-point types have none."""
+    if zero is None or dtypes.is_float(dtype_of(zero)):
+        return None
+    return as_scalar(b, zero) if axis is None else zero
+
+
+def _precision(n: Node, scale: SSAValue) -> str:
+    """The type to divide in."""
+    code = n.attribute("precision", 0)
+    return dtype_named(n, code) if code else dtype_of(scale)
+
+
+def _quantized_type(n: Node, zero: SSAValue | None) -> str:
+    code = n.attribute("output_dtype", 0)
+    if code:
+        return dtype_named(n, code)
+    return "ui8" if zero is None else dtype_of(zero)
+
+
+@operator("QuantizeLinear")
+def quantize_linear(n: Node) -> SSAValue:
+    b, x, scale, zero = n.builder, n.value(0), n.value(1), n.optional(2)
+    dtype = _quantized_type(n, zero)
+    axis, block = _granularity(n, x, scale)
+    if axis is None:
+        scale = as_scalar(b, scale)
+    inner = _precision(n, scale)
+    x, scale = b.cast(x, inner), b.cast(scale, inner)
+    if dtype.startswith("f8") and not n.attribute("saturate", 1):
+        return _quantized_unsaturated(n, x, scale, axis, dtype)
+    zero = _zero_point(b, zero, axis)
+    return b.insert(graph.QuantizeOp(x, scale, zero, dtype, axis=axis, block=block)).out
+
+
+def _quantized_unsaturated(
+    n: Node, x: SSAValue, scale: SSAValue, axis: int | None, dtype: str
+) -> SSAValue:
+    """Division and a cast that gives infinity or NaN beyond the range."""
+    b = n.builder
+    if axis is not None and rank_of(scale) == 1:
+        scale = b.unsqueeze(scale, range(1, rank_of(x) - axis))
+    if axis is not None and rank_of(scale) == rank_of(x) and n.attribute("block_size", 0):
+        raise n.error("saturate=0 with blocks of scales is not supported; use saturate=1")
+    return b.cast(b.div(x, scale), dtype, saturate=False)
+
+
+@operator("DequantizeLinear")
+def dequantize_linear(n: Node) -> SSAValue:
+    b, x, scale = n.builder, n.value(0), n.value(1)
+    code = n.attribute("output_dtype", 0)
+    dtype = dtype_named(n, code) if code else dtype_of(scale)
+    axis, block = _granularity(n, x, scale)
+    if axis is None:
+        scale = as_scalar(b, scale)
+    zero = _zero_point(b, n.optional(2), axis)
+    op = graph.DequantizeOp(x, scale, zero, axis=axis, block=block, dtype=dtype)
+    return b.insert(op).out
+
+
+@operator("DynamicQuantizeLinear")
+def dynamic_quantize_linear(n: Node) -> list[SSAValue]:
+    """The range always includes 0, so that 0 has an exact quantized value."""
+    b, x = n.builder, n.value(0)
+    axes = list(range(rank_of(x)))
+    low = b.min(b.reduce("min", x, axes), 0)
+    high = b.max(b.reduce("max", x, axes), 0)
+    scale = b.div(b.sub(high, low), 255)
+    zero = b.round(b.div(b.neg(low), scale))
+    zero = b.cast(b.min(b.max(zero, 0), 255), "ui8")
+    return [b.insert(graph.QuantizeOp(x, scale, zero, "ui8")).out, scale, zero]
+
+
+def _integer_product(
+    n: Node,
+    left: SSAValue,
+    right: SSAValue,
+    left_zero: SSAValue | None,
+    right_zero: SSAValue | None,
+) -> SSAValue:
+    """(left - zero) (right - zero) in i32 by the rules of MatMul."""
+    b = n.builder
+    zeros = [
+        as_scalar(b, zero) if zero is not None and is_single(zero) else zero
+        for zero in (left_zero, right_zero)
+    ]
+    if any(zero is not None and rank_of(zero) > 1 for zero in zeros):
+        return product_of(n, _centered(b, left, zeros[0]), _centered(b, right, zeros[1]))
+    left, right, row, column = matrix_operands(n, left, right)
+    shape = shape_of(left)
+    if rank_of(right) == 2 and (zeros[0] is None or rank_of(zeros[0]) == 0):
+        # One matrix for all batches: their rows together make one left matrix.
+        left = b.reshape(left, [product(shape[:-1]), shape[-1]])
+    else:
+        left, right = same_batches(b, left, right)
+        shape = shape_of(left)
+    y = b.insert(graph.QuantizedMatmulOp(left, right, *zeros)).out
+    y = b.reshape(y, [*shape[:-1], shape_of(right)[-1]])
+    return without_vectors(b, y, row, column)
+
+
+def _centered(b: GraphBuilder, x: SSAValue, zero: SSAValue | None) -> SSAValue:
+    x = b.cast(x, "i32")
+    return x if zero is None else b.sub(x, b.cast(zero, "i32"))
+
+
+@operator("MatMulInteger")
+def matmul_integer(n: Node) -> SSAValue:
+    return _integer_product(n, n.value(0), n.value(1), n.optional(2), n.optional(3))
+
+
+def _per_row(b: GraphBuilder, scale: SSAValue) -> SSAValue:
+    """Scales of the left operand, one a row, so that they repeat over columns."""
+    if is_single(scale):
+        return as_scalar(b, scale)
+    return b.unsqueeze(scale, [1]) if rank_of(scale) == 1 else scale
+
+
+def _per_column(b: GraphBuilder, scale: SSAValue) -> SSAValue:
+    return as_scalar(b, scale) if is_single(scale) else scale
+
+
+def _requantized(
+    n: Node, y: SSAValue, scale: SSAValue, out_scale: SSAValue, out_zero: SSAValue
+) -> SSAValue:
+    """Accumulated products times their scale, quantized anew, all in f32."""
+    b = n.builder
+    axis = None if is_single(out_scale) else rank_of(y) - 2
+    if axis is None:
+        out_scale = as_scalar(b, out_scale)
+    zero = _zero_point(b, out_zero, axis)
+    real = b.mul(b.cast(y, "f32"), scale)
+    out_scale = b.cast(out_scale, "f32")
+    return b.insert(graph.QuantizeOp(real, out_scale, zero, dtype_of(out_zero), axis=axis)).out
+
+
+@operator("QLinearMatMul")
+def quantized_linear_matmul(n: Node) -> SSAValue:
+    b, left, right = n.builder, n.value(0), n.value(3)
+    if dtypes.is_float(dtype_of(left)):
+        y = product_of(n, b.cast(left, "f32"), b.cast(right, "f32"))
+    else:
+        y = _integer_product(n, left, right, n.value(2), n.value(5))
+    left_scale = b.cast(_per_row(b, n.value(1)), "f32")
+    right_scale = b.cast(_per_column(b, n.value(4)), "f32")
+    scale = b.mul(left_scale, right_scale)
+    return _requantized(n, y, scale, n.value(6), n.value(7))
