@@ -108,6 +108,18 @@ class Node:
             return default
         return attribute_value(proto, self.scope.session.files, self.error)
 
+    def attribute_protos(self) -> dict[str, onnx.AttributeProto | None]:
+        """The attributes as stored; None for a reference to one that the caller left out."""
+        return self._attributes
+
+    def resolved_proto(self) -> onnx.NodeProto:
+        """The node as stored, attribute references replaced."""
+        copy = onnx.NodeProto()
+        copy.CopyFrom(self.proto)
+        del copy.attribute[:]
+        copy.attribute.extend(a for a in self._attributes.values() if a is not None)
+        return copy
+
     def required(self, name: str) -> Any:
         """An attribute that must be there."""
         value = self.attribute(name)
