@@ -16,12 +16,14 @@ from infini_ir.frontends.onnx.operators.common import (
     rank_of,
     shape_of,
 )
+from infini_ir.frontends.onnx.operators.convolution import kernel_of
 from infini_ir.frontends.onnx.operators.linear import (
     matrix_operands,
     product_of,
     same_batches,
     without_vectors,
 )
+from infini_ir.frontends.onnx.operators.spatial import spatial_attributes
 from infini_ir.frontends.onnx.registry import operator
 from infini_ir.utils import dtypes
 from infini_ir.utils.symbolic import product
@@ -182,4 +184,49 @@ def quantized_linear_matmul(n: Node) -> SSAValue:
     left_scale = b.cast(_per_row(b, n.value(1)), "f32")
     right_scale = b.cast(_per_column(b, n.value(4)), "f32")
     scale = b.mul(left_scale, right_scale)
+    return _requantized(n, y, scale, n.value(6), n.value(7))
+
+
+def _integer_convolution(
+    n: Node, x: SSAValue, w: SSAValue, x_zero: SSAValue | None, w_zero: SSAValue | None, at: int
+) -> SSAValue:
+    """The convolution of (x - zero) with (w - zero) in i32; the filters are operand `at`."""
+    b = n.builder
+    found = spatial_attributes(n, shape_of(x)[2:], kernel_of(n, at))
+    w_zero = None if w_zero is None else _per_filter(b, w_zero, rank_of(w), 0)
+    x_zero = None if x_zero is None else as_scalar(b, x_zero)
+    return b.insert(
+        graph.ConvOp(
+            _centered(b, x, x_zero),
+            _centered(b, w, w_zero),
+            groups=n.attribute("group", 1),
+            strides=found.strides,
+            dilations=found.dilations,
+            lo=found.lo,
+            hi=found.hi,
+        )
+    ).out
+
+
+def _per_filter(b: GraphBuilder, value: SSAValue, rank: int, axis: int) -> SSAValue:
+    """A value a filter, so that it repeats over a tensor whose `axis` is the filters'."""
+    if is_single(value):
+        return as_scalar(b, value)
+    return b.unsqueeze(value, list(range(1, rank - axis)))
+
+
+@operator("ConvInteger")
+def convolution_integer(n: Node) -> SSAValue:
+    return _integer_convolution(n, n.value(0), n.value(1), n.optional(2), n.optional(3), 1)
+
+
+@operator("QLinearConv")
+def quantized_linear_convolution(n: Node) -> SSAValue:
+    """The bias, in i32, has the scale of the products."""
+    b = n.builder
+    y = _integer_convolution(n, n.value(0), n.value(3), n.value(2), n.value(5), 3)
+    if n.has(8):
+        y = b.add(y, _per_filter(b, n.value(8), rank_of(y), 1))
+    w_scale = _per_filter(b, n.value(4), rank_of(y), 1)
+    scale = b.mul(as_scalar(b, n.value(1)), w_scale)
     return _requantized(n, y, scale, n.value(6), n.value(7))
