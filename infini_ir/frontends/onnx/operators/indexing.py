@@ -24,9 +24,6 @@ from infini_ir.utils.symbolic import ONE, ZERO, Dim, product
 def gather(n: Node) -> SSAValue:
     x = n.type(0)
     axis = normalized_axis(n, n.attribute("axis", 0), x.rank)
-    sizes, picked = n.sizes(0), n.known(1)
-    if sizes is not None and picked is not None and x.rank == 1 and picked.ndim <= 1:
-        n.set_sizes(0, [sizes[int(i)] for i in picked.ravel()])
     return n.builder.gather(n.value(0), index_operand(n, 1, x.shape[axis]), axis)
 
 

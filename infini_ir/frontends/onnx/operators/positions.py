@@ -40,8 +40,17 @@ def elements(n: Node, value: SSAValue) -> list[SSAValue]:
     return [b.reshape(b.slice(wide, [i], [1]), []) for i in range(count)]
 
 
+def size_held(n: Node, value: SSAValue) -> Dim | None:
+    """The size that an i64 scalar is known to hold."""
+    sizes = n.scope.session.contents.sizes(value)
+    return sizes[0] if sizes else None
+
+
 def bind(n: Node, value: SSAValue, hint: str) -> Dim:
-    """A fresh symbol that stands for a non-negative i64 scalar of the run time."""
+    """The size that a non-negative i64 scalar holds: a fresh symbol, unless it is known."""
+    held = size_held(n, value)
+    if held is not None:
+        return held
     symbol = n.fresh_symbol(hint)
     n.builder.insert(BindOp(value, symbol))
     return Dim.symbol(symbol)

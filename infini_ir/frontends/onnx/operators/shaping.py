@@ -18,14 +18,6 @@ from infini_ir.frontends.onnx.operators.positions import (
 from infini_ir.frontends.onnx.registry import operator
 from infini_ir.utils.symbolic import ONE, ZERO, Dim, maximum, product
 
-
-def _pass_sizes(n: Node) -> None:
-    """The result holds the same small integers as operand 0."""
-    sizes = n.sizes(0)
-    if sizes is not None:
-        n.set_sizes(0, sizes)
-
-
 # Reshape and its kin
 
 
@@ -37,7 +29,6 @@ def reshape(n: Node) -> SSAValue:
         shape = _run_time_shape(n, x.shape)
     else:
         shape = _target_shape(n, x.shape, sizes)
-    _pass_sizes(n)
     return n.builder.reshape(n.value(0), shape)
 
 
@@ -123,7 +114,6 @@ def squeeze(n: Node) -> SSAValue:
         chosen = axes_of(n, axes, len(shape))
     for axis in chosen:
         equal_sizes(n, shape[axis], ONE)
-    _pass_sizes(n)
     return n.builder.reshape(n.value(0), [d for i, d in enumerate(shape) if i not in chosen])
 
 
@@ -133,7 +123,6 @@ def unsqueeze(n: Node) -> SSAValue:
     if axes is None:
         raise n.error("has no axes")
     rank = n.type(0).rank + len(axes)
-    _pass_sizes(n)
     return n.builder.unsqueeze(n.value(0), axes_of(n, axes, rank))
 
 
@@ -200,9 +189,6 @@ def tile(n: Node) -> SSAValue:
 def concat(n: Node) -> SSAValue:
     b, values = n.builder, [n.value(i) for i in range(n.count)]
     axis = normalized_axis(n, n.required("axis"), n.type(0).rank)
-    sizes = [n.sizes(i) for i in range(n.count)]
-    if n.type(0).rank == 1 and all(part is not None for part in sizes):
-        n.set_sizes(0, [size for part in sizes if part is not None for size in part])
     return b.concat(joined_sizes(n, values, axis), axis)
 
 
@@ -227,11 +213,8 @@ def split(n: Node) -> Sequence[SSAValue]:
     b, x = n.builder, n.value(0)
     axis = normalized_axis(n, n.attribute("axis", 0), n.type(0).rank)
     start, parts = ZERO, []
-    for i, size in enumerate(_split_sizes(n, n.type(0).shape[axis])):
+    for size in _split_sizes(n, n.type(0).shape[axis]):
         parts.append(b.slice_axis(x, axis, start, size))
-        values = n.sizes(0)
-        if values is not None and start.value is not None and size.value is not None:
-            n.set_sizes(i, values[start.value : start.value + size.value])
         start = start + size
     return parts
 

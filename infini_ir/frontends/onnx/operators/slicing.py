@@ -18,6 +18,7 @@ from infini_ir.frontends.onnx.operators.positions import (
     elements,
     floor_mod,
     scalar,
+    size_held,
 )
 from infini_ir.frontends.onnx.registry import operator
 from infini_ir.utils.symbolic import ZERO, Dim, maximum, minimum
@@ -45,7 +46,6 @@ def slice_(n: Node) -> SSAValue:
         taken = _resolve(n, r, shape[r.axis])
         starts[r.axis], sizes[r.axis] = taken
         steps[r.axis] = r.step
-    _slice_sizes(n, starts, sizes, steps)
     if tuple(sizes) == shape and all(s is ZERO for s in starts) and set(steps) <= {1}:
         return x
     return b.slice(x, starts, sizes, steps)
@@ -75,19 +75,11 @@ def _operand_ranges(n: Node) -> list[_Range]:
 
 def _bounds(n: Node, i: int) -> Sequence[Dim | SSAValue]:
     sizes = n.sizes(i)
-    return sizes if sizes is not None else elements(n, n.value(i))
-
-
-def _slice_sizes(
-    n: Node, starts: Sequence[Dim | SSAValue], sizes: Sequence[Dim], steps: Sequence[int]
-) -> None:
-    """Pass on the contents of a slice of a vector of sizes."""
-    values = n.sizes(0)
-    if values is None or len(starts) != 1 or isinstance(starts[0], SSAValue):
-        return
-    start, count = starts[0].value, sizes[0].value
-    if start is not None and count is not None:
-        n.set_sizes(0, [values[start + i * steps[0]] for i in range(count)])
+    if sizes is not None:
+        return sizes
+    scalars = elements(n, n.value(i))
+    held = [size_held(n, scalar) for scalar in scalars]
+    return [s if h is None else h for s, h in zip(scalars, held, strict=True)]
 
 
 def _resolve(n: Node, r: _Range, size: Dim) -> tuple[Dim | SSAValue, Dim]:
