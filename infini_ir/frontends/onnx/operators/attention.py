@@ -13,7 +13,7 @@ from infini_ir.dialects.graph.composites import AttentionOp, RopeOp
 from infini_ir.dialects.graph.types import tensor_type
 from infini_ir.frontends.onnx.node import Node
 from infini_ir.frontends.onnx.operators.common import dtype_named, dtype_of
-from infini_ir.frontends.onnx.operators.positions import wants, with_sizes
+from infini_ir.frontends.onnx.operators.positions import quotient, wants, with_sizes
 from infini_ir.frontends.onnx.operators.shaping import joined_sizes
 from infini_ir.frontends.onnx.registry import operator
 from infini_ir.utils.symbolic import ONE, ZERO, Dim
@@ -114,9 +114,7 @@ def _split_heads(n: Node, i: int, heads: int | None) -> SSAValue:
         return n.value(i)
     if x.rank != 3 or not heads:
         raise n.error(f"{x} wants q_num_heads and kv_num_heads")
-    width = x.shape[2].exact_divide(heads)
-    if width is None:
-        raise n.error(f"{x} does not split into {heads} heads")
+    width = quotient(n, x.shape[2], heads)
     split = b.reshape(n.value(i), [*x.shape[:2], Dim.of(heads), width])
     return b.transpose(split, [0, 2, 1, 3])
 
@@ -209,9 +207,7 @@ def _decomposed(n: Node, call: _Call) -> tuple[SSAValue, SSAValue]:
     precision = n.attribute("softmax_precision", 0)
     batch, heads, queries, keys = call.scores
     groups = tensor_type(call.k).shape[1]
-    share = heads.exact_divide(groups)
-    if share is None:
-        raise n.error(f"{heads} heads do not group over {groups}")
+    share = quotient(n, heads, groups)
     q = b.cast(call.q, inner)
     q = b.reshape(q, [batch, groups, share, queries, tensor_type(q).shape[3]])
     k, v = b.cast(call.k, inner), b.cast(call.v, inner)
@@ -262,9 +258,7 @@ def rotary_embedding(n: Node) -> SSAValue:
     x = n.value(0)
     if kind.rank == 3:
         heads = n.required("num_heads")
-        width = kind.shape[2].exact_divide(heads)
-        if width is None:
-            raise n.error(f"{kind} does not split into {heads} heads")
+        width = quotient(n, kind.shape[2], heads)
         x = b.reshape(x, [*kind.shape[:2], Dim.of(heads), width])
     # [B, H, S, D] or [B, S, H, D]: the angles are the same for all heads.
     head_axis = 1 if kind.rank == 4 else 2

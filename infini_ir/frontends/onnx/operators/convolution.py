@@ -11,7 +11,12 @@ from infini_ir.dialects.graph.builder import GraphBuilder
 from infini_ir.dialects.graph.composites import ConvOp
 from infini_ir.dialects.graph.types import tensor_type
 from infini_ir.frontends.onnx.node import Node
-from infini_ir.frontends.onnx.operators.positions import coordinates, equal_sizes, flipped
+from infini_ir.frontends.onnx.operators.positions import (
+    coordinates,
+    equal_sizes,
+    flipped,
+    quotient,
+)
 from infini_ir.frontends.onnx.operators.spatial import (
     Spatial,
     spatial_attributes,
@@ -102,9 +107,7 @@ def _transposed_padding(
 def _transposed_filters(n: Node, groups: int) -> SSAValue:
     """Filters [C, M/g, kernel..] as those of the convolution, [M, C/g, kernel..] reversed."""
     b, shape = n.builder, n.type(1).shape
-    inner, kernel = shape[0].exact_divide(groups), shape[2:]
-    if inner is None:
-        raise n.error(f"{shape[0]} channels do not split into {groups} groups")
+    inner, kernel = quotient(n, shape[0], groups), shape[2:]
     rank = len(shape)
     grouped = b.reshape(n.value(1), [Dim.of(groups), inner, *shape[1:]])
     swapped = b.transpose(grouped, [0, 2, 1, *range(3, rank + 1)])
@@ -139,9 +142,9 @@ def deform_conv(n: Node) -> SSAValue:
     # [N, G, taps, h, w, C/G] to [N, groups, C/groups * taps, h * w]
     columns = b.transpose(columns, [0, 1, 5, 2, 3, 4])
     channels = inner * offset_groups
-    per_group = _divided(n, channels, groups) * taps
+    per_group = quotient(n, channels, groups) * taps
     columns = b.reshape(columns, [batch, Dim.of(groups), per_group, height * width])
-    outer = _divided(n, filters.shape[0], groups)
+    outer = quotient(n, filters.shape[0], groups)
     weights = b.reshape(n.value(1), [Dim.of(groups), outer, per_group])
     result = b.dot(weights, columns, batch=([0], [1]), contract=([2], [2]))
     result = b.reshape(
@@ -150,13 +153,6 @@ def deform_conv(n: Node) -> SSAValue:
     if n.has(3):
         result = b.add(result, b.reshape(n.value(3), [filters.shape[0], ONE, ONE]))
     return result
-
-
-def _divided(n: Node, size: Dim, groups: int) -> Dim:
-    exact = size.exact_divide(groups)
-    if exact is None:
-        raise n.error(f"{size} channels do not split into {groups} groups")
-    return exact
 
 
 def _deformed_positions(n: Node, found: Spatial, offset_groups: int) -> _Sampling:
@@ -238,9 +234,7 @@ def col_to_image(n: Node) -> SSAValue:
     ]
     batch, rows, columns = n.type(0).shape
     equal_sizes(n, columns, product(counts))
-    channels = rows.exact_divide(product(block))
-    if channels is None:
-        raise n.error(f"{rows} rows do not split into blocks of {product(block)}")
+    channels = quotient(n, rows, product(block))
     shape = [*block, *counts]
     parts: list[SSAValue] = []
     for i in range(rank):

@@ -16,7 +16,7 @@ from infini_ir.frontends.onnx.operators.common import (
     normalized_axis,
     repeated,
 )
-from infini_ir.frontends.onnx.operators.positions import accumulating, axes_of, mean
+from infini_ir.frontends.onnx.operators.positions import accumulating, axes_of, mean, quotient
 from infini_ir.frontends.onnx.registry import operator
 from infini_ir.utils.symbolic import ONE, Dim, product
 
@@ -88,9 +88,7 @@ def instance_normalization(n: Node) -> SSAValue:
 def group_normalization(n: Node) -> SSAValue:
     b, kind = n.builder, n.type(0)
     groups = n.required("num_groups")
-    channels = kind.shape[1].exact_divide(groups)
-    if channels is None:
-        raise n.error(f"{kind.shape[1]} channels do not split into {groups} groups")
+    channels = quotient(n, kind.shape[1], groups)
     x = accumulating(b, n.value(0))
     dtype = dtype_of(x)
     grouped = [kind.shape[0], Dim.of(groups), channels * product(kind.shape[2:])]

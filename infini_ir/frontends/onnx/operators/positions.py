@@ -13,7 +13,7 @@ from infini_ir.dialects.graph.types import tensor_type
 from infini_ir.frontends.onnx.node import Node
 from infini_ir.frontends.onnx.operators.common import normalized_axis, size_as
 from infini_ir.utils import dtypes
-from infini_ir.utils.symbolic import ONE, Dim
+from infini_ir.utils.symbolic import ONE, ZERO, Dim
 
 
 def axes_of(n: Node, axes: Sequence[int], rank: int) -> list[int]:
@@ -72,6 +72,19 @@ def equal_sizes(n: Node, left: Dim, right: Dim) -> Dim:
         raise n.error(f"sizes {left} and {right} differ")
     n.add_fact(left, "eq", right)
     return right if right.is_constant else left
+
+
+def quotient(n: Node, total: Dim, parts: int | Dim) -> Dim:
+    """A size divided by one that must divide it, which runs check where it is not known."""
+    exact = total.exact_divide(parts)
+    if exact is not None:
+        return exact
+    parts = Dim.of(parts)
+    if parts is ZERO or (total.is_constant and parts.is_constant):
+        raise n.error(f"{total} does not divide by {parts}")
+    result = total // parts
+    n.add_fact(result * parts, "eq", total)
+    return result
 
 
 def with_sizes(n: Node, x: SSAValue, wanted: Sequence[Dim]) -> SSAValue:

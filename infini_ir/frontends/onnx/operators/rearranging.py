@@ -11,6 +11,7 @@ from infini_ir.frontends.onnx.operators.positions import (
     bind,
     coordinates,
     equal_sizes,
+    quotient,
     scalar,
     wrapped,
 )
@@ -18,22 +19,11 @@ from infini_ir.frontends.onnx.registry import operator
 from infini_ir.utils.symbolic import ONE, Dim
 
 
-def _whole(n: Node, size: Dim, divisor: int) -> Dim:
-    """A size divided by a number that must divide it."""
-    exact = size.exact_divide(divisor)
-    if exact is not None:
-        return exact
-    if size.is_constant:
-        raise n.error(f"size {size} of {n.type(0)} is no multiple of {divisor}")
-    n.add_fact((size // divisor) * divisor, "eq", size)
-    return size // divisor
-
-
 @operator("DepthToSpace")
 def depth_to_space(n: Node) -> SSAValue:
     b, block = n.builder, n.required("blocksize")
     batch, depth, height, width = n.type(0).shape
-    depth = _whole(n, depth, block * block)
+    depth = quotient(n, depth, block * block)
     if n.attribute("mode", "DCR") == "DCR":
         shape, perm = [batch, block, block, depth, height, width], [0, 3, 4, 1, 5, 2]
     else:
@@ -46,7 +36,7 @@ def depth_to_space(n: Node) -> SSAValue:
 def space_to_depth(n: Node) -> SSAValue:
     b, block = n.builder, n.required("blocksize")
     batch, depth, height, width = n.type(0).shape
-    height, width = _whole(n, height, block), _whole(n, width, block)
+    height, width = quotient(n, height, block), quotient(n, width, block)
     blocks = b.reshape(n.value(0), [batch, depth, height, block, width, block])
     perm = [0, 3, 5, 1, 2, 4] if n.attribute("mode", "DCR") == "DCR" else [0, 1, 3, 5, 2, 4]
     return b.reshape(b.transpose(blocks, perm), [batch, depth * block * block, height, width])

@@ -48,21 +48,8 @@ def _target_shape(n: Node, shape: Sequence[Dim], target: Sequence[Dim]) -> list[
         equal_sizes(n, total, product(result))
         return result
     others = product(size for i, size in enumerate(result) if i != holes[0])
-    result[holes[0]] = _quotient(n, total, others)
+    result[holes[0]] = quotient(n, total, others)
     return result
-
-
-def _quotient(n: Node, total: Dim, others: Dim) -> Dim:
-    exact = total.exact_divide(others)
-    if exact is not None:
-        return exact
-    if others is ZERO:
-        raise n.error("-1 cannot be found beside a size of 0")
-    if total.is_constant and others.is_constant:
-        raise n.error(f"{n.type(0)} does not divide into rows of {others}")
-    quotient = total // others
-    n.add_fact(quotient * others, "eq", total)
-    return quotient
 
 
 def _run_time_shape(n: Node, shape: Sequence[Dim]) -> list[Dim]:
@@ -234,7 +221,7 @@ def _split_sizes(n: Node, total: Dim) -> Sequence[Dim]:
     if n.opset >= 18:
         size = total.ceil_divide(count)
     else:
-        size = _quotient(n, total, Dim.of(count))
+        size = quotient(n, total, Dim.of(count))
     last = total - size * (count - 1)
     if last.value is not None and last.value < 0:
         last = maximum(last, 0)
