@@ -128,7 +128,7 @@ def _dot(op: graph.DotOp, operands: list[Array], scope: Scope) -> Array:
     right = rhs.astype(work).transpose(*rhs_batch, *rhs_sum, *rhs_free)
     left = left.reshape(_count(batch), _count(rows), terms)
     right = right.reshape(_count(batch), terms, _count(columns))
-    product = np.matmul(left, right).reshape(*batch, *rows, *columns)
+    product = np.matmul(left, right).reshape((*batch, *rows, *columns))
     return finish_contraction(product, out, scope)
 
 
