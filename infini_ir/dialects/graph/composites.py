@@ -201,7 +201,7 @@ class AttentionOp(GraphOp):
     `offset`: i64 scalar, the position of the first query among the keys. `causal`: query s
     sees keys up to s + offset (default offset: valid keys - S). `window` w: keys more than
     w before are not seen. `softcap` c: c * tanh(score / c) before mask and bias. A row that
-    may attend to nothing gives 0.
+    may attend to nothing gives 0. What lies at keys from `kv_len` on has no influence.
 
         %y = graph.attention %q, %k, %v bias %m : M scale 0.125 causal : Q, K, V -> Y
     """
@@ -610,7 +610,11 @@ def _check_scales(x: TensorType, scale: TensorType, axis: int | None, block: int
     if axis is None:
         fits = scale.rank == 0
     elif block:
-        fits = scale.rank == x.rank
+        check_axis(axis, x.rank)
+        fits = scale.rank == x.rank and all(
+            given is wanted or given is ONE or i == axis
+            for i, (given, wanted) in enumerate(zip(scale.shape, x.shape, strict=True))
+        )
     else:
         check_axis(axis, x.rank)
         fits = scale.shape == (x.shape[axis],)
@@ -623,7 +627,8 @@ class QuantizeOp(GraphOp):
     """
     saturate(round(x / scale) + zero): halves to even, then the zero point, then saturation.
     The scale is a scalar, one an element of `axis`, or with `block` one for so many
-    neighbours along `axis` (of the rank of x).
+    neighbours along `axis` (the scale has the rank of x, and its other sizes or 1). The
+    quotient is in f32 (f64 for f64). To a float type only the cast rounds.
 
         %q = graph.quantize %x, %s zero %z axis 1 : (...) -> !graph.tensor<[N, C], i8>
     """
@@ -673,7 +678,7 @@ def _quantize_properties(axis: int | None, block: int) -> dict[str, IntegerAttr 
 @irdl_op_definition
 class DequantizeOp(GraphOp):
     """
-    (x - zero) * scale, the difference in i32; scale and zero as in `quantize`.
+    (x - zero) * scale, the difference of integers in i32; scale and zero as in `quantize`.
 
         %y = graph.dequantize %q, %s zero %z : (...) -> !graph.tensor<[N, C], f32>
     """

@@ -12,6 +12,7 @@ from xdsl.ir import Operation, SSAValue
 from infini_ir.dialects.graph import tensor_type
 from infini_ir.utils import dtypes
 from infini_ir.utils.errors import InputError
+from infini_ir.utils.rewriting import subject_of
 from infini_ir.utils.symbolic import Dim
 from infini_ir.utils.weights import WeightStore
 
@@ -109,7 +110,8 @@ def where(op: Operation | None) -> str:
     """Name and location of an operation, for messages."""
     if op is None:
         return "module"
-    return f"'{op.name}' at {op.location}"
+    subject = subject_of(op)
+    return f"'{op.name}'" if subject == op.name else f"'{op.name}' at {subject}"
 
 
 def _symbols_text(symbols: dict[str, int]) -> str:
