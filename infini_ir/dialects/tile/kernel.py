@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import auto
+from typing import TYPE_CHECKING, cast
 
 from xdsl.dialects.builtin import (
     ArrayAttr,
@@ -11,6 +12,7 @@ from xdsl.dialects.builtin import (
     DictionaryAttr,
     IndexType,
     IntegerAttr,
+    IntegerType,
     StringAttr,
     SymbolNameConstraint,
     i64,
@@ -31,6 +33,11 @@ from xdsl.irdl import (
     var_operand_def,
     var_result_def,
 )
+from xdsl.irdl.declarative_assembly_format import (
+    AttributeVariable,
+    CustomDirective,
+    irdl_custom_directive,
+)
 from xdsl.parser import Parser
 from xdsl.printer import Printer
 from xdsl.traits import IsolatedFromAbove, IsTerminator, NoTerminator, Pure, SymbolOpInterface
@@ -39,12 +46,45 @@ from xdsl.utils.str_enum import StrEnum
 
 from infini_ir.dialects.dims import DimsAttr, parse_dim
 from infini_ir.dialects.graph.base import ints, ints_of
-from infini_ir.dialects.tile.types import TileType, ViewType, tile_type, view_type
+from infini_ir.dialects.tile.types import (
+    TileType,
+    ViewType,
+    scalar_of,
+    tile_type,
+    view_type,
+)
 from infini_ir.utils.symbolic import Dim
+
+if TYPE_CHECKING:
+    from xdsl.irdl.declarative_assembly_format import ParsingState, PrintingState
 
 Value = SSAValue | Operation
 INDEX = IndexType()
 IntsConstraint = DenseArrayBase.constr(i64)
+
+
+@irdl_custom_directive
+class DimLists(CustomDirective):
+    """The axes that each operand covers, as text: `[[0, 1], [0], []]`."""
+
+    dims: AttributeVariable
+
+    def parse(self, parser: Parser, state: ParsingState) -> bool:
+        def parse_list() -> DenseArrayBase:
+            return ints(
+                parser.parse_comma_separated_list(
+                    Parser.Delimiter.SQUARE, lambda: parser.parse_integer(allow_boolean=False)
+                )
+            )
+
+        lists = parser.parse_comma_separated_list(Parser.Delimiter.SQUARE, parse_list)
+        self.dims.set(state, ArrayAttr(lists))
+        return True
+
+    def print(self, printer: Printer, state: PrintingState, op: IRDLOperation) -> None:
+        state.print_whitespace(printer)
+        lists = cast("ArrayAttr[DenseArrayBase]", self.dims.get(op))
+        printer.print_string(str([list(ints_of(dims)) for dims in lists]))
 
 
 @irdl_op_definition
@@ -224,7 +264,8 @@ def _check_access(
     memory = view_type(view)
     if len(offsets) != memory.rank:
         raise VerifyException(f"{len(offsets)} offsets for {memory}")
-    if len(axes) != tile.rank or any(not 0 <= a < memory.rank for a in axes):
+    in_rank = all(0 <= axis < memory.rank for axis in axes)
+    if len(axes) != tile.rank or not in_rank or len(set(axes)) != len(axes):
         raise VerifyException(f"axes {list(axes)} of {memory} do not make {tile}")
     if memory.element != tile.element:
         raise VerifyException(f"{memory} and {tile} have different elements")
@@ -303,8 +344,9 @@ class GatherOp(IRDLOperation):
     dims = prop_def(ArrayAttr[DenseArrayBase])
     out = result_def(TileType)
     traits = traits_def(Pure())
+    custom_directives = (DimLists,)
     assembly_format = (
-        "$view `[` $positions `]` `dims` $dims attr-dict "
+        "$view `[` $positions `]` `dims` custom<DimLists>($dims) attr-dict "
         "`:` type($view) `[` type($positions) `]` `->` type($out)"
     )
 
@@ -326,8 +368,38 @@ class GatherOp(IRDLOperation):
         return tuple(ints_of(d) for d in self.dims.data)
 
     def verify_(self) -> None:
-        if len(self.positions) != view_type(self.view).rank:
-            raise VerifyException(f"{len(self.positions)} positions for {self.view.type}")
+        _check_positions(self.view, self.positions, self.dim_lists, tile_type(self.out))
+
+
+def _check_positions(
+    view: SSAValue,
+    positions: Sequence[SSAValue],
+    dims: Sequence[tuple[int, ...]],
+    tile: TileType,
+) -> None:
+    memory = view_type(view)
+    if len(positions) != memory.rank:
+        raise VerifyException(f"{len(positions)} positions for {memory}")
+    if len(dims) != len(positions):
+        raise VerifyException("wants a dims list for each position")
+    if memory.element != tile.element:
+        raise VerifyException(f"{memory} and {tile} have different elements")
+    for value, axes in zip(positions, dims, strict=True):
+        element = value.type.element if isinstance(value.type, TileType) else value.type
+        if not isinstance(element, IndexType | IntegerType):
+            raise VerifyException(f"a position is an index or integers, not {value.type}")
+        _check_covers(value, axes, tile.shape)
+
+
+def _check_covers(value: SSAValue, dims: tuple[int, ...], shape: Sequence[Dim]) -> None:
+    """A tile's capacity is that of the axes it covers; a scalar covers none."""
+    if not isinstance(value.type, TileType):
+        if dims:
+            raise VerifyException(f"scalar {value.type} covers no axis")
+        return
+    in_rank = all(0 <= axis < len(shape) for axis in dims) and len(set(dims)) == len(dims)
+    if not in_rank or value.type.shape != tuple(shape[axis] for axis in dims):
+        raise VerifyException(f"capacity of {value.type} does not match axes {list(dims)}")
 
 
 @irdl_op_definition
@@ -346,8 +418,9 @@ class ScatterOp(IRDLOperation):
     view = operand_def(ViewType)
     positions = var_operand_def(AnyAttr())
     dims = prop_def(ArrayAttr[DenseArrayBase])
+    custom_directives = (DimLists,)
     assembly_format = (
-        "$combine $value `,` $view `[` $positions `]` `dims` $dims attr-dict "
+        "$combine $value `,` $view `[` $positions `]` `dims` custom<DimLists>($dims) attr-dict "
         "`:` type($value) `->` type($view) `[` type($positions) `]`"
     )
 
@@ -372,8 +445,7 @@ class ScatterOp(IRDLOperation):
         return tuple(ints_of(d) for d in self.dims.data)
 
     def verify_(self) -> None:
-        if len(self.positions) != view_type(self.view).rank:
-            raise VerifyException(f"{len(self.positions)} positions for {self.view.type}")
+        _check_positions(self.view, self.positions, self.dim_lists, tile_type(self.value))
 
 
 @irdl_op_definition
@@ -393,6 +465,10 @@ class FullOp(IRDLOperation):
     def __init__(self, scalar: Value, out: TileType):
         super().__init__(operands=[scalar], result_types=[out])
 
+    def verify_(self) -> None:
+        if self.scalar.type != scalar_of(tile_type(self.out).element):
+            raise VerifyException(f"{self.scalar.type} does not fill {self.out.type}")
+
 
 @irdl_op_definition
 class YieldOp(IRDLOperation):
@@ -410,7 +486,8 @@ class YieldOp(IRDLOperation):
 def yielded(region: Region) -> tuple[SSAValue, ...]:
     """The values that a region's terminator gives."""
     last = region.block.last_op
-    assert isinstance(last, YieldOp)
+    if not isinstance(last, YieldOp):
+        raise VerifyException("the region must end with tile.yield")
     return tuple(last.values)
 
 
@@ -434,9 +511,8 @@ class MapOp(IRDLOperation):
     outs = var_result_def(TileType)
     body = region_def("single_block")
     traits = traits_def(Pure())
-    assembly_format = (
-        "$inputs `dims` $dims attr-dict `:` functional-type(operands, results) $body"
-    )
+    custom_directives = (DimLists,)
+    assembly_format = "$inputs `dims` custom<DimLists>($dims) attr-dict `:` functional-type(operands, results) $body"
 
     def __init__(
         self,
@@ -459,6 +535,8 @@ class MapOp(IRDLOperation):
     def verify_(self) -> None:
         if len(self.dims.data) != len(self.inputs):
             raise VerifyException("wants a dims list for each input")
+        if not self.outs:
+            raise VerifyException("a map has a result")
         shape = tile_type(self.outs[0]).shape
         if any(tile_type(out).shape != shape for out in self.outs):
             raise VerifyException("the results' shapes differ")
@@ -466,19 +544,16 @@ class MapOp(IRDLOperation):
         if len(arguments) != len(self.inputs):
             raise VerifyException("wants a region argument for each input")
         for value, dims, argument in zip(self.inputs, self.dim_lists, arguments, strict=True):
-            _check_map_input(value, dims, argument.type, shape)
-
-
-def _check_map_input(
-    value: SSAValue, dims: tuple[int, ...], argument: Attribute, shape: Sequence[Dim]
-) -> None:
-    if not isinstance(value.type, TileType):
-        if dims or argument != value.type:
-            raise VerifyException(f"scalar {value.type} covers no axis")
-        return
-    wanted = tuple(shape[d] for d in dims)
-    if value.type.shape != wanted:
-        raise VerifyException(f"extent of {value.type} does not match axes {list(dims)}")
+            _check_covers(value, dims, shape)
+            element = value.type.element if isinstance(value.type, TileType) else value.type
+            if argument.type != scalar_of(element):
+                raise VerifyException(f"a region argument is {argument.type} for {value.type}")
+        given = [value.type for value in yielded(self.body)]
+        if given != [scalar_of(tile_type(out).element) for out in self.outs]:
+            raise VerifyException("the region gives a scalar for each result, of its element")
+        for op in self.body.block.ops:
+            if isinstance(op, CoordOp) and not 0 <= op.axis.value.data < len(shape):
+                raise VerifyException(f"{op.axis.value.data} is not an axis of the results")
 
 
 @irdl_op_definition
@@ -496,7 +571,7 @@ class CoordOp(IRDLOperation):
 
 
 class ReduceKind(StrEnum):
-    """What a reduction computes; argmax and argmin give the position of the first."""
+    """What a reduction computes."""
 
     add = auto()
     mul = auto()
@@ -544,6 +619,8 @@ class ReduceOp(IRDLOperation):
     def verify_(self) -> None:
         tile = tile_type(self.x)
         shape = tuple(d for i, d in enumerate(tile.shape) if i not in self.axis_list)
+        if any(not 0 <= axis < tile.rank for axis in self.axis_list):
+            raise VerifyException(f"axes {list(self.axis_list)} are not axes of {tile}")
         if tile_type(self.out) != TileType.of(shape, tile.element):
             raise VerifyException(f"{tile} does not reduce to {self.out.type}")
 
@@ -623,6 +700,8 @@ class ForOp(IRDLOperation):
 
     def verify_(self) -> None:
         types = [value.type for value in self.carried]
+        if [value.type for value in self.outs] != types:
+            raise VerifyException("the results have the types of the carried tiles")
         if [a.type for a in self.body.block.args] != [INDEX, *types]:
             raise VerifyException("the region takes an index and the carried tiles")
         if [value.type for value in yielded(self.body)] != types:
@@ -664,6 +743,13 @@ class ReadOp(IRDLOperation):
 
     def __init__(self, view: Value, offsets: Sequence[Value], out: Attribute):
         super().__init__(operands=[view, list(offsets)], result_types=[out])
+
+    def verify_(self) -> None:
+        memory = view_type(self.view)
+        if len(self.offsets) != memory.rank:
+            raise VerifyException(f"{len(self.offsets)} offsets for {memory}")
+        if self.out.type != scalar_of(memory.element):
+            raise VerifyException(f"an element of {memory} is not {self.out.type}")
 
 
 KERNEL_OPS = (

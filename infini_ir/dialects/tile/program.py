@@ -72,6 +72,16 @@ class ProgramOp(IRDLOperation):
             regions=[Region(Block(arg_types=list(view_types)))],
         )
 
+    def verify_(self) -> None:
+        arguments = self.body.block.args
+        for argument in arguments:
+            if not isinstance(argument.type, ViewType):
+                raise VerifyException(f"a program's arguments are views, not {argument.type}")
+        if not 0 <= self.input_count.value.data <= len(arguments):
+            raise VerifyException(
+                f"{self.input_count.value.data} inputs of {len(arguments)} arguments"
+            )
+
 
 @irdl_op_definition
 class AllocOp(IRDLOperation):
@@ -133,6 +143,13 @@ class AliasOp(IRDLOperation):
     def offset_dim(self) -> Dim:
         return self.offset.data[0]
 
+    def verify_(self) -> None:
+        source, out = view_type(self.source), view_type(self.out)
+        if source.element != out.element:
+            raise VerifyException(f"{source} and {out} have different elements")
+        if source.panel_width or out.panel_width:
+            raise VerifyException("packed memory has no aliases")
+
 
 @irdl_op_definition
 class LaunchOp(IRDLOperation):
@@ -168,6 +185,19 @@ class LaunchOp(IRDLOperation):
             raise VerifyException(f"there is no kernel {self.kernel}")
         return found
 
+    def verify_(self) -> None:
+        kernel = self.callee()
+        wanted = [view.type for view in kernel.views]
+        if len(wanted) != len(self.views):
+            raise VerifyException(
+                f"{self.kernel} takes {len(wanted)} views, not {len(self.views)}"
+            )
+        for number, (view, type) in enumerate(zip(self.views, wanted, strict=True)):
+            if view.type != type:
+                raise VerifyException(
+                    f"view {number} of {self.kernel} is {type}, not {view.type}"
+                )
+
 
 @irdl_op_definition
 class BarrierOp(IRDLOperation):
@@ -178,6 +208,12 @@ class BarrierOp(IRDLOperation):
 
     def __init__(self) -> None:
         super().__init__()
+
+
+def _check_scalar(value: SSAValue, dtype: str, what: str) -> None:
+    memory = view_type(value)
+    if memory.dtype != dtype or memory.rank:
+        raise VerifyException(f"{what} !tile.view<[], {dtype}>, not {memory}")
 
 
 @irdl_op_definition
@@ -197,6 +233,9 @@ class BindOp(IRDLOperation):
         super().__init__(
             operands=[value], properties={"symbol": StringAttr(symbol), "facts": facts}
         )
+
+    def verify_(self) -> None:
+        _check_scalar(self.value, "i64", "a size is read from")
 
 
 @irdl_op_definition
@@ -228,6 +267,9 @@ class IfOp(IRDLOperation):
     def __init__(self, condition: Value, then_region: Region, else_region: Region):
         super().__init__(operands=[condition], regions=[then_region, else_region])
 
+    def verify_(self) -> None:
+        _check_scalar(self.condition, "i1", "the condition is")
+
 
 @irdl_op_definition
 class LoopOp(IRDLOperation):
@@ -255,6 +297,10 @@ class LoopOp(IRDLOperation):
             regions=[body],
         )
 
+    def verify_(self) -> None:
+        if self.until is not None:
+            _check_scalar(self.until, "i1", "the flag is")
+
 
 @irdl_op_definition
 class WhileOp(IRDLOperation):
@@ -273,6 +319,9 @@ class WhileOp(IRDLOperation):
 
     def __init__(self, flag: Value, condition: Region, body: Region):
         super().__init__(operands=[flag], regions=[condition, body])
+
+    def verify_(self) -> None:
+        _check_scalar(self.flag, "i1", "the flag is")
 
 
 @irdl_op_definition

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from xdsl.dialects.builtin import IntegerType, Signedness
 from xdsl.ir import Attribute, ParametrizedAttribute, SSAValue, TypeAttribute
 from xdsl.irdl import irdl_attr_definition, param_def
 from xdsl.parser import AttrParser
@@ -152,6 +153,13 @@ class TileType(ParametrizedAttribute, TypeAttribute):
         printer.print_string(f"<{dim_list_text(self.shape)}, ")
         printer.print_attribute(self.element)
         printer.print_string(">")
+
+
+def scalar_of(element: Attribute) -> Attribute:
+    """The type of one element in scalar code: unsigned integers are signless there."""
+    if isinstance(element, IntegerType) and element.signedness.data is Signedness.UNSIGNED:
+        return IntegerType(element.width.data)
+    return element
 
 
 def view_type(value: SSAValue) -> ViewType:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from xdsl.dialects.builtin import IndexType
@@ -179,7 +180,7 @@ class RaceLog:
         _, readers, writers = self.logs[key]
         return memory.seen_through(readers), memory.seen_through(writers)
 
-    def read(self, memory: Memory, where: tuple[object, ...]) -> None:
+    def read(self, memory: Memory, where: Any) -> None:
         log = self._log(memory)
         if log is None:
             return
@@ -190,7 +191,7 @@ class RaceLog:
             (now == self.NOBODY) | (now == self.program), self.program, self.MANY
         )
 
-    def write(self, memory: Memory, where: tuple[object, ...]) -> None:
+    def write(self, memory: Memory, where: Any) -> None:
         log = self._log(memory)
         if log is None:
             return
