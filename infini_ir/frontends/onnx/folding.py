@@ -25,6 +25,10 @@ def fold_numbers(op: Operation, arrays: Sequence[np.ndarray]) -> list[np.ndarray
         return [op.array()]
     if isinstance(op, graph.DimOp | graph.WeightOp) or (not op.operands and not _is_iota(op)):
         return None
+    move = _MOVES.get(type(op))
+    if move is not None and type(op) not in (graph.GatherOp, graph.CastOp):
+        moved = move(op, *arrays)
+        return None if moved is None else [moved]
     from infini_ir.interpreters.graph import evaluate_op
 
     try:

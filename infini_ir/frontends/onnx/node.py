@@ -186,6 +186,12 @@ class Node:
             raise self.needs(i, what)
         return bound
 
+    def bind(self, value: SSAValue, hint: str) -> Dim:
+        """The size that an i64 scalar gives: known, symbolic, or a fresh symbol."""
+        bound = self.scope.session.contents.bind(value, hint)
+        assert bound is not None and len(bound) == 1, value.type
+        return bound[0]
+
     def set_sizes(self, output: int, sizes: Sequence[int | Dim]) -> None:
         """Say the symbolic contents of output number `output`, an integer tensor."""
         self.output_sizes[output] = [Dim.of(size) for size in sizes]

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from xdsl.ir import SSAValue
 
     from infini_ir.frontends.onnx.node import Node
-    from infini_ir.frontends.onnx.values import OptionalValue, SequenceValue
+    from infini_ir.frontends.onnx.values import Entry
 
-    Output = SSAValue | SequenceValue | OptionalValue | None
+    Output = SSAValue | Entry | None
     OperatorFunction = Callable[[Node], Output | Sequence[Output]]
 
 Function = TypeVar("Function", bound=Callable)
