@@ -31,8 +31,11 @@ def leaky_relu(n: Node) -> SSAValue:
 
 @operator("PRelu")
 def parametric_relu(n: Node) -> SSAValue:
-    b, x = n.builder, n.value(0)
-    return b.select(b.compare("lt", x, 0), b.mul(x, n.value(1)), x)
+    """Before opset 7 a list of slopes is one a channel, axis 1."""
+    b, x, slope = n.builder, n.value(0), n.value(1)
+    if n.opset < 7 and rank_of(slope) == 1:
+        slope = b.unsqueeze(slope, list(range(1, rank_of(x) - 1)))
+    return b.select(b.compare("lt", x, 0), b.mul(x, slope), x)
 
 
 @operator("Elu")

@@ -132,7 +132,7 @@ class Layer:
         runs = [self._direction(x, cell, step) for cell in cells]
         stacked = None
         if n.outputs and n.outputs[0]:
-            stacked = b.concat([b.unsqueeze(ys, [1]) for _, ys in runs], 1)
+            stacked = b.concat([b.unsqueeze(ys, [1]) for _, ys in runs if ys is not None], 1)
             stacked = b.transpose(stacked, [2, 0, 1, 3]) if layout else stacked
         finals: list[SSAValue | None] = []
         for k in range(len(self.state_inputs)):
@@ -155,15 +155,15 @@ class Layer:
         recurrent = self._part(2, d)
         bias, recurrent_bias = self._biases(d)
         hidden = shape_of(recurrent)[1]
-        peepholes = self._part(7, d) if self.n.op_type == "LSTM" else None
+        peepholes = []
+        if self.n.op_type == "LSTM" and self.n.has(7):
+            peepholes = [_gate(b, self._part(7, d), k, hidden) for k in range(3)]
         return Cell(
             weights=self._part(1, d),
             bias=bias,
             recurrent=self._grouped(recurrent, hidden),
             recurrent_bias=recurrent_bias,
-            peepholes=[]
-            if peepholes is None
-            else [_gate(b, peepholes, k, hidden) for k in range(3)],
+            peepholes=peepholes,
             states=[self._state(i, d, batch, hidden) for i in self.state_inputs],
             activations=activations,
             reverse=reverse,
@@ -179,21 +179,20 @@ class Layer:
 
     def _biases(self, d: int) -> tuple[SSAValue | None, SSAValue | None]:
         """The bias outside the scan, and the one inside."""
-        b, bias = self.n.builder, self._part(3, d)
-        if bias is None:
+        b = self.n.builder
+        if not self.n.has(3):
             return None, None
+        bias = self._part(3, d)
         rows = shape_of(bias)[0].exact_divide(2)
         if rows is None:
             raise self.n.error(f"its {shape_of(bias)[0]} biases are not two a gate and unit")
         outer, inner = (b.slice_axis(bias, 0, start, rows) for start in (0, rows))
         return (outer, inner) if self.inner_bias else (b.add(outer, inner), None)
 
-    def _part(self, i: int, d: int):
-        """The part of input i that belongs to direction d, None where it is absent."""
-        b, value = self.n.builder, self.n.optional(i)
-        if value is None:
-            return None
-        part = b.slice_axis(value, 0, d, 1)
+    def _part(self, i: int, d: int) -> SSAValue:
+        """The part of input i that belongs to direction d."""
+        b = self.n.builder
+        part = b.slice_axis(self.n.value(i), 0, d, 1)
         return b.reshape(part, shape_of(part)[1:])
 
     def _state(self, i: int, d: int, batch: Dim, hidden: Dim) -> SSAValue:
