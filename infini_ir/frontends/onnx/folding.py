@@ -16,6 +16,7 @@ from xdsl.ir import Operation
 from infini_ir.dialects import graph
 from infini_ir.dialects.graph.types import tensor_type
 from infini_ir.utils import dtypes
+from infini_ir.utils.errors import InfiniError
 from infini_ir.utils.symbolic import ONE, ZERO, Dim, maximum, minimum
 
 
@@ -34,7 +35,7 @@ def fold_numbers(op: Operation, arrays: Sequence[np.ndarray]) -> list[np.ndarray
     try:
         with np.errstate(all="ignore"):
             return [np.asarray(result) for result in evaluate_op(op, list(arrays))]
-    except (NotImplementedError, LookupError, ValueError, TypeError, ArithmeticError):
+    except (InfiniError, LookupError, ValueError, TypeError, ArithmeticError):
         # A missing fold costs speed, never correctness.
         return None
 

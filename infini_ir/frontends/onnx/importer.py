@@ -182,6 +182,17 @@ def _module(
     return module
 
 
+def output_descriptions(module: ModuleOp) -> list[str]:
+    """What each output of the model consists of, as `OUTPUTS` says."""
+    function = module.body.block.first_op
+    assert isinstance(function, func.FuncOp)
+    kept = function.attributes.get(OUTPUTS)
+    if isinstance(kept, ArrayAttr):
+        return [item.data for item in kept if isinstance(item, StringAttr)]
+    names = [item.data.get("graph.name") for item in function.res_attrs or ()]
+    return [name.data for name in names if isinstance(name, StringAttr)]
+
+
 def _names(names: Sequence[str]) -> ArrayAttr[DictionaryAttr]:
     return ArrayAttr([DictionaryAttr({"graph.name": StringAttr(name)}) for name in names])
 

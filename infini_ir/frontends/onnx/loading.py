@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import onnx
 from google.protobuf.message import DecodeError
@@ -121,7 +122,7 @@ def _problem(node: onnx.NodeProto, opsets: dict[str, int]) -> str | None:
     if find_operator(domain, node.op_type, version) is not None:
         return None
     try:
-        schema = onnx.defs.get_schema(node.op_type, version, domain)
+        schema: Any = onnx.defs.get_schema(node.op_type, version, domain)
     except onnx.defs.SchemaError:
         return f"{title} version {version}"
     if schema.has_function or schema.has_context_dependent_function:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import onnx
 from xdsl.ir import Block, Operation, SSAValue
@@ -209,7 +209,7 @@ class Scope:
 
     def _definition(self, node: Node) -> onnx.FunctionProto | None:
         try:
-            schema = onnx.defs.get_schema(node.op_type, node.opset, node.domain)
+            schema: Any = onnx.defs.get_schema(node.op_type, node.opset, node.domain)
         except onnx.defs.SchemaError:
             return None
         data = b""

@@ -128,7 +128,7 @@ class SignatureReader:
                 raise self.fail(name, f"it is {dtype}, not {array.dtype} as given")
         return Tensor(name, TensorType.of(shape, dtype), array)
 
-    def _given_shape(self, name: str, shape: Sequence[int | str | Dim]) -> list[Dim]:
+    def _given_shape(self, name: str, shape: Any) -> list[Dim]:
         if isinstance(shape, str) or not isinstance(shape, Sequence):
             raise self.fail(name, f"{shape!r} is neither a shape nor an array")
         dims = []
@@ -185,7 +185,7 @@ class SignatureReader:
             shape = [dim.substitute(self.fixed) for dim in tensor.type.shape]
             tensor.type = tensor.type.with_shape(shape)
         arguments = [tensor for tensor in tensors if tensor.array is None]
-        bare = {d.name for tensor in arguments for d in tensor.type.shape} - {None}
+        bare = {d.name for tensor in arguments for d in tensor.type.shape if d.name}
         for tensor in arguments:
             shape = [
                 dim if dim.symbols() <= bare else self._stand_in(dim, bare)
@@ -195,13 +195,13 @@ class SignatureReader:
             for dim in shape:
                 if dim.name is not None:
                     self.session.symbol_inputs.setdefault(dim.name, tensor.name)
-        self.session.symbols |= bare  # pyright: ignore[reportOperatorIssue]
-        self.session.argument_symbols |= bare  # pyright: ignore[reportOperatorIssue]
+        self.session.symbols |= bare
+        self.session.argument_symbols |= bare
 
-    def _stand_in(self, dim: Dim, bare: set[str | None]) -> Dim:
+    def _stand_in(self, dim: Dim, bare: set[str]) -> Dim:
         """A symbol for an expression that cannot be computed from the inputs' shapes."""
         symbol = self._named(str(dim))
-        bare.add(symbol.name)
+        bare |= symbol.symbols()
         return symbol
 
 

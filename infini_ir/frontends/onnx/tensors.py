@@ -19,7 +19,7 @@ from infini_ir.utils.weights import WeightStore
 
 Fail = Callable[[str], Exception]
 
-DTYPES = {
+DTYPES: dict[int, str] = {
     TensorProto.FLOAT: "f32",
     TensorProto.UINT8: "ui8",
     TensorProto.INT8: "i8",
