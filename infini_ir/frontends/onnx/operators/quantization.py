@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from xdsl.ir import SSAValue
 
 from infini_ir.dialects import graph
@@ -15,6 +17,7 @@ from infini_ir.frontends.onnx.operators.common import (
     normalized_axis,
     rank_of,
     shape_of,
+    with_shape,
 )
 from infini_ir.frontends.onnx.operators.convolution import kernel_of
 from infini_ir.frontends.onnx.operators.linear import (
@@ -26,23 +29,38 @@ from infini_ir.frontends.onnx.operators.linear import (
 from infini_ir.frontends.onnx.operators.spatial import spatial_attributes
 from infini_ir.frontends.onnx.registry import operator
 from infini_ir.utils import dtypes
-from infini_ir.utils.symbolic import product
+from infini_ir.utils.symbolic import ONE, product
 
 
-def _granularity(n: Node, x: SSAValue, scale: SSAValue) -> tuple[int | None, int]:
-    """The axis that scales belong to, None for one scale, and the block length or 0."""
-    block = n.attribute("block_size", 0)
-    if not block and (is_single(scale) or rank_of(scale) == 0):
-        return None, 0
+@dataclass(frozen=True)
+class Scales:
+    """Scales and zero points as the graph operations take them."""
+
+    scale: SSAValue
+    zero: SSAValue | None
+    """None for floating-point types, which have no zero point but 0."""
+    axis: int | None
+    """The axis they belong to; None for one scale."""
+    block: int
+    """How many neighbours along the axis share one, or 0."""
+
+
+def _scales(n: Node, x: SSAValue, scale: SSAValue, zero: SSAValue | None) -> Scales:
+    """The scales of `x` by the attributes `axis` and `block_size`."""
+    b, block = n.builder, n.attribute("block_size", 0)
+    if zero is not None and dtypes.is_float(dtype_of(zero)):
+        zero = None
+    if not block and is_single(scale):
+        zero = None if zero is None else as_scalar(b, zero)
+        return Scales(as_scalar(b, scale), zero, None, 0)
     axis = normalized_axis(n, n.attribute("axis", 1), rank_of(x)) if rank_of(x) > 1 else 0
-    return axis, block
-
-
-def _zero_point(b: GraphBuilder, zero: SSAValue | None, axis: int | None) -> SSAValue | None:
-    """A zero point as the graph operations take it; floating-point types have none."""
-    if zero is None or dtypes.is_float(dtype_of(zero)):
-        return None
-    return as_scalar(b, zero) if axis is None else zero
+    size = shape_of(x)[axis]
+    shape = [size]
+    if block:
+        shape = list(shape_of(x))
+        shape[axis] = size.ceil_divide(block)
+    zero = None if zero is None else with_shape(n, zero, shape)
+    return Scales(with_shape(n, scale, shape), zero, axis, block)
 
 
 def _precision(n: Node, scale: SSAValue) -> str:
@@ -60,42 +78,30 @@ def _quantized_type(n: Node, zero: SSAValue | None) -> str:
 
 @operator("QuantizeLinear")
 def quantize_linear(n: Node) -> SSAValue:
-    b, x, scale, zero = n.builder, n.value(0), n.value(1), n.optional(2)
-    dtype = _quantized_type(n, zero)
-    axis, block = _granularity(n, x, scale)
-    if axis is None:
-        scale = as_scalar(b, scale)
-    inner = _precision(n, scale)
-    x, scale = b.cast(x, inner), b.cast(scale, inner)
+    b, x = n.builder, n.value(0)
+    dtype = _quantized_type(n, n.optional(2))
+    found = _scales(n, x, n.value(1), n.optional(2))
+    inner = _precision(n, found.scale)
+    x, scale = b.cast(x, inner), b.cast(found.scale, inner)
     if dtype.startswith("f8") and not n.attribute("saturate", 1):
-        return _quantized_unsaturated(n, x, scale, axis, dtype)
-    zero = _zero_point(b, zero, axis)
-    return b.insert(graph.QuantizeOp(x, scale, zero, dtype, axis=axis, block=block)).out
-
-
-def _quantized_unsaturated(
-    n: Node, x: SSAValue, scale: SSAValue, axis: int | None, dtype: str
-) -> SSAValue:
-    """Division and a cast that gives infinity or NaN beyond the range."""
-    b = n.builder
-    if axis is not None and rank_of(scale) == 1:
-        scale = b.unsqueeze(scale, range(1, rank_of(x) - axis))
-    if axis is not None and rank_of(scale) == rank_of(x) and n.attribute("block_size", 0):
-        raise n.error("saturate=0 with blocks of scales is not supported; use saturate=1")
-    return b.cast(b.div(x, scale), dtype, saturate=False)
+        if found.block:
+            raise n.error("saturate=0 with blocks of scales is not supported; use saturate=1")
+        if found.axis is not None:
+            scale = b.unsqueeze(scale, list(range(1, rank_of(x) - found.axis)))
+        return b.cast(b.div(x, scale), dtype, saturate=False)
+    op = graph.QuantizeOp(x, scale, found.zero, dtype, axis=found.axis, block=found.block)
+    return b.insert(op).out
 
 
 @operator("DequantizeLinear")
 def dequantize_linear(n: Node) -> SSAValue:
-    b, x, scale = n.builder, n.value(0), n.value(1)
-    code = n.attribute("output_dtype", 0)
-    dtype = dtype_named(n, code) if code else dtype_of(scale)
-    axis, block = _granularity(n, x, scale)
-    if axis is None:
-        scale = as_scalar(b, scale)
-    zero = _zero_point(b, n.optional(2), axis)
-    op = graph.DequantizeOp(x, scale, zero, axis=axis, block=block, dtype=dtype)
-    return b.insert(op).out
+    x, code = n.value(0), n.attribute("output_dtype", 0)
+    found = _scales(n, x, n.value(1), n.optional(2))
+    dtype = dtype_named(n, code) if code else dtype_of(found.scale)
+    op = graph.DequantizeOp(
+        x, found.scale, found.zero, axis=found.axis, block=found.block, dtype=dtype
+    )
+    return n.builder.insert(op).out
 
 
 @operator("DynamicQuantizeLinear")
@@ -165,13 +171,15 @@ def _requantized(
 ) -> SSAValue:
     """Accumulated products times their scale, quantized anew, all in f32."""
     b = n.builder
-    axis = None if is_single(out_scale) else rank_of(y) - 2
-    if axis is None:
-        out_scale = as_scalar(b, out_scale)
-    zero = _zero_point(b, out_zero, axis)
     real = b.mul(b.cast(y, "f32"), scale)
-    out_scale = b.cast(out_scale, "f32")
-    return b.insert(graph.QuantizeOp(real, out_scale, zero, dtype_of(out_zero), axis=axis)).out
+    out_scale = b.cast(_single(n, out_scale), "f32")
+    zero = None if dtypes.is_float(dtype_of(out_zero)) else _single(n, out_zero)
+    return b.insert(graph.QuantizeOp(real, out_scale, zero, dtype_of(out_zero))).out
+
+
+def _single(n: Node, x: SSAValue) -> SSAValue:
+    """A value that must have one element, as a scalar."""
+    return as_scalar(n.builder, with_shape(n, x, [ONE] * rank_of(x)))
 
 
 @operator("QLinearMatMul")
@@ -194,7 +202,7 @@ def _integer_convolution(
     b = n.builder
     found = spatial_attributes(n, shape_of(x)[2:], kernel_of(n, at))
     w_zero = None if w_zero is None else _per_filter(b, w_zero, rank_of(w), 0)
-    x_zero = None if x_zero is None else as_scalar(b, x_zero)
+    x_zero = None if x_zero is None else _single(n, x_zero)
     return b.insert(
         graph.ConvOp(
             _centered(b, x, x_zero),
@@ -228,5 +236,5 @@ def quantized_linear_convolution(n: Node) -> SSAValue:
     if n.has(8):
         y = b.add(y, _per_filter(b, n.value(8), rank_of(y), 1))
     w_scale = _per_filter(b, n.value(4), rank_of(y), 1)
-    scale = b.mul(as_scalar(b, n.value(1)), w_scale)
+    scale = b.mul(_single(n, n.value(1)), w_scale)
     return _requantized(n, y, scale, n.value(6), n.value(7))

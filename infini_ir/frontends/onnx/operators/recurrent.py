@@ -151,15 +151,18 @@ class Layer:
         return [self._cell(d, flag, activations[d], batch) for d, flag in enumerate(flags)]
 
     def _cell(self, d: int, reverse: bool, activations: list[Activation], batch: Dim) -> Cell:
-        b = self.n.builder
-        recurrent = self._part(2, d)
-        bias, recurrent_bias = self._biases(d)
-        hidden = shape_of(recurrent)[1]
+        n, b = self.n, self.n.builder
+        hidden = Dim.of(n.attribute("hidden_size", None) or n.type(2).shape[2])
+        rows = hidden * sum(self.groups)
+        recurrent = with_shape(n, self._part(2, d), [rows, hidden])
+        weights = self._part(1, d)
+        bias, recurrent_bias = self._biases(d, rows)
         peepholes = []
-        if self.n.op_type == "LSTM" and self.n.has(7):
-            peepholes = [_gate(b, self._part(7, d), k, hidden) for k in range(3)]
+        if n.op_type == "LSTM" and n.has(7):
+            row = with_shape(n, self._part(7, d), [hidden * 3])
+            peepholes = [_gate(b, row, k, hidden) for k in range(3)]
         return Cell(
-            weights=self._part(1, d),
+            weights=with_shape(n, weights, [rows, shape_of(weights)[1]]),
             bias=bias,
             recurrent=self._grouped(recurrent, hidden),
             recurrent_bias=recurrent_bias,
@@ -177,16 +180,13 @@ class Layer:
             for end, count in zip(ends, self.groups, strict=True)
         ]
 
-    def _biases(self, d: int) -> tuple[SSAValue | None, SSAValue | None]:
+    def _biases(self, d: int, rows: Dim) -> tuple[SSAValue | None, SSAValue | None]:
         """The bias outside the scan, and the one inside."""
         b = self.n.builder
         if not self.n.has(3):
             return None, None
-        bias = self._part(3, d)
-        rows = shape_of(bias)[0].exact_divide(2)
-        if rows is None:
-            raise self.n.error(f"its {shape_of(bias)[0]} biases are not two a gate and unit")
-        outer, inner = (b.slice_axis(bias, 0, start, rows) for start in (0, rows))
+        both = with_shape(self.n, self._part(3, d), [rows * 2])
+        outer, inner = (b.slice_axis(both, 0, start, rows) for start in (0, rows))
         return (outer, inner) if self.inner_bias else (b.add(outer, inner), None)
 
     def _part(self, i: int, d: int) -> SSAValue:
