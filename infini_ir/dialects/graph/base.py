@@ -23,7 +23,7 @@ def ints(values: Sequence[int]) -> DenseArrayBase:
 
 
 def ints_of(attribute: DenseArrayBase) -> tuple[int, ...]:
-    return tuple(int(value) for value in attribute.get_values())  # pyright: ignore[reportArgumentType]
+    return tuple(int(value) for value in attribute.get_values())  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue]
 
 
 def value_of(value: SSAValue | Operation) -> SSAValue:

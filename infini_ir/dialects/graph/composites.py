@@ -13,7 +13,10 @@ from xdsl.dialects.builtin import FloatAttr, IntegerAttr, UnitAttr, f64, i64
 from xdsl.dialects.utils import EnumAttribute
 from xdsl.ir import Operation, SpacedOpaqueSyntaxAttribute, SSAValue
 from xdsl.irdl import (
+    AnyAttr,
     AttrSizedOperandSegments,
+    EqAttrConstraint,
+    ParamAttrConstraint,
     irdl_attr_definition,
     irdl_op_definition,
     operand_def,
@@ -41,6 +44,8 @@ from infini_ir.dialects.graph.types import TensorType
 from infini_ir.utils.symbolic import ONE, Dim
 
 Value = SSAValue | Operation
+_F64 = ParamAttrConstraint(FloatAttr, (AnyAttr(), EqAttrConstraint(f64)))
+"""A float whose type goes without saying in text: `scale 0.125`."""
 _FORMAT = " attr-dict `:` functional-type(operands, results)"
 
 
@@ -104,7 +109,7 @@ class LayerNormOp(GraphOp):
     scale = opt_operand_def(TensorType)
     bias = opt_operand_def(TensorType)
     axis = prop_def(IntegerAttr.constr(i64))
-    epsilon = prop_def(FloatAttr)
+    epsilon = prop_def(_F64)
     out = result_def(TensorType)
     mean = result_def(TensorType)
     inverse_std = result_def(TensorType)
@@ -148,7 +153,7 @@ class RmsNormOp(GraphOp):
     x = operand_def(TensorType)
     scale = opt_operand_def(TensorType)
     axis = prop_def(IntegerAttr.constr(i64))
-    epsilon = prop_def(FloatAttr)
+    epsilon = prop_def(_F64)
     out = result_def(TensorType)
     traits = traits_def(Pure())
     assembly_format = "$x (`scale` $scale^)? `axis` $axis `epsilon` $epsilon" + _FORMAT
@@ -213,10 +218,10 @@ class AttentionOp(GraphOp):
     bias = opt_operand_def(TensorType)
     kv_len = opt_operand_def(TensorType)
     offset = opt_operand_def(TensorType)
-    scale = prop_def(FloatAttr)
+    scale = prop_def(_F64)
     causal = opt_prop_def(UnitAttr)
     window = opt_prop_def(IntegerAttr.constr(i64))
-    softcap = opt_prop_def(FloatAttr)
+    softcap = opt_prop_def(_F64)
     out = result_def(TensorType)
     irdl_options = (AttrSizedOperandSegments(as_property=True),)
     traits = traits_def(Pure())
@@ -295,7 +300,7 @@ class PagedAttentionOp(GraphOp):
     v_pages = operand_def(TensorType)
     table = operand_def(TensorType)
     kv_len = operand_def(TensorType)
-    scale = prop_def(FloatAttr)
+    scale = prop_def(_F64)
     out = result_def(TensorType)
     traits = traits_def(Pure())
     assembly_format = (

@@ -139,7 +139,7 @@ def interpret(
     precision: Precision = "native",
 ) -> list[Array]:
     """
-    Run a function of a module on arrays; the weights are those of `ctx`.
+    Run a function of a module on arrays; `ctx` is a compiler context or a weight store.
 
     Bare symbols in argument shapes take the arrays' sizes, every other size is checked, and
     so are the function's facts (`graph.where`). With `precision="f64"` all floats that are
@@ -147,7 +147,7 @@ def interpret(
 
     Raises `InputError` for inputs that do not fit, `ModelError` for a module that cannot run.
     """
-    weights = getattr(ctx, "weights", None)
+    weights = ctx if isinstance(ctx, WeightStore) else getattr(ctx, "weights", None)
     with np.errstate(all="ignore"):
         return _run_function(find_function(module, function), inputs, weights, precision)
 

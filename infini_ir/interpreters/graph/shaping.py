@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from infini_ir.dialects.graph import ints_of, tensor_type
 from infini_ir.interpreters.graph.conversion import convert
 from infini_ir.interpreters.graph.scope import Array, Rule, Scope, where
 from infini_ir.utils.errors import InputError, ModelError
+from infini_ir.utils.symbolic import Dim
 
 
 def _constant(op: graph.ConstantOp, operands: list[Array], scope: Scope) -> Array:
@@ -187,11 +188,17 @@ def _bind(op: graph.BindOp, operands: list[Array], scope: Scope) -> Sequence[Arr
 _RELATIONS = {"eq": int.__eq__, "le": int.__le__, "ge": int.__ge__}
 
 
+def holds(fact: tuple[Dim, str, Dim], symbols: Mapping[str, int]) -> bool:
+    """Whether a fact is true of the given sizes."""
+    left, relation, right = fact
+    return _RELATIONS[relation](left.evaluate(symbols), right.evaluate(symbols))
+
+
 def check_facts(facts: FactsAttr, scope: Scope, what: str) -> None:
     """Raise `InputError` for the first fact that does not hold."""
     for left, relation, right in facts.data:
         sizes = scope.size(left), scope.size(right)
-        if not _RELATIONS[relation](*sizes):
+        if not holds((left, relation, right), scope.symbols):
             raise InputError(
                 f"{what}: the model needs {left} {relation} {right}, but they are {sizes[0]} "
                 f"and {sizes[1]}; give inputs of sizes that satisfy this"
