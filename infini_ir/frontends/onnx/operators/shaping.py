@@ -14,6 +14,7 @@ from infini_ir.frontends.onnx.operators.positions import (
     bind,
     elements,
     equal_sizes,
+    quotient,
 )
 from infini_ir.frontends.onnx.registry import operator
 from infini_ir.utils.symbolic import ONE, ZERO, Dim, maximum, product
