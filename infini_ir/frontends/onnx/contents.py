@@ -210,7 +210,7 @@ def _fill_unknown(value: SSAValue, found: Contents | None) -> Contents | None:
 
 def _numbers(flat: np.ndarray, kind: TensorType) -> np.ndarray:
     """Known elements as numbers of the type, wrapped as integers do."""
-    values = [e.value if isinstance(e, Dim) else e for e in flat]
+    values: list[Any] = [e.value if isinstance(e, Dim) else e for e in flat]
     if kind.dtype != "i1":
         bits = int(kind.dtype.lstrip("ui"))
         low = 0 if dtypes.is_unsigned(kind.dtype) else -(1 << (bits - 1))

@@ -177,7 +177,7 @@ def _remainder(a: Dim, b: Dim) -> Dim | None:
 
 
 def _compare(op: graph.CompareOp, a: Any, b: Any) -> bool | None:
-    predicate = op.predicate.data.value
+    predicate = str(op.predicate.data.value)
     if isinstance(a, bool) and isinstance(b, bool):
         a, b = Dim.of(int(a)), Dim.of(int(b))
     if not isinstance(a, Dim) or not isinstance(b, Dim):
@@ -271,7 +271,7 @@ _COMBINE: dict[str, Callable[[Dim, Dim], Dim]] = {
 
 
 def _reduce(op: graph.ReduceOp, x: np.ndarray) -> np.ndarray | None:
-    kind, shape = op.kind.data.value, tensor_type(op.out).static_shape()
+    kind, shape = str(op.kind.data.value), tensor_type(op.out).static_shape()
     if tensor_type(op.x).dtype == "i1" or (not x.size and kind in ("max", "min")):
         return None
     kept = [axis for axis in range(x.ndim) if axis not in op.axis_list]

@@ -129,7 +129,7 @@ class Scope:
             self.values[name] = self._folded(entry, name)
 
     def _outputs(self, node: Node) -> Sequence[Output | Entry]:
-        result = self._dispatch(node)
+        result: Any = self._dispatch(node)
         return list(result) if isinstance(result, list | tuple) else [result]
 
     def _dispatch(self, node: Node) -> Output | Sequence[Output | Entry]:

@@ -95,7 +95,7 @@ class SignatureReader:
         if name not in self.given:
             raise SpecializationNeeded(self.session.label, [name], reason="it is a sequence")
         tensors = [
-            self._tensor(f"{name}[{index}]", element, item)
+            self._tensor(f"{name}[{index}]", element, item, alone=False)
             for index, item in enumerate(self.given[name])
         ]
         dtype = dtype_of(element.elem_type, lambda text: self.fail(name, text))
@@ -112,7 +112,11 @@ class SignatureReader:
         tensor = self._tensor(f"{name}", proto.tensor_type, given)
         return Input(name, "optional", [tensor])
 
-    def _tensor(self, name: str, proto: onnx.TypeProto.Tensor, given: Any) -> Tensor:
+    def _tensor(
+        self, name: str, proto: onnx.TypeProto.Tensor, given: Any, *, alone: bool = True
+    ) -> Tensor:
+        """A tensor; one that is not `alone` is an element of a sequence, whose named sizes
+        may differ from element to element."""
         dtype = dtype_of(proto.elem_type, lambda text: self.fail(name, text))
         declared = self._declared(name, proto)
         if given is None:
@@ -121,7 +125,8 @@ class SignatureReader:
             return Tensor(name, TensorType.of(declared, dtype))
         array = given if isinstance(given, np.ndarray | np.generic) else None
         shape = self._given_shape(name, given if array is None else np.shape(array))
-        self._fix(name, declared, shape)
+        if alone:
+            self._fix(name, declared, shape)
         if array is not None:
             array = np.asarray(array)
             if _dtype(array) != dtype:

@@ -14,6 +14,7 @@ from infini_ir.frontends.onnx.node import Node
 from infini_ir.frontends.onnx.registry import operator
 from infini_ir.frontends.onnx.tensors import dtype_of, sparse_initializer
 from infini_ir.frontends.onnx.values import Entry, Initializer
+from infini_ir.utils import dtypes
 from infini_ir.utils.dtypes import dtype_name
 from infini_ir.utils.symbolic import Dim, maximum, product
 
@@ -135,6 +136,9 @@ def convert(n: Node, dtype: str) -> SSAValue:
     x = n.value(0)
     if tensor_type(x).dtype == dtype:
         return x
+    if dtype in ("i4", "ui4", "i2", "ui2") and dtypes.is_float(tensor_type(x).dtype):
+        # Out of range values wrap here, where they saturate for whole-byte integers.
+        x = n.builder.cast(x, "i32")
     rounding = None
     if dtype == "f8E8M0FNU":
         rounding = n.attribute("round_mode", "up")

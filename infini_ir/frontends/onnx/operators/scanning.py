@@ -38,7 +38,9 @@ def _scan(
     following, stacked = step(block, index, rest[: len(carried)], rest[len(carried) :])
     n.builder_at(block).yield_([*following, *stacked])
     types = [tensor_type(v).with_shape([length, *tensor_type(v).shape]) for v in stacked]
-    outs = list(b.insert(graph.ScanOp(initial, over, length, types, Region(block))).outs)
+    outs: list[SSAValue] = list(
+        b.insert(graph.ScanOp(initial, over, length, types, Region(block))).outs
+    )
     return outs[: len(carried)], outs[len(carried) :]
 
 
