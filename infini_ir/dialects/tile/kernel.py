@@ -18,7 +18,15 @@ from xdsl.dialects.builtin import (
     i64,
 )
 from xdsl.dialects.utils import EnumAttribute
-from xdsl.ir import Attribute, Block, Operation, Region, SpacedOpaqueSyntaxAttribute, SSAValue
+from xdsl.ir import (
+    Attribute,
+    Block,
+    BlockArgument,
+    Operation,
+    Region,
+    SpacedOpaqueSyntaxAttribute,
+    SSAValue,
+)
 from xdsl.irdl import (
     AnyAttr,
     IRDLOperation,
@@ -69,7 +77,7 @@ class DimLists(CustomDirective):
 
     dims: AttributeVariable
 
-    def parse(self, parser: Parser, state: ParsingState) -> bool:
+    def parse(self, parser: Parser, state: ParsingState) -> None:
         def parse_list() -> DenseArrayBase:
             return ints(
                 parser.parse_comma_separated_list(
@@ -79,7 +87,6 @@ class DimLists(CustomDirective):
 
         lists = parser.parse_comma_separated_list(Parser.Delimiter.SQUARE, parse_list)
         self.dims.set(state, ArrayAttr(lists))
-        return True
 
     def print(self, printer: Printer, state: PrintingState, op: IRDLOperation) -> None:
         state.print_whitespace(printer)
@@ -127,11 +134,11 @@ class KernelOp(IRDLOperation):
         )
 
     @property
-    def views(self) -> tuple[SSAValue, ...]:
+    def views(self) -> tuple[BlockArgument, ...]:
         return tuple(self.body.block.args[: len(self.body.block.args) - self.grid_rank])
 
     @property
-    def offsets(self) -> tuple[SSAValue, ...]:
+    def offsets(self) -> tuple[BlockArgument, ...]:
         return tuple(self.body.block.args[len(self.body.block.args) - self.grid_rank :])
 
     @property
@@ -140,7 +147,7 @@ class KernelOp(IRDLOperation):
 
     def written(self) -> frozenset[int]:
         """Positions of the views that the kernel writes."""
-        views = list(self.views)
+        views: list[SSAValue] = list(self.views)
         return frozenset(
             views.index(op.view)
             for op in self.body.walk()
