@@ -16,7 +16,6 @@ from infini_ir.frontends.onnx.operators.common import (
     computed_wide,
     dtype_of,
     is_single,
-    rank_of,
 )
 from infini_ir.frontends.onnx.registry import operator
 from infini_ir.utils import dtypes
@@ -66,22 +65,12 @@ def _unary(op: type[graph.UnaryOp]) -> Callable[[Node], SSAValue]:
     return lambda n: n.builder.unary(op, n.value(0))
 
 
-def _right(n: Node) -> SSAValue:
-    """The right operand; before opset 7 `axis` says where its axes begin."""
-    y = n.value(1)
-    if n.opset >= 7 or not n.attribute("broadcast", 0) or not n.has_attribute("axis"):
-        return y
-    rank = n.type(0).rank
-    start = n.required("axis") % max(rank, 1)
-    return n.builder.unsqueeze(y, list(range(rank_of(y), rank - start)))
-
-
 def _binary(op: type[graph.BinaryOp]) -> Callable[[Node], SSAValue]:
-    return lambda n: n.builder.binary(op, n.value(0), _right(n))
+    return lambda n: n.builder.binary(op, n.value(0), n.value(1))
 
 
 def _comparison(predicate: str) -> Callable[[Node], SSAValue]:
-    return lambda n: n.builder.compare(predicate, n.value(0), _right(n))
+    return lambda n: n.builder.compare(predicate, n.value(0), n.value(1))
 
 
 for _name, _op in UNARY.items():
