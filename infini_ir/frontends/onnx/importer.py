@@ -22,9 +22,10 @@ from infini_ir.frontends.onnx.loading import (
     check_versions,
     functions_of,
     load_model,
+    modernized,
 )
 from infini_ir.frontends.onnx.registry import load_operators
-from infini_ir.frontends.onnx.scope import Scope
+from infini_ir.frontends.onnx.scope import Scope, opsets_of
 from infini_ir.frontends.onnx.session import Session
 from infini_ir.frontends.onnx.signature import Given, Input, SignatureReader, Tensor
 from infini_ir.frontends.onnx.tensors import Files
@@ -55,7 +56,9 @@ def import_model(
     `SpecializationNeeded` where values of inputs must be given.
     """
     model, label, folder = load_model(source)
-    opsets = check_versions(model, label)
+    check_versions(model, label)
+    model = modernized(model, label)
+    opsets = opsets_of(model.opset_import)
     functions = functions_of(model, label)
     load_operators()
     check_operators(model.graph, opsets, functions, label)

@@ -9,14 +9,15 @@ from typing import Any
 
 import onnx
 from google.protobuf.message import DecodeError
+from onnx import version_converter
 
 from infini_ir.frontends.onnx.registry import canonical_domain, find_operator
 from infini_ir.frontends.onnx.scope import function_key, opsets_of
 from infini_ir.frontends.onnx.session import FunctionKey
 from infini_ir.utils.errors import ModelError
 
-OLDEST_OPSET = 7
-"""Before it, broadcasting worked by attributes."""
+CONVERTED_OPSET = 7
+"""Models of older opsets, where broadcasting worked by attributes, are converted to it."""
 
 OLDEST_IR = 3
 """Before it, models did not say their opset."""
@@ -52,8 +53,8 @@ def _parse(data: bytes, label: str) -> onnx.ModelProto:
     return model
 
 
-def check_versions(model: onnx.ModelProto, label: str) -> dict[str, int]:
-    """The opset versions by domain, where this importer knows them."""
+def check_versions(model: onnx.ModelProto, label: str) -> None:
+    """Refuse IR and opset versions that this importer does not know."""
     if not OLDEST_IR <= model.ir_version <= onnx.IR_VERSION:
         raise ModelError(
             f"{label}: IR version {model.ir_version} is not supported "
@@ -64,12 +65,31 @@ def check_versions(model: onnx.ModelProto, label: str) -> dict[str, int]:
     default = opsets.get("")
     if not opsets:
         raise ModelError(f"{label}: the model does not say its opset version")
-    if default is not None and not OLDEST_OPSET <= default <= newest:
+    if default is not None and not 1 <= default <= newest:
         raise ModelError(
-            f"{label}: opset {default} is not supported ({OLDEST_OPSET} to {newest} are); "
-            "convert the model with onnx.version_converter"
+            f"{label}: opset {default} is not supported (1 to {newest} are); "
+            "export the model for another opset"
         )
-    return opsets
+
+
+def modernized(model: onnx.ModelProto, label: str) -> onnx.ModelProto:
+    """A model of an old opset as one of `CONVERTED_OPSET`; others as they are."""
+    opset = opsets_of(model.opset_import).get("", CONVERTED_OPSET)
+    if opset >= CONVERTED_OPSET:
+        return model
+    try:
+        converted = version_converter.convert_version(model, CONVERTED_OPSET)
+    except (RuntimeError, ValueError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise ModelError(
+            f"{label}: cannot convert opset {opset} to {CONVERTED_OPSET}: {reason}; "
+            "export the model for a newer opset"
+        ) from error
+    for node in converted.graph.node:
+        if node.op_type == "PRelu":
+            # The converter leaves out that a slope went along the channels.
+            node.attribute.append(onnx.helper.make_attribute("axis", 1))
+    return converted
 
 
 def functions_of(model: onnx.ModelProto, label: str) -> dict[FunctionKey, onnx.FunctionProto]:

@@ -181,13 +181,19 @@ class Scope:
 
     # Nested graphs
 
-    def call(self, node: Node, function: onnx.FunctionProto) -> list[Entry | None]:
+    def call(
+        self,
+        node: Node,
+        function: onnx.FunctionProto,
+        defaults: Iterable[onnx.AttributeProto] = (),
+    ) -> list[Entry | None]:
         """Inline a function at a node that calls it."""
         if self.depth > MAX_DEPTH:
             raise node.error("functions are nested too deeply; does one call itself?")
-        attributes = {a.name: a for a in function.attribute_proto}
+        attributes = {a.name: a for a in (*defaults, *function.attribute_proto)}
         attributes.update({k: v for k, v in node.attribute_protos().items() if v is not None})
-        opsets = opsets_of(function.opset_import) or self.opsets
+        opsets = {"": onnx.defs.onnx_opset_version()} | self.opsets
+        opsets |= opsets_of(function.opset_import)
         body = Scope(self.session, self.block, opsets, caller=node, attributes=attributes)
         for index, name in enumerate(function.input):
             if node.has(index):
@@ -205,7 +211,9 @@ class Scope:
                 f"operator {node.domain or 'ai.onnx'}:{node.op_type} of opset {node.opset} "
                 "is not supported"
             )
-        return self.call(node, function)
+        schema: Any = onnx.defs.get_schema(node.op_type, node.opset, node.domain)
+        defaults = (a.default_value for a in schema.attributes.values())
+        return self.call(node, function, [d for d in defaults if d.type])
 
     def _definition(self, node: Node) -> onnx.FunctionProto | None:
         try:

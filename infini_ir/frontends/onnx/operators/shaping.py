@@ -95,8 +95,9 @@ def squeeze(n: Node) -> SSAValue:
     shape = n.type(0).shape
     axes = _axes_operand(n)
     if axes is None:
-        if any(not size.is_constant for size in shape):
-            raise n.error(f"give axes: which sizes of {n.type(0)} are 1 is known at run time")
+        for size in shape:
+            if not size.is_constant:
+                raise n.needs_value(n.builder.dim(size), "which sizes are 1 (or the axes)")
         chosen = [i for i, size in enumerate(shape) if size is ONE]
     else:
         chosen = axes_of(n, axes, len(shape))
