@@ -30,7 +30,20 @@ def convert(
         x = _integer_to_float(x, wanted)
     if wanted in dtypes.STORAGE_ONLY:
         return _to_storage_float(scope.widen(x), wanted, saturate, rounding)
-    return x.astype(scope.dtype(wanted), copy=False)
+    return round_once(x, scope.dtype(wanted))
+
+
+def round_once(x: Array, dtype: np.dtype) -> Array:
+    """Floats of `x` to the nearest of `dtype`. ml_dtypes goes through f32, which rounds
+    twice; a first rounding to odd keeps what the second must know."""
+    if x.dtype != np.float64 or dtype.kind != "V":
+        return x.astype(dtype, copy=False)
+    nearest = x.astype(np.float32)
+    bits = nearest.view(np.uint32) if nearest.ndim else nearest.reshape(1).view(np.uint32)[0]
+    away = np.abs(nearest.astype(np.float64)) > np.abs(x)
+    inexact = (nearest.astype(np.float64) != x) & ~np.isnan(x)
+    odd = np.where(inexact, (bits - away.astype(np.uint32)) | np.uint32(1), bits)
+    return np.asarray(odd, np.uint32).view(np.float32).astype(dtype)
 
 
 @cache
@@ -84,7 +97,7 @@ def _to_storage_float(x: Array, wanted: str, saturate: bool, rounding: str | Non
     if saturate:
         limit = float(ml_dtypes.finfo(dtype).max)
         x = np.clip(x, -limit, limit)
-    return x.astype(dtype)
+    return round_once(x, dtype)
 
 
 def _to_power_of_two(x: Array, saturate: bool, rounding: str) -> Array:

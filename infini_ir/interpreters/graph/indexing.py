@@ -51,12 +51,13 @@ def _scatter_nd(op: graph.ScatterNdOp, operands: list[Array], scope: Scope) -> A
     x, indices, updates = operands
     depth, kind = indices.shape[-1], op.combine.data.name
     heads, rest = x.shape[:depth], x.shape[depth:]
-    flat = indices.reshape(-1, depth).astype(np.int64)
+    tuples = int(np.prod(indices.shape[:-1], dtype=np.int64))
+    flat = indices.reshape(tuples, depth).astype(np.int64)
     inside = ((flat >= 0) & (flat < np.asarray(heads, np.int64))).all(axis=1)
     pitches = [int(np.prod(heads[i + 1 :], dtype=np.int64)) for i in range(depth)]
     rows = (flat @ np.asarray(pitches, np.int64).reshape(depth, 1))[inside, 0]
     count = int(np.prod(heads, dtype=np.int64))
-    values = updates.reshape(flat.shape[0], *rest)[inside]
+    values = updates.reshape(tuples, *rest)[inside]
     if kind == "set":
         result = x.reshape(count, *rest).copy()
         result[rows] = values

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 
 from xdsl.ir import SSAValue
 
@@ -75,7 +76,7 @@ def _attend(
     scores = b.mul(_scores(b, q, k, dtype), scale)
     if softcap is not None:
         scores = b.mul(b.tanh(b.div(scores, softcap)), softcap)
-    visible = _visible(b, rows, queries, keys, visibility)
+    visible = _visible(b, queries, keys, visibility)
     if bias is not None:
         if tensor_type(bias).dtype == "i1":
             visible = bias if visible is None else b.logical_and(visible, bias)
@@ -114,7 +115,7 @@ def _column(b: GraphBuilder, kv_len: SSAValue) -> SSAValue:
 
 
 def _visible(
-    b: GraphBuilder, rows: Dim, queries: Dim, keys: Dim, visibility: Visibility
+    b: GraphBuilder, queries: Dim, keys: Dim, visibility: Visibility
 ) -> SSAValue | None:
     """Bools that repeat to [B, 1, S, T]; None where all is visible."""
     if visibility.kv_len is None and not visibility.causal and visibility.window is None:
@@ -131,10 +132,7 @@ def _visible(
             conditions.append(b.compare("le", key, position))
         if visibility.window is not None:
             conditions.append(b.compare("le", b.sub(position, key), visibility.window))
-    result = None
-    for condition in conditions:
-        result = condition if result is None else b.logical_and(result, condition)
-    return result
+    return reduce(b.logical_and, conditions)
 
 
 def _first(b: GraphBuilder, queries: Dim, keys: Dim, visibility: Visibility) -> SSAValue:
