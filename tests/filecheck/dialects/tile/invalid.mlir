@@ -340,7 +340,7 @@ tile.program @main inputs 1 {
 // CHECK: the condition is !tile.view<[], i1>, not !tile.view<[], i8>
 tile.program @main inputs 1 {
 ^bb0(%x: !tile.view<[], i8>):
-  tile.if %x : !tile.view<[], i8> {} {}
+  tile.if %x : !tile.view<[], i8> { tile.barrier } { tile.barrier }
 }
 
 // -----
@@ -348,7 +348,7 @@ tile.program @main inputs 1 {
 // CHECK: the flag is !tile.view<[], i1>, not !tile.view<[], i8>
 tile.program @main inputs 1 {
 ^bb0(%x: !tile.view<[], i8>):
-  tile.loop "t" to <[4]> until %x : !tile.view<[], i8> {}
+  tile.loop "t" to <[4]> until %x : !tile.view<[], i8> { tile.barrier }
 }
 
 // -----
@@ -356,7 +356,7 @@ tile.program @main inputs 1 {
 // CHECK: the flag is !tile.view<[], i1>, not !tile.view<[], i8>
 tile.program @main inputs 1 {
 ^bb0(%x: !tile.view<[], i8>):
-  tile.while %x : !tile.view<[], i8> {} {}
+  tile.while %x : !tile.view<[], i8> { tile.barrier } { tile.barrier }
 }
 
 // -----
