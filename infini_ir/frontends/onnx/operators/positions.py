@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from xdsl.ir import SSAValue
@@ -10,6 +10,7 @@ from xdsl.ir import SSAValue
 from infini_ir.dialects.graph.builder import GraphBuilder
 from infini_ir.dialects.graph.shaping import BindOp
 from infini_ir.dialects.graph.types import tensor_type
+from infini_ir.frontends.onnx.errors import NeedsValue
 from infini_ir.frontends.onnx.node import Node
 from infini_ir.frontends.onnx.operators.common import normalized_axis, size_as
 from infini_ir.utils import dtypes
@@ -28,6 +29,19 @@ def scalar(n: Node, value: SSAValue, dtype: str | None = None) -> SSAValue:
     """A value of one element as a scalar, cast to `dtype` when given."""
     flat = n.builder.reshape(value, [])
     return n.builder.cast(flat, dtype) if dtype else flat
+
+
+def need_all_known(n: Node, names: Mapping[int, str]) -> None:
+    """Ask at once for all the operands that must be known when compiling."""
+    needs = [n.needs(i, name) for i, name in names.items() if n.has(i) and n.known(i) is None]
+    values: frozenset[str] = frozenset()
+    shapes: frozenset[str] = frozenset()
+    for need in needs:
+        if not isinstance(need, NeedsValue):
+            raise need
+        values, shapes = values | need.values, shapes | need.shapes
+    if needs:
+        raise NeedsValue(values, shapes)
 
 
 def elements(n: Node, value: SSAValue) -> list[SSAValue]:

@@ -22,10 +22,13 @@ from infini_ir.frontends.onnx.operators.interpolation import (
     positions_on_axis,
     taps,
 )
-from infini_ir.frontends.onnx.operators.positions import axes_of
+from infini_ir.frontends.onnx.operators.positions import axes_of, need_all_known
 from infini_ir.frontends.onnx.registry import operator
 from infini_ir.utils import dtypes
 from infini_ir.utils.symbolic import ONE, Dim, product
+
+REGIONAL = ("tf_crop_and_resize",)
+"""Transformations that resize a region of the operand."""
 
 DENSE_TAPS = 4
 """With more taps than this an axis is resized by a matrix product."""
@@ -119,6 +122,7 @@ def _axes(n: Node, sampling: Sampling) -> list[_Axis]:
     shape = n.type(0).shape
     given = n.attribute("axes", None)
     axes = axes_of(n, given if given is not None else range(len(shape)), len(shape))
+    need_all_known(n, {1: "roi", 2: "scales"} if sampling.transform in REGIONAL else {})
     regions = _regions(n, sampling, len(axes))
     scales = _given_scales(n)
     if scales is None:
@@ -145,7 +149,7 @@ def _given_scales(n: Node) -> list[float] | None:
 
 
 def _regions(n: Node, sampling: Sampling, count: int) -> Sequence[tuple[float, float] | None]:
-    if sampling.transform != "tf_crop_and_resize":
+    if sampling.transform not in REGIONAL:
         return [None] * count
     if not n.has(1):
         raise n.error("tf_crop_and_resize wants a roi")
@@ -175,7 +179,7 @@ def _axes_by_size(
         raise n.error(f"keep_aspect_ratio_policy '{policy}' is not known")
     known = [(size.value, shape[axis].value) for axis, size in zip(axes, sizes, strict=True)]
     if any(None in pair for pair in known):
-        if n.sizes(3) is None or not all(size.is_constant for size in sizes):
+        if n.known(3) is None:
             raise n.needs(3, f"sizes with {policy}")
         raise n.error(f"{policy} wants known sizes of {n.type(0)}")
     ratios = [wanted / size for wanted, size in known]  # pyright: ignore[reportOperatorIssue]
@@ -216,7 +220,7 @@ def _resized_axis(n: Node, x: SSAValue, item: _Axis, sampling: Sampling) -> SSAV
     )
     found = taps(math_, sampling, where, size, _antialias_scale(n, item, sampling))
     y = _combined(n, x, item, found)
-    if sampling.transform != "tf_crop_and_resize":
+    if sampling.transform not in REGIONAL:
         return y
     last = math_.sub(size, 1.0)
     outside = math_.logical_or(
@@ -237,7 +241,7 @@ def _antialias_scale(n: Node, item: _Axis, sampling: Sampling) -> float | None:
     scale = item.scale
     if scale is None:
         if item.result.value is None or not item.size.value:
-            if n.sizes(3) is None:
+            if n.known(3) is None:
                 raise n.needs(3, "sizes with antialias")
             raise n.error("antialias wants the scale of each axis when compiling: give scales")
         scale = item.result.value / item.size.value

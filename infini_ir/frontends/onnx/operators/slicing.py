@@ -17,6 +17,7 @@ from infini_ir.frontends.onnx.operators.positions import (
     bind,
     elements,
     floor_mod,
+    need_all_known,
     scalar,
     size_held,
 )
@@ -61,6 +62,7 @@ def _attribute_ranges(n: Node) -> list[_Range]:
 
 
 def _operand_ranges(n: Node) -> list[_Range]:
+    need_all_known(n, {3: "axes", 4: "steps"})
     starts, ends = _bounds(n, 1), _bounds(n, 2)
     count = len(starts)
     axes = n.need_known(3, "axes").ravel().tolist() if n.has(3) else range(count)
