@@ -113,7 +113,8 @@ def _gather(op: graph.GatherOp, x: np.ndarray, indices: np.ndarray) -> np.ndarra
     if any(place is None for place in places) or not x.shape[axis]:
         return None
     clamped = np.clip(np.array(places, np.int64), 0, x.shape[axis] - 1)
-    return np.take(x, clamped.reshape(indices.shape), axis)
+    # One axis of indices: numpy turns a 0-d array of objects into its object.
+    return np.take(x, clamped, axis).reshape(tensor_type(op.out).static_shape())
 
 
 def _cast(op: graph.CastOp, x: np.ndarray) -> np.ndarray | None:

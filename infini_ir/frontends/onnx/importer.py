@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import onnx
 from xdsl.dialects import func
@@ -25,7 +26,7 @@ from infini_ir.frontends.onnx.loading import (
     modernized,
 )
 from infini_ir.frontends.onnx.registry import load_operators
-from infini_ir.frontends.onnx.scope import Scope, opsets_of
+from infini_ir.frontends.onnx.scope import CAUGHT, Scope, opsets_of
 from infini_ir.frontends.onnx.session import Session
 from infini_ir.frontends.onnx.signature import Given, Input, SignatureReader, Tensor
 from infini_ir.frontends.onnx.tensors import Files
@@ -36,7 +37,7 @@ from infini_ir.frontends.onnx.values import (
     OptionalValue,
     SequenceValue,
 )
-from infini_ir.utils.errors import ModelError
+from infini_ir.utils.errors import InfiniError, ModelError
 
 OUTPUTS = "onnx.outputs"
 """Function attribute: each output of the model as `name` (a tensor), `name[n]` (a sequence of
@@ -56,13 +57,34 @@ def import_model(
     `SpecializationNeeded` where values of inputs must be given.
     """
     model, label, folder = load_model(source)
+    try:
+        return _import(model, label, folder, ctx, inputs or {}, copied=model is not source)
+    except CAUGHT as error:
+        if isinstance(error, InfiniError):
+            raise
+        reason = " ".join(str(error).split())
+        raise ModelError(
+            f"{label}: the model is damaged or not valid ONNX: {reason}; check it with "
+            "onnx.checker"
+        ) from error
+
+
+def _import(
+    model: onnx.ModelProto,
+    label: str,
+    folder: Path | None,
+    ctx: CompilerContext,
+    inputs: Given,
+    *,
+    copied: bool,
+) -> ModuleOp:
     check_versions(model, label)
     model = modernized(model, label)
     opsets = opsets_of(model.opset_import)
     functions = functions_of(model, label)
     load_operators()
     check_operators(model.graph, opsets, functions, label)
-    if isinstance(source, onnx.ModelProto):
+    if not copied:
         model = _private_copy(model)
         functions = functions_of(model, label)
     check_graph(model.graph, label)
@@ -71,7 +93,7 @@ def import_model(
     entry = Block()
     session = Session(label, ctx.weights, Files(folder, ctx.weights), functions, entry)
     scope = Scope(session, entry, opsets)
-    reader = SignatureReader(session, inputs or {})
+    reader = SignatureReader(session, inputs)
     arguments = _define_inputs(reader.read(model.graph), scope)
     scope.add_initializers(model.graph)
     scope.run(model.graph.node)

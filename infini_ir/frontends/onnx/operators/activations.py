@@ -16,7 +16,6 @@ from infini_ir.frontends.onnx.operators.common import (
     shape_of,
 )
 from infini_ir.frontends.onnx.registry import operator
-from infini_ir.utils.symbolic import ONE
 
 
 @operator("Relu")
@@ -32,13 +31,10 @@ def leaky_relu(n: Node) -> SSAValue:
 
 @operator("PRelu")
 def parametric_relu(n: Node) -> SSAValue:
-    """A list of slopes that fits only the channels, axis 1, is one a channel: models from
-    before opset 7 mean that, and converters leave it."""
+    """`axis` marks a model converted from before opset 7: a list of slopes is one a channel."""
     b, x, slope = n.builder, n.value(0), n.value(1)
-    if rank_of(slope) == 1 and rank_of(x) > 2:
-        (size,) = shape_of(slope)
-        if size is shape_of(x)[1] and size is not ONE and size is not shape_of(x)[-1]:
-            slope = b.unsqueeze(slope, list(range(1, rank_of(x) - 1)))
+    if n.has_attribute("axis") and rank_of(slope) == 1:
+        slope = b.unsqueeze(slope, list(range(1, rank_of(x) - 1)))
     return b.select(b.compare("lt", x, 0), b.mul(x, slope), x)
 
 
