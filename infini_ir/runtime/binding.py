@@ -25,7 +25,7 @@ class Binding:
     """Bytes of scratch memory."""
 
 
-def bind(metadata: Metadata, shapes: Shapes) -> Binding:
+def bind(metadata: Metadata, shapes: Shapes, workers: int = 1) -> Binding:
     """Give the symbols their values, checking every size.
 
     A size that is a bare symbol defines it at its first appearance, in input order; all
@@ -46,7 +46,7 @@ def bind(metadata: Metadata, shapes: Shapes) -> Binding:
     return Binding(
         tuple((metadata.symbols.index(name), value) for name, value in values.items()),
         tuple(_output_shape(spec, values) for spec in metadata.outputs),
-        metadata.arena.evaluate(values),
+        metadata.arena.evaluate(values) + workers * metadata.scratch.evaluate(values),
     )
 
 
@@ -100,5 +100,6 @@ def check_bindable(metadata: Metadata) -> None:
             raise ValueError(
                 f"input '{spec.name}' uses '{name}', which is nowhere a size by itself"
             )
-    for name in sorted(metadata.arena.symbols() - defined):
+    wanted = metadata.arena.symbols() | metadata.scratch.symbols()
+    for name in sorted(wanted - defined):
         raise ValueError(f"the arena's size uses '{name}', which no input defines")

@@ -207,7 +207,7 @@ class Executor:
         return arrays, pointers
 
     def _bind(self, shapes: tuple[tuple[int, ...], ...]) -> Binding:
-        binding = bind(self.metadata, shapes)
+        binding = bind(self.metadata, shapes, self._workers)
         if len(self._bindings) >= _KNOWN_BINDINGS:
             self._bindings = {}
         self._bindings[shapes] = binding

@@ -106,6 +106,8 @@ class Metadata:
     and those that the program defines while running."""
     arena: Dim = field(default_factory=lambda: Dim.of(0))
     """Bytes of scratch memory, from symbols that inputs define."""
+    scratch: Dim = field(default_factory=lambda: Dim.of(0))
+    """Bytes after the arena for each worker, from symbols that inputs define."""
     max_workers: int | None = None
     """Threads that can be of use; None where more are always better. 1 for small programs,
     which then never touch the pool."""
@@ -125,7 +127,7 @@ class Metadata:
                 f"the program has no entry point {', '.join(missing)}; compile the model again"
             )
         known = set(self.symbols)
-        unknown = (input_symbols(self.inputs) | self.arena.symbols()).union(
+        unknown = (input_symbols(self.inputs) | self.arena.symbols() | self.scratch.symbols()).union(
             *(spec.symbols() for spec in (*self.inputs, *self.outputs))
         ) - known
         if unknown:
@@ -163,6 +165,7 @@ class Metadata:
             "outputs": [spec.to_json() for spec in self.outputs],
             "symbols": list(self.symbols),
             "arena": str(self.arena),
+            "scratch": str(self.scratch),
             "max_workers": self.max_workers,
             "entries": self.entries,
             "checks": [check.to_json() for check in self.checks],
@@ -184,6 +187,7 @@ class Metadata:
             outputs=tuple(map(TensorSpec.from_json, data["outputs"])),
             symbols=tuple(map(str, data["symbols"])),
             arena=Dim.parse(data["arena"]),
+            scratch=Dim.parse(data["scratch"]),
             max_workers=None if workers is None else int(workers),
             entries={str(name): int(offset) for name, offset in data["entries"].items()},
             checks=tuple(map(Check.from_json, data["checks"])),

@@ -1,0 +1,190 @@
+"""Compiling: a model in, a callable native program out."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from infini_ir.runtime.model import CompiledModel
+from infini_ir.utils.errors import OptionError
+
+if TYPE_CHECKING:
+    import onnx
+    from xdsl.dialects.builtin import ModuleOp
+    from xdsl.passes import ModulePass
+
+    from infini_ir.dialects.context import CompilerContext
+    from infini_ir.runtime.program import Program
+
+TARGETS = ("cpu",)
+PRECISIONS = ("f32",)
+
+Source = "str | os.PathLike[str] | bytes | onnx.ModelProto"
+Progress = Callable[[str, int, int], None]
+"""Called with (stage, stages done, stages in all) as a compilation goes on."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to compile."""
+
+    target: str = "cpu"
+    """The device, and after a colon the machine: `cpu`, `cpu:x86-64-v3`."""
+    precision: str = "f32"
+    threads: int | None = None
+    inputs: Mapping[str, Any] | None = None
+    """Shapes (sequences of ints and names) or fixed values (arrays) of inputs, by name."""
+    check_semantics: bool = False
+    """Interpret the module before and after each graph pass and compare."""
+    cache: bool = True
+    """Keep machine code on disk and use it again."""
+
+    def __post_init__(self) -> None:
+        if self.target.split(":")[0] not in TARGETS:
+            raise OptionError(f"unknown target '{self.target}'; there are: {', '.join(TARGETS)}")
+        if self.precision not in PRECISIONS:
+            raise OptionError(
+                f"unknown precision '{self.precision}'; there are: {', '.join(PRECISIONS)}"
+            )
+
+    @property
+    def cpu(self) -> str:
+        name, _, machine = self.target.partition(":")
+        return machine or "native"
+
+
+@dataclass
+class Compilation:
+    """One compilation: the stages, what each took, and the texts asked for."""
+
+    options: Options
+    progress: Progress | None = None
+    keep_texts: bool = True
+    ctx: CompilerContext = field(init=False)
+    report: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        from infini_ir.dialects.context import compiler_context
+
+        self.ctx = compiler_context()
+
+    def run(self, source: Any) -> Program:
+        """Import, optimise, lower and generate code."""
+        from infini_ir.targets.cpu.target import CpuTarget, LazyTexts, module_text
+
+        started = time.perf_counter()
+        target = CpuTarget(self.options.cpu)
+        if not self.options.cache:
+            target.cache = None
+        self._tell("import", 0)
+        module = self.import_model(source)
+        self._tell("graph passes", 1)
+        self.graph_passes(module)
+        texts: dict[str, str] = {}
+        graph_module = module.clone() if self.keep_texts else None
+        self._tell("lowering", 2)
+        self.lower(module, target)
+        self._tell("code generation", 3)
+        made = {"tile": lambda: module_text(module)}
+        if graph_module is not None:
+            made["graph"] = lambda: module_text(graph_module)
+        lazy = LazyTexts(texts, made)
+        program = target.build(module, self.ctx, report=self.report, texts=lazy)
+        self.report["seconds"] = time.perf_counter() - started
+        program.metadata.report.update(self.report)
+        self._tell("done", 4)
+        return program
+
+    def import_model(self, source: Any) -> ModuleOp:
+        """The model as a graph module."""
+        from infini_ir.frontends.onnx.importer import import_model
+
+        begin = time.perf_counter()
+        module = import_model(source, self.ctx, inputs=dict(self.options.inputs or {}) or None)
+        self.report["import_seconds"] = time.perf_counter() - begin
+        return module
+
+    def graph_passes(self, module: ModuleOp) -> None:
+        """Run the graph pipeline."""
+        from infini_ir.passes.graph.pipeline import graph_pipeline
+        from infini_ir.targets.cpu.target import COMPOSITES
+
+        self._run(graph_pipeline(COMPOSITES), module, "passes", self.options.check_semantics)
+
+    def lower(self, module: ModuleOp, target: Any) -> None:
+        """Graph to tile, then the target's passes."""
+        from infini_ir.lowering.graph_to_tile import GraphToTilePass
+
+        self._run([GraphToTilePass(), *target.passes()], module, "tile_passes")
+
+    def _run(
+        self, passes: Sequence[ModulePass], module: ModuleOp, key: str, check: bool = False
+    ) -> None:
+        """Run passes, recording for each the time and the number of operations after it."""
+        from infini_ir.passes.check_semantics import SemanticsChecker
+
+        checker = SemanticsChecker(self.ctx) if check else None
+        rows = self.report.setdefault(key, [])
+        previous: ModulePass | None = None
+        before = _count(module)
+        for current in passes:
+            if checker is not None:
+                checker(previous, module, current)
+            begin = time.perf_counter()
+            current.apply(self.ctx, module)
+            after = _count(module)
+            rows.append(
+                {
+                    "pass": current.name,
+                    "seconds": time.perf_counter() - begin,
+                    "before": before,
+                    "after": after,
+                }
+            )
+            before, previous = after, current
+        if checker is not None:
+            checker(previous, module, None)
+
+    def _tell(self, stage: str, done: int) -> None:
+        if self.progress is not None:
+            self.progress(stage, done, 4)
+
+
+def _count(module: ModuleOp) -> int:
+    return sum(1 for _ in module.walk())
+
+
+def compile(
+    source: Any,
+    *,
+    target: str = "cpu",
+    precision: str = "f32",
+    threads: int | None = None,
+    inputs: Mapping[str, Any] | None = None,
+    check_semantics: bool = False,
+    cache: bool = True,
+    progress: Progress | None = None,
+) -> CompiledModel:
+    """Compile an ONNX model to native code.
+
+    `source`: a path, the bytes of a model, or an `onnx.ModelProto`. `inputs` gives shapes
+    (or fixed values) of inputs by name; sizes left symbolic stay so, and one program serves
+    all of them. `threads`: how many a call may use (default: the processors available).
+
+    Raises `ModelError` for a model that cannot be read or is not supported, `CompileError`
+    where the target cannot do it, `OptionError` for unknown options.
+    """
+    options = Options(target, precision, threads, inputs, check_semantics, cache)
+    compilation = Compilation(options, progress)
+    program = compilation.run(source)
+    return CompiledModel(program, threads=threads)
+
+
+def known_values(inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """The entries of `inputs` that fix values, not shapes."""
+    return {name: value for name, value in inputs.items() if isinstance(value, np.ndarray)}

@@ -1,0 +1,117 @@
+"""Barriers where one worker may read or overwrite what another has written or reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import Block, Operation, SSAValue
+from xdsl.passes import ModulePass
+from xdsl.rewriter import InsertPoint, Rewriter
+
+from infini_ir.dialects.tile import program, view_type
+from infini_ir.passes.tile.regions import regions_of, root_of
+from infini_ir.utils.dtypes import item_size
+
+
+@dataclass(frozen=True)
+class Access:
+    """Memory that a launch touches. Ranges of bytes in the arena, or a root of its own."""
+
+    root: SSAValue
+    writes: bool
+    serial: bool
+    begin: int | None
+    end: int | None
+    """Bytes in the arena, None where not known."""
+
+    def conflicts(self, other: Access) -> bool:
+        """Whether the order of the two matters and is not given by their worker."""
+        if not (self.writes or other.writes) or (self.serial and other.serial):
+            return False
+        return self._overlaps(other)
+
+    def _overlaps(self, other: Access) -> bool:
+        if self.root is other.root:
+            return True
+        if not (_in_arena(self.root) and _in_arena(other.root)):
+            return False
+        if None in (self.begin, self.end, other.begin, other.end):
+            return True
+        return self.begin < other.end and other.begin < self.end  # pyright: ignore[reportOptionalOperand]
+
+
+@dataclass
+class _State:
+    pending: list[Access] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class InsertBarriersPass(ModulePass):
+    """
+    Puts `tile.barrier` before a launch, or a read of memory by the host program, that
+    touches memory which an operation since the last barrier writes, or writes memory that
+    one reads. Memory that the plan lets two values share counts as one. Launches on the one
+    serial worker keep their order by themselves. Control operations are fenced on all sides.
+    """
+
+    name = "tile-insert-barriers"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        for entry in op.body.block.ops:
+            if isinstance(entry, program.ProgramOp):
+                _fence(entry.body.block, _State())
+
+
+def _fence(block: Block, state: _State) -> None:
+    for op in list(block.ops):
+        if isinstance(op, program.BarrierOp):
+            state.pending.clear()
+            continue
+        if op.regions:
+            _barrier(op, state)
+            for inner in regions_of(op):
+                nested = _State()
+                _fence(inner, nested)
+                # A loop's next iteration, or what follows, must see all of this one.
+                if inner.last_op is None or not isinstance(inner.last_op, program.BarrierOp):
+                    inner.add_op(program.BarrierOp())
+            state.pending.clear()
+            continue
+        accesses = _accesses(op)
+        if any(new.conflicts(old) for new in accesses for old in state.pending):
+            _barrier(op, state)
+        state.pending.extend(accesses)
+
+
+def _barrier(op: Operation, state: _State) -> None:
+    if state.pending:
+        Rewriter.insert_op(program.BarrierOp(), InsertPoint.before(op))
+        state.pending.clear()
+
+
+def _accesses(op: Operation) -> list[Access]:
+    if isinstance(op, program.LaunchOp):
+        written = op.callee().written()
+        serial = op.serial is not None
+        return [_access(view, index in written, serial) for index, view in enumerate(op.views)]
+    if isinstance(op, program.BindOp):
+        return [_access(op.value, False, False)]
+    return []
+
+
+def _access(view: SSAValue, writes: bool, serial: bool) -> Access:
+    root = root_of(view)
+    begin = end = None
+    owner = root.owner
+    if isinstance(owner, program.AllocOp) and owner.offset is not None:
+        begin = owner.offset.data[0].value
+        size = view_type(root).element_count().value
+        if begin is not None and size is not None:
+            end = begin + size * item_size(view_type(root).dtype)
+    return Access(root, writes, serial, begin, end)
+
+
+def _in_arena(root: SSAValue) -> bool:
+    return isinstance(root.owner, program.AllocOp) and root.owner.dynamic is None

@@ -1,0 +1,157 @@
+"""One arena for all scratch memory: values whose lives do not meet share their bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import Block, Operation, SSAValue
+from xdsl.passes import ModulePass
+
+from infini_ir.dialects.dims import DimsAttr
+from infini_ir.dialects.tile import program, view_type
+from infini_ir.passes.tile.regions import regions_of, root_of
+from infini_ir.utils.dtypes import item_size
+from infini_ir.utils.symbolic import Dim, maximum
+
+ALIGNMENT = 64
+
+
+@dataclass
+class Life:
+    """An allocation and the steps of the program at which it is in use."""
+
+    op: program.AllocOp
+    size: Dim
+    first: int = -1
+    last: int = -1
+
+    def meets(self, other: Life) -> bool:
+        return self.first <= other.last and other.first <= self.last
+
+    def touch(self, step: int) -> None:
+        self.first = step if self.first < 0 else min(self.first, step)
+        self.last = max(self.last, step)
+
+
+@dataclass(frozen=True)
+class PlanMemoryPass(ModulePass):
+    """
+    Gives every allocation an offset in the arena, and the program its `arena` size.
+
+    Known sizes are placed largest first at the lowest offset that is free during their
+    life (Pisarchyk and Lee, "Efficient Memory Management for Deep Neural Net Inference",
+    2020, greedy by size). Symbolic ones then share slots as large as the largest in them.
+    An allocation outside a loop that is used inside it lives through the whole loop.
+    """
+
+    name = "tile-plan-memory"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        for entry in op.body.block.ops:
+            if isinstance(entry, program.ProgramOp):
+                total = _place(_lives(entry))
+                entry.attributes["arena"] = DimsAttr.of([total])
+
+
+def _lives(entry: program.ProgramOp) -> list[Life]:
+    lives: dict[SSAValue, Life] = {}
+    depth_of: dict[SSAValue, Block] = {}
+    step = 0
+
+    def use(value: SSAValue, at: int, loops: list[tuple[Block, list[SSAValue]]]) -> None:
+        root = root_of(value)
+        life = lives.get(root)
+        if life is None:
+            return
+        life.touch(at)
+        for block, used in loops:
+            if not _inside(depth_of[root], block):
+                used.append(root)
+
+    def visit(block: Block, loops: list[tuple[Block, list[SSAValue]]]) -> None:
+        nonlocal step
+        for op in block.ops:
+            step += 1
+            if isinstance(op, program.AllocOp):
+                if op.dynamic is None:
+                    type = view_type(op.out)
+                    lives[op.out] = Life(op, type.element_count() * item_size(type.dtype))
+                    depth_of[op.out] = block
+                continue
+            if isinstance(op, program.AliasOp):
+                continue
+            for operand in op.operands:
+                use(operand, step, loops)
+            begin = step
+            for inner in regions_of(op):
+                used: list[SSAValue] = []
+                visit(inner, [*loops, (inner, used)])
+                step += 1
+                for root in used:
+                    lives[root].touch(begin)
+                    lives[root].touch(step)
+            for operand in op.operands if op.regions else ():
+                # A flag is read again after its region.
+                use(operand, step, loops)
+
+    visit(entry.body.block, [])
+    return [life for life in lives.values() if life.first >= 0]
+
+
+def _inside(block: Block, outer: Block) -> bool:
+    """Whether a block is `outer` or nested in it."""
+    current: Block | None = block
+    while current is not None:
+        if current is outer:
+            return True
+        parent: Operation | None = current.parent_op()
+        current = parent.parent if parent is not None else None
+    return False
+
+
+def _align(size: Dim) -> Dim:
+    if size.value is not None:
+        return Dim.of(-(-size.value // ALIGNMENT) * ALIGNMENT)
+    return (size + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
+
+
+def _place(lives: list[Life]) -> Dim:
+    """Set the offsets; the bytes of the arena."""
+    known = sorted(
+        (life for life in lives if life.size.value is not None), key=lambda x: -(x.size.value or 0)
+    )
+    placed: list[tuple[int, int, Life]] = []
+    top = 0
+    for life in known:
+        size = _align(life.size).value or 0
+        offset = 0
+        neighbours = sorted((p for p in placed if p[2].meets(life)), key=lambda p: p[0])
+        for begin, end, _ in neighbours:
+            if offset + size <= begin:
+                break
+            offset = max(offset, end)
+        placed.append((offset, offset + size, life))
+        life.op.properties["offset"] = DimsAttr.of([offset])
+        top = max(top, offset + size)
+    return _place_symbolic([x for x in lives if x.size.value is None], Dim.of(top))
+
+
+def _place_symbolic(lives: list[Life], begin: Dim) -> Dim:
+    slots: list[tuple[Dim, list[Life]]] = []
+    for life in sorted(lives, key=lambda x: x.first):
+        free = [i for i, (_, users) in enumerate(slots) if not any(u.meets(life) for u in users)]
+        size = _align(life.size)
+        same = [i for i in free if slots[i][0] is size]
+        chosen = (same or free or [len(slots)])[0]
+        if chosen == len(slots):
+            slots.append((size, [life]))
+        else:
+            slots[chosen] = (maximum(slots[chosen][0], size), [*slots[chosen][1], life])
+    offset = begin
+    for size, users in slots:
+        for life in users:
+            life.op.properties["offset"] = DimsAttr.of([offset])
+        offset = offset + size
+    return offset

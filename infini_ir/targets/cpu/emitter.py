@@ -1,0 +1,815 @@
+"""One tile kernel as one LLVM function.
+
+    void kernel(ptr view0, ..., ptr symbols, ptr scratch, i64 begin, i64 end)
+
+runs the programs `begin` to `end` of the grid, numbered row-major. Inside a program the
+operations become *sweeps*: one loop nest for each store, each reduction to a scalar and each
+value worth keeping; whatever else is computed inside the nest that needs it. Contraction
+loops have a generator of their own (`contraction`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from xdsl.dialects import arith
+from xdsl.ir import Block, Operation, SSAValue
+
+from infini_ir.dialects import tile
+from infini_ir.targets.cpu import contraction
+from infini_ir.targets.cpu.features import CpuFeatures
+from infini_ir.targets.cpu.plan import Plan
+from infini_ir.targets.cpu.reductions import Combiner
+from infini_ir.targets.cpu.scalars import emit_scalar, llvm_type
+from infini_ir.targets.cpu.sizes import Sizes
+from infini_ir.targets.cpu.sources import (
+    Coordinate,
+    GatherSource,
+    MapSource,
+    MemorySource,
+    Point,
+    ReduceSource,
+    ScalarSource,
+    Source,
+    element_type_of,
+)
+from infini_ir.targets.cpu.writer import ONE, ZERO, Function, Module, V, integer
+from infini_ir.utils import dtypes
+from infini_ir.utils.errors import CompileError
+from infini_ir.utils.symbolic import Dim, product
+
+KEEP_COST = 12
+"""Scalar operations from which a value with several users is computed once and kept."""
+
+UNROLL_LIMIT = 64
+"""Elements of a reduction inside another loop up to which it is written out."""
+
+
+class Position(NamedTuple):
+    """An index of a gather: `consecutive` lanes follow the value by 0, 1, 2, ..."""
+
+    value: V
+    consecutive: bool = False
+
+
+@dataclass
+class Kept:
+    """A map whose results are kept in scratch memory; pending until a sweep computes them."""
+
+    memory: list[MemorySource]
+    pending: bool = True
+
+
+@dataclass
+class KernelEmitter:
+    """Writes one kernel."""
+
+    kernel: tile.KernelOp
+    module: Module
+    features: CpuFeatures
+    plan: Plan
+    symbol_index: dict[str, int]
+    f: Function = field(init=False)
+    sizes: Sizes = field(init=False)
+    lanes: int = field(init=False)
+    mask: V | None = None
+    sources: dict[SSAValue, Source] = field(default_factory=dict)
+    scalars: dict[SSAValue, V] = field(default_factory=dict)
+    kept: dict[Operation, Kept] = field(default_factory=dict)
+    strides_of: dict[SSAValue, tuple[Dim, V]] = field(default_factory=dict)
+    """Loop and grid offsets: (bound, step), to know where edges cannot be."""
+    scratch_bytes: Dim = field(default_factory=lambda: Dim.of(0))
+    _memory: list[dict[object, tuple[V, ...]]] = field(default_factory=lambda: [{}])
+
+    # The function
+
+    def emit(self) -> None:
+        """Write the whole function into the module."""
+        self.lanes = self.features.vector_bytes // 4
+        name = self.kernel.sym_name.data
+        views = [f"ptr %view{i}" for i in range(len(self.kernel.views))]
+        arguments = ", ".join([*views, "ptr %symbols", "ptr %scratch", "i64 %begin", "i64 %end"])
+        self.f = self.module.function(f"define hidden void @{name}({arguments})")
+        self.sizes = Sizes(self.f, self.symbol_index, self.plan.parameters)
+        self.sizes.prepare(self.kernel)
+        steps = [self.sizes.of(d) for d in self.kernel.steps.data]
+        bounds = [self.sizes.of(d) for d in self.kernel.bounds.data]
+        counts = [ceil_divide(self.f, b, s) for b, s in zip(bounds, steps, strict=True)]
+        self.f.loop(
+            V("%end", "i64"),
+            lambda i: self._program(i, counts, steps),
+            start=V("%begin", "i64"),
+            hint="program",
+        )
+        self.f.emit("ret void")
+
+    def _program(self, number: V, counts: list[V], steps: list[V]) -> None:
+        with_scope = self.enter()
+        rest = number
+        order = self.plan.order or tuple(range(len(counts)))
+        for axis in reversed(order):
+            count = counts[axis]
+            if count.number == 1:
+                position = ZERO
+            elif axis == order[0]:
+                position = rest
+            else:
+                quotient = self.f.udiv(rest, count)
+                position = self.f.sub(rest, self.f.mul(quotient, count))
+                rest = quotient
+            offset = self.kernel.offsets[axis]
+            self.scalars[offset] = self.f.mul(position, steps[axis])
+            self.strides_of[offset] = (self.kernel.bounds.data[axis], steps[axis])
+        self.block(self.kernel.body.block)
+        self.leave(with_scope)
+
+    # Memory of what was computed, by loop level
+
+    def enter(self) -> int:
+        """Begin a scope whose computed values do not outlive it."""
+        self._memory.append({})
+        return len(self._memory)
+
+    def leave(self, level: int) -> None:
+        del self._memory[level - 1 :]
+
+    def remembered(self, key: object) -> tuple[V, ...] | None:
+        for level in reversed(self._memory):
+            if key in level:
+                return level[key]
+        return None
+
+    def remember(self, key: object, value: tuple[V, ...]) -> None:
+        self._memory[-1][key] = value
+
+    def mask_key(self) -> str | None:
+        return self.mask.text if self.mask is not None else None
+
+    # Values
+
+    def scalar(self, value: SSAValue) -> V:
+        """A scalar of the kernel body (an index, or an element read)."""
+        known = self.scalars.get(value)
+        if known is None:
+            raise CompileError(f"kernel @{self.kernel.sym_name.data} uses a scalar before its definition")
+        return known
+
+    def element(self, value: SSAValue, point: Point) -> V:
+        return self.sources[value].at(self, point)
+
+    def coordinate(self, coordinate: Coordinate) -> V:
+        """A position as a value: lanes follow one another on the vector axis."""
+        if not coordinate.vector:
+            return coordinate.position
+        base = self.f.splat(coordinate.position, self.lanes)
+        return self.add_vectors(base, self.f.lane_numbers(self.lanes))
+
+    def add_vectors(self, a: V | None, b: V) -> V:
+        if a is None:
+            return b
+        return self.f.assign(f"add {a.full_type} {a.text}, {b.text}", a.type, a.lanes)
+
+    def scaled(self, value: V, stride: V) -> V:
+        if stride.number == 1:
+            return value
+        wide = self.f.splat(stride, value.lanes)
+        return self.f.assign(f"mul {value.full_type} {value.text}, {wide.text}", value.type, value.lanes)
+
+    def lanes_of(self, position: Position) -> V:
+        value = self.f.splat(position.value, self.lanes)
+        return self.add_vectors(value, self.f.lane_numbers(self.lanes)) if position.consecutive else value
+
+    def position(self, operand: SSAValue, dims: Sequence[int], point: Point) -> Position:
+        """An index operand of a gather or scatter as an i64."""
+        if operand in self.scalars:
+            return Position(self._as_i64(self.scalar(operand)))
+        point = tuple(point[d] for d in dims)
+        consecutive = self._consecutive(operand, point)
+        if consecutive is not None:
+            return Position(consecutive, True)
+        return Position(self._as_i64(self.element(operand, point)))
+
+    def _consecutive(self, operand: SSAValue, point: Point) -> V | None:
+        """For a map that is just `offset + coord` of the vector axis: its first lane."""
+        owner = operand.owner
+        if not isinstance(owner, tile.MapOp) or not any(c.vector for c in point):
+            return None
+        ops = list(owner.body.block.ops)
+        coords = [op for op in ops if isinstance(op, tile.CoordOp)]
+        simple = all(
+            isinstance(op, tile.CoordOp | arith.AddiOp | arith.IndexCastOp | tile.YieldOp) for op in ops
+        )
+        if not simple or len(coords) != 1 or any(isinstance(v.type, tile.TileType) for v in owner.inputs):
+            return None
+        if not point[coords[0].axis.value.data].vector or owner.results.index(operand) != 0:
+            return None
+        first = tuple(Coordinate(c.position) for c in point)
+        mask, self.mask = self.mask, None
+        value = self._as_i64(MapSource(owner, 0).at(self, first))
+        self.mask = mask
+        return value
+
+    def _as_i64(self, value: V) -> V:
+        if value.type == "i64":
+            return value
+        wide = "i64" if value.lanes == 1 else f"<{value.lanes} x i64>"
+        return self.f.assign(f"sext {value.typed} to {wide}", "i64", value.lanes)
+
+    # Extents
+
+    def extents(self, value: SSAValue) -> list[V]:
+        """How large a tile's value is: its capacity where nothing says otherwise."""
+        capacity = [self.sizes.of(d) for d in tile.tile_type(value).shape]
+        known = self._known_extents(value)
+        return [c if k is None else k for k, c in zip(known, capacity, strict=True)]
+
+    def _known_extents(self, value: SSAValue) -> list[V | None]:
+        op = value.owner
+        rank = tile.tile_type(value).rank
+        if isinstance(op, tile.LoadOp):
+            return list(self.access_extents(op.view, op.offsets, op.axis_list, value))
+        if isinstance(op, tile.MapOp | tile.GatherOp):
+            operands = op.inputs if isinstance(op, tile.MapOp) else op.positions
+            return self._merged(zip(operands, op.dim_lists, strict=True), rank)
+        if isinstance(op, tile.ReduceOp):
+            inner = self._known_extents(op.x)
+            return [e for axis, e in enumerate(inner) if axis not in op.axis_list]
+        if isinstance(op, tile.DotOp):
+            right = self._known_extents(op.rhs)
+            return [*self._known_extents(op.lhs)[:-1], right[1 if op.transposed is None else 0]]
+        if isinstance(op, tile.ForOp):
+            return self._known_extents(op.carried[list(op.results).index(value)])
+        return [None] * rank
+
+    def _merged(self, operands: object, rank: int) -> list[V | None]:
+        merged: list[V | None] = [None] * rank
+        for operand, dims in operands:  # pyright: ignore[reportGeneralTypeIssues]
+            if isinstance(operand.type, tile.TileType):
+                for dim, extent in zip(dims, self._known_extents(operand), strict=True):
+                    if merged[dim] is None:
+                        merged[dim] = extent
+        return merged
+
+    def access_extents(
+        self, view: SSAValue, offsets: Sequence[SSAValue], axes: Sequence[int], value: SSAValue
+    ) -> list[V]:
+        """The extent of a slice: what its capacity leaves of the view from the offset on."""
+        memory, result = tile.view_type(view), []
+        for axis, capacity in zip(axes, tile.tile_type(value).shape, strict=True):
+            result.append(self._extent(memory.shape[axis], offsets[axis], capacity))
+        return result
+
+    def _extent(self, size: Dim, offset: SSAValue, capacity: Dim) -> V:
+        limit, total = self.sizes.of(capacity), self.sizes.of(size)
+        start = self.scalar(offset)
+        if start.number == 0:
+            return total if capacity is size else self.f.min(limit, total)
+        bound = self.strides_of.get(offset)
+        if bound is not None and bound[0] is size and bound[1].text == limit.text:
+            exact = total.number is not None and limit.number and int(total.number) % int(limit.number) == 0
+            if exact or limit.number == 1:
+                return limit
+        key = ("extent", str(size), start.text, str(capacity))
+        known = self.remembered(key)
+        if known is None:
+            known = (self.f.min(limit, self.f.sub(total, start)),)
+            self.remember(key, known)
+        return known[0]
+
+    # The body of a program
+
+    def block(self, block: Block) -> None:
+        """Emit the operations of a program or a loop body, in order."""
+        ops = list(block.ops)
+        index = 0
+        while index < len(ops):
+            op = ops[index]
+            if isinstance(op, tile.StoreOp):
+                group = self._store_group(ops, index)
+                self._stores(group)
+                index += len(group)
+                continue
+            self._operation(op)
+            index += 1
+
+    def _operation(self, op: Operation) -> None:
+        handler = _HANDLERS.get(op.__class__)
+        if handler is not None:
+            handler(self, op)
+        elif not isinstance(op, tile.YieldOp):
+            operands = [self.scalar(operand) for operand in op.operands]
+            self.scalars[op.results[0]] = emit_scalar(self.f, op, operands)
+
+    def _load(self, op: tile.LoadOp) -> None:
+        pointer, strides = self.slice_address(op.view, op.offsets, op.axis_list)
+        item = dtypes.item_size(tile.view_type(op.view).dtype)
+        self.sources[op.out] = MemorySource(pointer, strides, element_type_of(op.out), item)
+
+    def slice_address(
+        self, view: SSAValue, offsets: Sequence[SSAValue], axes: Sequence[int]
+    ) -> tuple[V, tuple[V, ...]]:
+        """Where a slice begins, and the strides of the listed axes."""
+        memory = tile.view_type(view)
+        strides = [self.sizes.of(d) for d in memory.strides]
+        index = ZERO
+        for offset, stride in zip(offsets, strides, strict=True):
+            index = self.f.add(index, self.f.mul(self.scalar(offset), stride))
+        pointer = self.f.gep(self.view(view), index, memory_type(memory))
+        return pointer, tuple(strides[axis] for axis in axes)
+
+    def view(self, view: SSAValue) -> V:
+        return V(f"%view{list(self.kernel.views).index(view)}", "ptr")
+
+    def _gather(self, op: tile.GatherOp) -> None:
+        memory = tile.view_type(op.view)
+        strides = tuple(self.sizes.of(d) for d in memory.strides)
+        item = dtypes.item_size(memory.dtype)
+        source = GatherSource(op, self.view(op.view), strides, element_type_of(op.out), item)
+        self.sources[op.out] = source
+
+    def _full(self, op: tile.FullOp) -> None:
+        self.sources[op.out] = ScalarSource(self.scalar(op.scalar))
+
+    def _map(self, op: tile.MapOp) -> None:
+        for index, out in enumerate(op.outs):
+            self.sources[out] = MapSource(op, index)
+        rank = tile.tile_type(op.outs[0]).rank
+        if rank == 0:
+            for out in op.outs:
+                self.sources[out] = ScalarSource(self.element(out, ()))
+        elif self._worth_keeping(op):
+            self.kept[op] = Kept([self.scratch_tile(out) for out in op.outs])
+
+    def _worth_keeping(self, op: tile.MapOp) -> bool:
+        users = {use.operation for out in op.outs for use in out.uses}
+        if len(users) < 2 or all(isinstance(user, tile.StoreOp) for user in users):
+            return False
+        costly = sum(not isinstance(o, arith.ConstantOp) for o in op.body.block.ops)
+        feeds_dot = any(isinstance(user, tile.DotOp) for user in users)
+        return costly > KEEP_COST or feeds_dot
+
+    def scratch_tile(self, value: SSAValue) -> MemorySource:
+        """Scratch memory for a tile at its full capacity, row-major."""
+        type = tile.tile_type(value)
+        shape = [d.substitute(self.plan.substitution) for d in type.shape]
+        pointer = self.scratch(product(shape) * dtypes.item_size(type.dtype))
+        strides = tuple(self.sizes.of(d) for d in tile.dense_strides(shape))
+        return MemorySource(pointer, strides, element_type_of(value), dtypes.item_size(type.dtype), False)
+
+    def scratch(self, size: Dim) -> V:
+        """Some bytes of this worker's scratch memory, 64-byte aligned."""
+        begin = self.sizes.of(self.scratch_bytes)
+        pointer = self.f.assign(f"getelementptr i8, ptr %scratch, i64 {begin.text}", "ptr")
+        self.scratch_bytes = self.scratch_bytes + (size + 63) // 64 * 64
+        return pointer
+
+    def _reduce(self, op: tile.ReduceOp) -> None:
+        if tile.tile_type(op.out).rank == 0:
+            self.prepare(op.x, but=self.kept_of(op.x))
+            self.sources[op.out] = ScalarSource(self.reduce_at(op, ()))
+            return
+        self.sources[op.out] = ReduceSource(op)
+        if not self._reduces_in_place(op):
+            self.prepare(op.x)
+            memory = self.scratch_tile(op.out)
+            self.sweep([(op.out, memory)], self.extents(op.out))
+            self.sources[op.out] = memory
+
+    def _reduces_in_place(self, op: tile.ReduceOp) -> bool:
+        """Whether the one user needs each reduced element exactly once."""
+        users = [use.operation for use in op.out.uses]
+        if len(users) != 1:
+            return False
+        if isinstance(users[0], tile.StoreOp):
+            return True
+        if not isinstance(users[0], tile.MapOp):
+            return False
+        rank = tile.tile_type(users[0].outs[0]).rank
+        consumers = [use.operation for out in users[0].outs for use in out.uses]
+        covers = all(
+            len(dims) == rank
+            for value, dims in zip(users[0].inputs, users[0].dim_lists, strict=True)
+            if value is op.out
+        )
+        return covers and all(isinstance(c, tile.StoreOp) for c in consumers) and len(consumers) == 1
+
+    # Kept values
+
+    def kept_of(self, value: SSAValue) -> Kept | None:
+        return self.kept.get(value.owner) if isinstance(value.owner, tile.MapOp) else None
+
+    def prepare(self, value: SSAValue, but: Kept | None = None) -> None:
+        """Compute the pending values (kept maps, contractions) that a sweep needs."""
+        source = self.sources.get(value)
+        if isinstance(source, contraction.NestSource):
+            contraction.materialize(self, value, source)
+            return
+        op = value.owner
+        if not isinstance(op, Operation):
+            return
+        kept = self.kept.get(op)
+        if isinstance(op, tile.MapOp | tile.ReduceOp | tile.GatherOp) and (kept is None or kept.pending):
+            for operand in op.operands:
+                if isinstance(operand.type, tile.TileType) and operand in self.sources:
+                    self.prepare(operand)
+        if kept is not None and kept.pending and kept is not but:
+            assert isinstance(op, tile.MapOp)
+            self.sweep(list(zip(op.outs, kept.memory, strict=True)), self.extents(op.outs[0]))
+            self.settle(op)
+
+    def settle(self, op: tile.MapOp) -> None:
+        """From here on the map's results are read from scratch memory."""
+        kept = self.kept[op]
+        kept.pending = False
+        for out, memory in zip(op.outs, kept.memory, strict=True):
+            self.sources[out] = memory
+
+    # Sweeps
+
+    def _store_group(self, ops: list[Operation], index: int) -> list[tile.StoreOp]:
+        """Neighbouring stores over the same points, which one loop nest can do."""
+        first = ops[index]
+        assert isinstance(first, tile.StoreOp)
+        group = [first]
+        for op in ops[index + 1 :]:
+            if not isinstance(op, tile.StoreOp) or self._domain(op) != self._domain(first):
+                break
+            group.append(op)
+        return group
+
+    def _domain(self, op: tile.StoreOp) -> object:
+        view = tile.view_type(op.view)
+        shape = [view.shape[axis] for axis in op.axis_list]
+        offsets = [op.offsets[axis] for axis in op.axis_list]
+        return tile.tile_type(op.value).shape, shape, offsets
+
+    def _stores(self, group: list[tile.StoreOp]) -> None:
+        targets: list[tuple[SSAValue, MemorySource]] = []
+        nests = [contraction.pending_nest(self, op.value) for op in group]
+        plain = all(op.combine.data == tile.Combine.set for op in group)
+        nest = nests[0] if plain and all(other is nests[0] for other in nests) else None
+        for op in group:
+            if nest is None:
+                self.prepare(op.value)
+            pointer, strides = self.slice_address(op.view, op.offsets, op.axis_list)
+            item = dtypes.item_size(tile.view_type(op.view).dtype)
+            targets.append((op.value, MemorySource(pointer, strides, element_type_of(op.value), item)))
+        if nest is not None:
+            contraction.emit_with_stores(self, nest, targets)
+            return
+        first = group[0]
+        extents = self.access_extents(first.view, first.offsets, first.axis_list, first.value)
+        kinds = [None if op.combine.data == tile.Combine.set else op for op in group]
+        self.sweep(targets, extents, kinds)
+
+    def sweep(
+        self,
+        targets: Sequence[tuple[SSAValue, MemorySource]],
+        extents: Sequence[V],
+        combines: Sequence[tile.StoreOp | None] | None = None,
+    ) -> None:
+        """Compute values at every point of their extent and write each to its memory."""
+        rank = len(extents)
+        axis = self._vector_axis(targets[0][1].strides, extents)
+
+        def write(point: Point) -> None:
+            for index, (value, memory) in enumerate(targets):
+                result = self.element(value, point)
+                combine = combines[index] if combines else None
+                if combine is not None:
+                    old = memory.at(self, point)
+                    combiner = Combiner(combine.combine.data, tile.tile_type(value).element)
+                    result = combiner.apply(self.f, old, result)
+                memory.store(self, point, result)
+
+        if axis is None:
+            self._nest(extents, range(rank), [None] * rank, write)
+            return
+        outer = [a for a in range(rank) if a != axis]
+
+        def row(point: Point) -> None:
+            def inner(coordinate: Coordinate) -> None:
+                full = [*point]
+                full[axis] = coordinate
+                write(tuple(full))
+
+            self.vector_loop(extents[axis], inner)
+
+        self._nest(extents, outer, [None] * rank, row)
+
+    def _vector_axis(self, strides: Sequence[V], extents: Sequence[V]) -> int | None:
+        """The axis to vectorise: the last one of stride 1, else the last that is long."""
+        long = [a for a, extent in enumerate(extents) if extent.number is None or int(extent.number) > 1]
+        unit = [a for a in long if strides[a].number == 1]
+        if unit:
+            return unit[-1]
+        return long[-1] if long else None
+
+    def _nest(
+        self,
+        extents: Sequence[V],
+        axes: Sequence[int],
+        point: list[Coordinate | None],
+        body: Callable[[Point], None],
+    ) -> None:
+        """Loops over the axes, outermost first, then the body."""
+        if not axes:
+            filled = tuple(c if c is not None else Coordinate(ZERO) for c in point)
+            level = self.enter()
+            body(filled)
+            self.leave(level)
+            return
+        axis, rest = axes[0], axes[1:]
+
+        def inside(position: V) -> None:
+            level = self.enter()
+            self._nest(extents, rest, [*point[:axis], Coordinate(position), *point[axis + 1 :]], body)
+            self.leave(level)
+
+        self.f.loop(extents[axis], inside, hint=f"axis{axis}.")
+
+    def vector_loop(self, extent: V, body: Callable[[Coordinate], None]) -> None:
+        """The body for whole vectors, then for the rest: masked, or one by one."""
+        lanes = self.lanes
+        if extent.number is not None:
+            whole = integer(int(extent.number) // lanes * lanes)
+            rest: V = integer(int(extent.number) % lanes)
+        else:
+            whole = self.f.assign(f"and i64 {extent.text}, {-lanes}", "i64")
+            rest = self.f.sub(extent, whole)
+        self.f.loop(whole, lambda i: self._scoped(body, Coordinate(i, True)), step=lanes, hint="vector")
+        if self.features.has_avx512:
+            self.f.when(self.f.compare("sgt", rest, ZERO), lambda: self._masked(body, whole, rest))
+        else:
+            self.f.loop(extent, lambda i: self._scoped(body, Coordinate(i)), start=whole, hint="tail")
+
+    def _scoped(self, body: Callable[[Coordinate], None], coordinate: Coordinate) -> None:
+        level = self.enter()
+        body(coordinate)
+        self.leave(level)
+
+    def _masked(self, body: Callable[[Coordinate], None], whole: V, rest: V) -> None:
+        self.mask = self.f.first_lanes(rest, self.lanes)
+        self._scoped(body, Coordinate(whole, True))
+        self.mask = None
+
+    # Reductions
+
+    def reduce_at(self, op: tile.ReduceOp, point: Point) -> V:
+        """The reduction at a point of the kept axes."""
+        combiner = Combiner(op.kind.data, tile.tile_type(op.x).element)
+        extents = self.extents(op.x)
+        axes = op.axis_list
+        kept_points = iter(point)
+        full: list[Coordinate | None] = [
+            None if axis in axes else next(kept_points) for axis in range(len(extents))
+        ]
+        if any(c is not None and c.vector for c in full):
+            return self._reduce_lanes(op, combiner, extents, full)
+        return self._reduce_scalar(op, combiner, extents, full)
+
+    def _reduce_lanes(
+        self, op: tile.ReduceOp, combiner: Combiner, extents: list[V], point: list[Coordinate | None]
+    ) -> V:
+        """Each lane reduces on its own."""
+        axes = list(op.axis_list)
+        counts = [extents[a].number for a in axes]
+        total = 1
+        for count in counts:
+            total = total * int(count) if count is not None else UNROLL_LIMIT + 1
+        neutral = self.f.splat(combiner.neutral(), self.lanes)
+        if total <= UNROLL_LIMIT:
+            return self._written_out(op, combiner, extents, point, axes, neutral)
+        cell = self.f.alloca(neutral.full_type)
+        self.f.store(neutral, cell, 64)
+
+        def body(full: Point) -> None:
+            old = self.f.load(cell, neutral.type, self.lanes, 64)
+            value = self.f.splat(self.element(op.x, full), self.lanes)
+            self.f.store(combiner.apply(self.f, old, value), cell, 64)
+
+        self._nest(extents, axes, point, body)
+        return self.f.load(cell, neutral.type, self.lanes, 64)
+
+    def _written_out(
+        self,
+        op: tile.ReduceOp,
+        combiner: Combiner,
+        extents: list[V],
+        point: list[Coordinate | None],
+        axes: list[int],
+        neutral: V,
+    ) -> V:
+        points: list[list[Coordinate | None]] = [point]
+        for axis in axes:
+            points = [
+                [*p[:axis], Coordinate(integer(i)), *p[axis + 1 :]]
+                for p in points
+                for i in range(int(extents[axis].number or 0))
+            ]
+        total: V | None = None
+        for full in points:
+            filled = tuple(c for c in full if c is not None)
+            value = self.f.splat(self.element(op.x, filled), self.lanes)
+            total = value if total is None else combiner.apply(self.f, total, value)
+        return total if total is not None else neutral
+
+    def _reduce_scalar(
+        self, op: tile.ReduceOp, combiner: Combiner, extents: list[V], point: list[Coordinate | None]
+    ) -> V:
+        """Lanes along the last reduced axis, combined at the end."""
+        axis = max(op.axis_list, key=lambda a: (extents[a].number != 1, a))
+        outer = [a for a in op.axis_list if a != axis]
+        neutral = combiner.neutral()
+        wide = self.f.splat(neutral, self.lanes)
+        vector_cell = self.f.alloca(wide.full_type)
+        scalar_cell = self.f.alloca(neutral.type)
+        self.f.store(wide, vector_cell, 64)
+        self.f.store(neutral, scalar_cell, 8)
+        kept = self.kept_of(op.x)
+        keeping = kept is not None and kept.pending and len(op.axis_list) == len(extents)
+
+        def row(base: Point) -> None:
+            def inner(coordinate: Coordinate) -> None:
+                full = tuple(coordinate if a == axis else c for a, c in enumerate(base))
+                value = self._reduced_element(op, full, kept if keeping else None)
+                self._accumulate(combiner, value, coordinate, vector_cell, scalar_cell, wide)
+
+            self.vector_loop(extents[axis], inner)
+
+        self._nest(extents, outer, point, row)
+        if keeping:
+            assert isinstance(op.x.owner, tile.MapOp)
+            self.settle(op.x.owner)
+        lanes = combiner.across(self.f, self.f.load(vector_cell, neutral.type, self.lanes, 64))
+        return combiner.apply(self.f, lanes, self.f.load(scalar_cell, neutral.type, 1, 8))
+
+    def _reduced_element(self, op: tile.ReduceOp, point: Point, kept: Kept | None) -> V:
+        value = self.element(op.x, point)
+        if kept is not None:
+            owner = op.x.owner
+            assert isinstance(owner, tile.MapOp)
+            for out, memory in zip(owner.outs, kept.memory, strict=True):
+                memory.store(self, point, self.element(out, point))
+        return value
+
+    def _accumulate(
+        self, combiner: Combiner, value: V, coordinate: Coordinate, vectors: V, scalars: V, neutral: V
+    ) -> None:
+        if not coordinate.vector:
+            old = self.f.load(scalars, neutral.type, 1, 8)
+            self.f.store(combiner.apply(self.f, old, value), scalars, 8)
+            return
+        value = self.f.splat(value, self.lanes)
+        if self.mask is not None:
+            text = f"select {self.mask.typed}, {value.typed}, {neutral.typed}"
+            value = self.f.assign(text, value.type, value.lanes)
+        old = self.f.load(vectors, neutral.type, self.lanes, 64)
+        self.f.store(combiner.apply(self.f, old, value), vectors, 64)
+
+    # Loops, products, scalars from memory
+
+    def _for(self, op: tile.ForOp) -> None:
+        nest = contraction.match(op)
+        if nest is not None and contraction.emit(self, nest):
+            return
+        carried = self._carried_cells(op)
+        body = op.body.block
+        step = self.sizes.of(op.step_size)
+
+        def iteration(position: V) -> None:
+            level = self.enter()
+            self.scalars[body.args[0]] = position
+            for argument, cell in zip(body.args[1:], carried, strict=True):
+                self.sources[argument] = self._current(cell)
+            self.block(body)
+            self._carry(list(tile.yielded(op.body)), carried, op)
+            self.leave(level)
+
+        limit = self.scalar(op.to)
+        self.strides_of[body.args[0]] = (self._bound_of(op), step)
+        if step.number is None:
+            raise CompileError("the step of a loop must be known; the plan fixes it")
+        self.f.loop(limit, iteration, step=int(step.number), hint="for")
+        for result, cell in zip(op.outs, carried, strict=True):
+            self.sources[result] = self._current(cell)
+
+    def _bound_of(self, op: tile.ForOp) -> Dim:
+        owner = op.to.owner
+        return owner.dim if isinstance(owner, tile.SizeOp) else Dim.of(-1)
+
+    def _carried_cells(self, op: tile.ForOp) -> list[MemorySource]:
+        """Memory for the carried tiles, holding their initial values."""
+        cells: list[MemorySource] = []
+        for initial in op.carried:
+            self.prepare(initial)
+            type = tile.tile_type(initial)
+            if type.rank == 0:
+                element = element_type_of(initial)
+                stored = "i8" if element == "i1" else element
+                cell = MemorySource(self.f.alloca(stored), (), element, 8, False)
+                cell.store(self, (), self.element(initial, ()))
+            else:
+                cell = self.scratch_tile(initial)
+                self.sweep([(initial, cell)], [self.sizes.of(d) for d in type.shape])
+            cells.append(cell)
+        return cells
+
+    def _current(self, cell: MemorySource) -> Source:
+        return ScalarSource(cell.at(self, ())) if not cell.strides else cell
+
+    def _carry(self, values: list[SSAValue], cells: list[MemorySource], op: tile.ForOp) -> None:
+        """Store the next carried values, all computed before any is overwritten."""
+        moved: list[tuple[SSAValue, MemorySource, MemorySource]] = []
+        scalars: list[tuple[V, MemorySource]] = []
+        for value, cell in zip(values, cells, strict=True):
+            self.prepare(value)
+            if not cell.strides:
+                scalars.append((self.element(value, ()), cell))
+            elif self.sources[value] is not cell:
+                source = self.sources[value]
+                if not isinstance(source, MemorySource):
+                    fresh = self.scratch_tile(value)
+                    self.sweep([(value, fresh)], [self.sizes.of(d) for d in tile.tile_type(value).shape])
+                    self.sources[value] = fresh
+                    source = fresh
+                moved.append((value, source, cell))
+        for value, _, cell in moved:
+            self.sweep([(value, cell)], [self.sizes.of(d) for d in tile.tile_type(value).shape])
+        for value, cell in scalars:
+            cell.store(self, (), value)
+
+    def _dot(self, op: tile.DotOp) -> None:
+        contraction.emit_dot(self, op)
+
+    def _size(self, op: tile.SizeOp) -> None:
+        self.scalars[op.out] = self.sizes.of(op.dim)
+
+    def _read(self, op: tile.ReadOp) -> None:
+        pointer, _ = self.slice_address(op.view, op.offsets, ())
+        memory = tile.view_type(op.view)
+        source = MemorySource(pointer, (), llvm_type(op.out.type), dtypes.item_size(memory.dtype))
+        self.scalars[op.out] = source.at(self, ())
+
+    def _scatter(self, op: tile.ScatterOp) -> None:
+        """Elements one by one, in row-major order, those inside the view."""
+        self.prepare(op.value)
+        memory = tile.view_type(op.view)
+        strides = [self.sizes.of(d) for d in memory.strides]
+        limits = [self.sizes.of(d) for d in memory.shape]
+        item = dtypes.item_size(memory.dtype)
+        extents = self.extents(op.value)
+
+        def write(point: Point) -> None:
+            positions = [
+                self.position(operand, dims, point).value
+                for operand, dims in zip(op.positions, op.dim_lists, strict=True)
+            ]
+            inside = ONE_BIT
+            index = ZERO
+            for position, stride, limit in zip(positions, strides, limits, strict=True):
+                fits = self.f.assign(f"icmp ult i64 {position.text}, {limit.text}", "i1")
+                inside = self.f.assign(f"and i1 {inside.text}, {fits.text}", "i1")
+                index = self.f.add(index, self.f.mul(position, stride))
+            pointer = self.f.gep(self.view(op.view), index, memory_type(memory))
+            cell = MemorySource(pointer, (), element_type_of(op.value), item, False)
+            self.f.when(inside, lambda: self._combine_at(op, cell, point), "scatter")
+
+        self._nest(extents, range(len(extents)), [None] * len(extents), write)
+
+    def _combine_at(self, op: tile.ScatterOp, cell: MemorySource, point: Point) -> None:
+        level = self.enter()
+        value = self.element(op.value, point)
+        if op.combine.data != tile.Combine.set:
+            combiner = Combiner(op.combine.data, tile.tile_type(op.value).element)
+            value = combiner.apply(self.f, cell.at(self, ()), value)
+        cell.store(self, (), value)
+        self.leave(level)
+
+
+ONE_BIT = V("true", "i1")
+
+_HANDLERS: dict[type[Operation], Callable[..., None]] = {
+    tile.LoadOp: KernelEmitter._load,
+    tile.GatherOp: KernelEmitter._gather,
+    tile.FullOp: KernelEmitter._full,
+    tile.MapOp: KernelEmitter._map,
+    tile.ReduceOp: KernelEmitter._reduce,
+    tile.ForOp: KernelEmitter._for,
+    tile.DotOp: KernelEmitter._dot,
+    tile.SizeOp: KernelEmitter._size,
+    tile.ReadOp: KernelEmitter._read,
+    tile.ScatterOp: KernelEmitter._scatter,
+}
+
+
+def memory_type(view: tile.ViewType) -> str:
+    """The LLVM type of an element in memory: bools take a byte."""
+    element = llvm_type(view.element)
+    return "i8" if element == "i1" else element
+
+
+def ceil_divide(f: Function, a: V, b: V) -> V:
+    return f.udiv(f.add(a, f.sub(b, ONE)), b)

@@ -1,0 +1,181 @@
+"""Weights of matrix products in panels: the pass `cpu-pack-weights`.
+
+A weight [k.., n] that a contraction kernel reads becomes [ceil(n / w), k.., w], filled up
+with zeros, so that a register tile reads it from front to back. The packed weight is made
+from the original when the program is put together, and only once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp, SymbolRefAttr
+from xdsl.ir import OpResult, SSAValue
+from xdsl.passes import ModulePass
+from xdsl.rewriter import InsertPoint, Rewriter
+
+from infini_ir.dialects import tile
+from infini_ir.dialects.context import weights_of
+from infini_ir.dialects.tile import program
+from infini_ir.targets.cpu import contraction
+from infini_ir.targets.cpu.plan import Plan
+from infini_ir.utils.weights import WeightStore
+
+
+def pack_panels(weight: np.ndarray, batch: int, width: int) -> np.ndarray:
+    """[batch.., k.., n] as [batch.., ceil(n / width), k.., width], zero-filled."""
+    n = weight.shape[-1]
+    panels = -(-n // width)
+    padded = np.zeros((*weight.shape[:-1], panels * width), weight.dtype)
+    padded[..., :n] = weight
+    split = padded.reshape(*weight.shape[:-1], panels, width)
+    return np.ascontiguousarray(np.moveaxis(split, -2, batch))
+
+
+@dataclass(frozen=True)
+class CpuPackWeightsPass(ModulePass):
+    """
+    Gives the weights that contraction kernels read a panel layout.
+
+    Runs after `cpu-plan`, which says how wide panels are. A weight that is known only by
+    name (text without data beside it) stays as it is.
+    """
+
+    name = "cpu-pack-weights"
+    vector_lanes: int = 16
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        store = weights_of(ctx)
+        packer = _Packer(op, store, self.vector_lanes)
+        for launch in list(op.walk()):
+            if isinstance(launch, program.LaunchOp):
+                packer.pack(launch)
+
+
+class _Packer:
+    def __init__(self, module: ModuleOp, store: WeightStore, lanes: int) -> None:
+        self.module = module
+        self.store = store
+        self.lanes = lanes
+        self.copies: dict[tuple[str, int], tile.KernelOp] = {}
+        self.kernels = {
+            k.sym_name.data: k for k in module.body.block.ops if isinstance(k, tile.KernelOp)
+        }
+
+    def pack(self, launch: program.LaunchOp) -> None:
+        kernel = self.kernels[launch.kernel.string_value()]
+        position = packable_view(kernel)
+        if position is None:
+            return
+        view = launch.views[position]
+        if not isinstance(view, OpResult) or not isinstance(view.op, program.WeightOp):
+            view = _through_alias(view)
+            if view is None:
+                return
+        weight = view.owner
+        assert isinstance(weight, program.WeightOp)
+        type = tile.view_type(kernel.views[position])
+        if weight.handle.data not in self.store or type.panel_width or not type.is_dense():
+            return
+        width = Plan.read(kernel.plan).vectors * self.lanes_of(type)
+        packed = tile.ViewType.of(type.shape, type.element, panel=width)
+        handle = self._packed_weight(weight.handle.data, type, _batch_axes(kernel, position), width)
+        new = program.WeightOp(handle, packed)
+        Rewriter.insert_op(new, InsertPoint.before(launch))
+        operands = list(launch.operands)
+        operands[position] = new.out
+        launch.operands = operands
+        copy = self._packed_kernel(kernel, position, packed)
+        launch.properties["kernel"] = SymbolRefAttr(copy.sym_name.data)
+
+    def lanes_of(self, type: tile.ViewType) -> int:
+        return self.lanes // 2 if type.dtype == "f64" else self.lanes
+
+    def _packed_weight(self, handle: str, type: tile.ViewType, batch: int, width: int) -> str:
+        shape = tuple(d.value or 0 for d in type.shape)
+        panels = -(-shape[-1] // width)
+        packed_shape = (*shape[:batch], panels, *shape[batch:-1], width)
+
+        def compute(source: np.ndarray) -> np.ndarray:
+            return pack_panels(source.reshape(shape), batch, width)
+
+        key = f"panels{width}.{batch}.{'x'.join(map(str, shape))}"
+        return self.store.derive([handle], key, type.dtype, packed_shape, compute)
+
+    def _packed_kernel(
+        self, kernel: tile.KernelOp, position: int, packed: tile.ViewType
+    ) -> tile.KernelOp:
+        """The kernel with a packed operand; the original stays for other launches."""
+        key = (kernel.sym_name.data, packed.panel_width)
+        known = self.copies.get(key)
+        if known is None:
+            known = kernel.clone()
+            name = f"{kernel.sym_name.data}_packed"
+            known.properties["sym_name"] = type(kernel.sym_name)(name)
+            Rewriter.replace_value_with_new_type(known.body.block.args[position], packed)
+            Rewriter.insert_op(known, InsertPoint.after(kernel))
+            self.copies[key] = known
+            self.kernels[name] = known
+        return known
+
+
+def _through_alias(view: SSAValue) -> SSAValue | None:
+    """The weight behind an alias that shows all of it in the same order."""
+    while isinstance(view.owner, program.AliasOp):
+        alias = view.owner
+        if alias.offset_dim.value != 0 or not tile.view_type(alias.out).is_dense():
+            return None
+        view = alias.source
+        if tile.view_type(view).element_count() is not tile.view_type(alias.out).element_count():
+            return None
+    return view if isinstance(view.owner, program.WeightOp) else None
+
+
+def packable_view(kernel: tile.KernelOp) -> int | None:
+    """Which operand of a kernel is the right side of its contraction, if it has one."""
+    for op in kernel.body.block.ops:
+        if isinstance(op, tile.ForOp) and (nest := contraction.match(op)) is not None:
+            views = list(kernel.views)
+            uses = [use.operation for use in nest.rhs.view.uses]
+            if nest.rhs.view in views and uses == [nest.rhs] and _plain(nest):
+                return views.index(nest.rhs.view)
+    return None
+
+
+def _plain(nest: contraction.Nest) -> bool:
+    """Whether the right operand is [batch.., k.., n] in the order of the loops."""
+    view = tile.view_type(nest.rhs.view)
+    if nest.rhs.axis_list[1] != view.rank - 1:
+        return False
+    variables = [loop.body.block.args[0] for loop in nest.loops]
+    axes = [list(nest.rhs.offsets).index(v) if v in nest.rhs.offsets else -1 for v in variables]
+    return axes == list(range(view.rank - 1 - len(axes), view.rank - 1))
+
+
+def _batch_axes(kernel: tile.KernelOp, position: int) -> int:
+    for op in kernel.body.block.ops:
+        if isinstance(op, tile.ForOp) and (nest := contraction.match(op)) is not None:
+            return tile.view_type(kernel.views[position]).rank - 1 - len(nest.loops)
+    return 0
+
+
+def remove_unused(module: ModuleOp) -> None:
+    """Erase kernels that nothing launches any more."""
+    used = {op.kernel.string_value() for op in module.walk() if isinstance(op, program.LaunchOp)}
+    for op in list(module.body.block.ops):
+        if isinstance(op, tile.KernelOp) and op.sym_name.data not in used:
+            Rewriter.erase_op(op)
+    for op in list(module.walk()):
+        if isinstance(op, program.WeightOp | program.AliasOp) and not op.results[0].uses:
+            Rewriter.erase_op(op)
+
+
+def weight_names(module: ModuleOp) -> list[str]:
+    """The weights a program reads, in order of first use."""
+    names: dict[str, None] = {}
+    for op in module.walk():
+        if isinstance(op, program.WeightOp):
+            names.setdefault(op.handle.data)
+    return list(names)

@@ -1,0 +1,80 @@
+"""What the CPU target decides for a kernel: tile sizes, register tile, loop order.
+
+A plan is written down as the kernel's `plan` attribute, so that it can be read, changed and
+continued from text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from xdsl.dialects.builtin import DenseArrayBase, DictionaryAttr, IntegerAttr, StringAttr, i64
+from xdsl.ir import Attribute
+
+from infini_ir.dialects.graph.base import ints, ints_of
+from infini_ir.utils.symbolic import PARAMETERS, Dim
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The decisions for one kernel."""
+
+    parameters: Mapping[str, int] = field(default_factory=dict)
+    """Tile sizes by name (`BM`, `BN`, ...)."""
+    strip: tuple[int, int] = (1, 6)
+    """Rows of the register tile: along the last but one and the last row axis."""
+    vectors: int = 2
+    """Vectors in a row of the register tile, for one panel."""
+    panels: int = 1
+    """Neighbouring panels done at once (for products with few rows)."""
+    order: tuple[int, ...] = ()
+    """Grid axes from the slowest to the fastest; empty: as written."""
+    reason: str = ""
+
+    @property
+    def substitution(self) -> dict[str, Dim]:
+        return {name: Dim.of(value) for name, value in self.parameters.items()}
+
+    def attribute(self) -> DictionaryAttr:
+        """The plan as an attribute."""
+        entries: dict[str, Attribute] = {
+            name: IntegerAttr(value, i64) for name, value in self.parameters.items()
+        }
+        entries["strip"] = ints(self.strip)
+        entries["vectors"] = IntegerAttr(self.vectors, i64)
+        entries["panels"] = IntegerAttr(self.panels, i64)
+        if self.order:
+            entries["order"] = ints(self.order)
+        if self.reason:
+            entries["reason"] = StringAttr(self.reason)
+        return DictionaryAttr(entries)
+
+    @staticmethod
+    def read(attribute: DictionaryAttr | None) -> Plan:
+        """The plan of an attribute; the defaults for what it does not say."""
+        data = dict(attribute.data) if attribute is not None else {}
+        parameters = {
+            name: value.value.data
+            for name, value in data.items()
+            if name in PARAMETERS and isinstance(value, IntegerAttr)
+        }
+
+        def integer(name: str, default: int) -> int:
+            value = data.get(name)
+            return value.value.data if isinstance(value, IntegerAttr) else default
+
+        def integers(name: str, default: tuple[int, ...]) -> tuple[int, ...]:
+            value = data.get(name)
+            return ints_of(value) if isinstance(value, DenseArrayBase) else default
+
+        strip = integers("strip", (1, 6))
+        reason = data.get("reason")
+        return Plan(
+            parameters,
+            (strip[0], strip[1]),
+            integer("vectors", 2),
+            integer("panels", 1),
+            integers("order", ()),
+            reason.data if isinstance(reason, StringAttr) else "",
+        )

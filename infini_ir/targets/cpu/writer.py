@@ -1,0 +1,407 @@
+"""A writer of LLVM IR text: typed values, instructions, loops, constants folded as they come.
+
+Values are scalars or vectors of `lanes` elements. Arithmetic on integers that are known is
+done here, so that sizes that are constants leave no instructions behind.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+FLOAT_TYPES = ("half", "bfloat", "float", "double")
+
+
+@dataclass(frozen=True)
+class V:
+    """An LLVM value: its operand text, its scalar type and its number of lanes (1: scalar)."""
+
+    text: str
+    type: str
+    lanes: int = 1
+    number: int | float | None = None
+    """The value, where it is a known scalar."""
+
+    @property
+    def full_type(self) -> str:
+        return self.type if self.lanes == 1 else f"<{self.lanes} x {self.type}>"
+
+    @property
+    def typed(self) -> str:
+        """Type and operand, as an instruction wants it."""
+        return f"{self.full_type} {self.text}"
+
+    @property
+    def is_float(self) -> bool:
+        return self.type in FLOAT_TYPES
+
+
+def float_text(number: float, type: str) -> str:
+    """An exact floating-point literal: LLVM reads hexadecimal ones bit by bit."""
+    if type == "double":
+        return f"0x{struct.unpack('<Q', struct.pack('<d', number))[0]:016X}"
+    if type == "float":
+        try:
+            narrow = struct.unpack("<f", struct.pack("<f", number))[0]
+        except OverflowError:
+            narrow = float("inf") if number > 0 else float("-inf")
+        return f"0x{struct.unpack('<Q', struct.pack('<d', narrow))[0]:016X}"
+    if type == "half":
+        return f"0xH{struct.unpack('<H', struct.pack('<e', number))[0]:04X}"
+    bits = struct.unpack("<I", struct.pack("<f", number))[0]
+    return f"0xR{(bits + 0x7FFF + ((bits >> 16) & 1)) >> 16 & 0xFFFF:04X}"
+
+
+def integer(number: int, type: str = "i64") -> V:
+    """A known integer."""
+    return V(str(number), type, 1, number)
+
+
+def floating(number: float, type: str = "float") -> V:
+    """A known floating-point number."""
+    return V(float_text(number, type), type, 1, number)
+
+
+def boolean(value: bool) -> V:
+    return V("true" if value else "false", "i1", 1, int(value))
+
+
+ZERO = integer(0)
+ONE = integer(1)
+
+
+@dataclass
+class Function:
+    """One function being written: entry allocas, then blocks in order."""
+
+    header: str
+    module: Module
+    allocas: list[str] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+    block: str = "entry"
+    counter: int = 0
+
+    # Plain text
+
+    def name(self, hint: str = "") -> str:
+        self.counter += 1
+        return f"%{hint}{self.counter}" if hint else f"%v{self.counter}"
+
+    def emit(self, line: str) -> None:
+        self.lines.append("  " + line)
+
+    def assign(self, text: str, type: str, lanes: int = 1, hint: str = "") -> V:
+        """`%new = text`."""
+        name = self.name(hint)
+        self.emit(f"{name} = {text}")
+        return V(name, type, lanes)
+
+    def label(self, hint: str) -> str:
+        self.counter += 1
+        return f"{hint}{self.counter}"
+
+    def start(self, label: str) -> None:
+        """Begin a block."""
+        self.lines.append(f"{label}:")
+        self.block = label
+
+    def branch(self, label: str) -> None:
+        self.emit(f"br label %{label}")
+
+    def branch_if(self, condition: V, on_true: str, on_false: str) -> None:
+        self.emit(f"br i1 {condition.text}, label %{on_true}, label %{on_false}")
+
+    def alloca(self, type: str, count: int = 1, align: int = 64) -> V:
+        """Stack memory, taken once in the entry block."""
+        name = self.name("stack")
+        size = f", i64 {count}" if count != 1 else ""
+        self.allocas.append(f"  {name} = alloca {type}{size}, align {align}")
+        return V(name, "ptr")
+
+    def text(self) -> str:
+        return "\n".join(
+            [f"{self.header} {{", "entry:", *self.allocas, "  br label %body", "body:", *self.lines, "}"]
+        )
+
+    # Integers (i64), folded where known
+
+    def add(self, a: V, b: V) -> V:
+        if a.number is not None and b.number is not None:
+            return integer(int(a.number) + int(b.number), a.type)
+        if a.number == 0:
+            return b
+        if b.number == 0:
+            return a
+        return self.assign(f"add nsw {a.full_type} {a.text}, {b.text}", a.type, a.lanes)
+
+    def sub(self, a: V, b: V) -> V:
+        if a.number is not None and b.number is not None:
+            return integer(int(a.number) - int(b.number), a.type)
+        if b.number == 0:
+            return a
+        return self.assign(f"sub nsw {a.full_type} {a.text}, {b.text}", a.type, a.lanes)
+
+    def mul(self, a: V, b: V) -> V:
+        if a.number is not None and b.number is not None:
+            return integer(int(a.number) * int(b.number), a.type)
+        if 0 in (a.number, b.number):
+            return integer(0, a.type)
+        if a.number == 1:
+            return b
+        if b.number == 1:
+            return a
+        return self.assign(f"mul nsw {a.full_type} {a.text}, {b.text}", a.type, a.lanes)
+
+    def floordiv(self, a: V, b: V) -> V:
+        """Division rounding down; 0 where the divisor is 0."""
+        if a.number is not None and b.number is not None:
+            return integer(int(a.number) // int(b.number) if b.number else 0)
+        if b.number == 1:
+            return a
+        if b.number is not None and int(b.number) > 0 and int(b.number) & (int(b.number) - 1) == 0:
+            shift = int(b.number).bit_length() - 1
+            return self.assign(f"ashr i64 {a.text}, {shift}", "i64")
+        return self._guarded("sdiv", a, b, floor=True)
+
+    def mod(self, a: V, b: V) -> V:
+        """Remainder of `floordiv`."""
+        if a.number is not None and b.number is not None:
+            return integer(int(a.number) % int(b.number) if b.number else 0)
+        if b.number == 1:
+            return ZERO
+        return self.sub(a, self.mul(self.floordiv(a, b), b))
+
+    def udiv(self, a: V, b: V) -> V:
+        """Division of non-negative numbers by a positive one."""
+        if a.number is not None and b.number is not None:
+            return integer(int(a.number) // max(1, int(b.number)))
+        if b.number == 1:
+            return a
+        if b.number is None:
+            b = self.max(b, ONE)
+        return self.assign(f"udiv i64 {a.text}, {b.text}", "i64")
+
+    def _guarded(self, op: str, a: V, b: V, *, floor: bool) -> V:
+        safe = b
+        if b.number is None:
+            zero = self.assign(f"icmp eq i64 {b.text}, 0", "i1")
+            safe = self.assign(f"select i1 {zero.text}, i64 1, i64 {b.text}", "i64")
+        q = self.assign(f"{op} i64 {a.text}, {safe.text}", "i64")
+        if not floor:
+            return q
+        product = self.mul(q, safe)
+        rest = self.sub(a, product)
+        mixed = self.assign(f"xor i64 {rest.text}, {safe.text}", "i64")
+        negative = self.assign(f"icmp slt i64 {mixed.text}, 0", "i1")
+        nonzero = self.assign(f"icmp ne i64 {rest.text}, 0", "i1")
+        both = self.assign(f"and i1 {negative.text}, {nonzero.text}", "i1")
+        step = self.assign(f"zext i1 {both.text} to i64", "i64")
+        return self.sub(q, step)
+
+    def min(self, a: V, b: V) -> V:
+        if a.number is not None and b.number is not None:
+            return integer(min(int(a.number), int(b.number)))
+        return self.intrinsic("llvm.smin", [a, b], a.type, a.lanes)
+
+    def max(self, a: V, b: V) -> V:
+        if a.number is not None and b.number is not None:
+            return integer(max(int(a.number), int(b.number)))
+        return self.intrinsic("llvm.smax", [a, b], a.type, a.lanes)
+
+    def compare(self, predicate: str, a: V, b: V) -> V:
+        """An integer comparison (`slt`, `eq`, ...) of scalars."""
+        if a.number is not None and b.number is not None:
+            x, y = int(a.number), int(b.number)
+            table = {"eq": x == y, "ne": x != y, "slt": x < y, "sle": x <= y, "sgt": x > y, "sge": x >= y}
+            return boolean(table[predicate])
+        return self.assign(f"icmp {predicate} {a.full_type} {a.text}, {b.text}", "i1", a.lanes)
+
+    # Vectors
+
+    def splat(self, value: V, lanes: int) -> V:
+        """The scalar in every lane."""
+        if value.lanes == lanes:
+            return value
+        if value.number is not None:
+            return V(f"splat ({value.type} {value.text})", value.type, lanes)
+        vector = f"<{lanes} x {value.type}>"
+        first = self.assign(
+            f"insertelement {vector} poison, {value.type} {value.text}, i64 0", value.type, lanes
+        )
+        return self.assign(
+            f"shufflevector {vector} {first.text}, {vector} poison, <{lanes} x i32> zeroinitializer",
+            value.type,
+            lanes,
+        )
+
+    def lane_numbers(self, lanes: int, type: str = "i64") -> V:
+        """0, 1, 2, ... in a vector."""
+        items = ", ".join(f"{type} {i}" for i in range(lanes))
+        return V(f"<{items}>", type, lanes)
+
+    def first_lanes(self, count: V, lanes: int) -> V:
+        """A mask of the first `count` lanes."""
+        if count.number is not None:
+            items = ", ".join(f"i1 {'true' if i < int(count.number) else 'false'}" for i in range(lanes))
+            return V(f"<{items}>", "i1", lanes)
+        narrow = self.assign(f"trunc i64 {count.text} to i32", "i32")
+        limit = self.splat(narrow, lanes)
+        numbers = self.lane_numbers(lanes, "i32")
+        return self.assign(f"icmp ult {numbers.full_type} {numbers.text}, {limit.text}", "i1", lanes)
+
+    # Memory
+
+    def gep(self, pointer: V, index: V, type: str) -> V:
+        """The address of element `index`."""
+        if index.number == 0:
+            return pointer
+        return self.assign(f"getelementptr {type}, ptr {pointer.text}, i64 {index.text}", "ptr")
+
+    def load(self, pointer: V, type: str, lanes: int = 1, align: int = 1, mask: V | None = None) -> V:
+        full = type if lanes == 1 else f"<{lanes} x {type}>"
+        if mask is not None and lanes > 1:
+            suffix = f"v{lanes}{suffix_of(type)}"
+            self.module.declare(
+                f"declare {full} @llvm.masked.load.{suffix}.p0(ptr, i32, <{lanes} x i1>, {full})"
+            )
+            return self.assign(
+                f"call {full} @llvm.masked.load.{suffix}.p0(ptr {pointer.text}, i32 {align}, "
+                f"{mask.typed}, {full} zeroinitializer)",
+                type,
+                lanes,
+            )
+        return self.assign(f"load {full}, ptr {pointer.text}, align {align}", type, lanes)
+
+    def store(self, value: V, pointer: V, align: int = 1, mask: V | None = None) -> None:
+        if mask is not None and value.lanes > 1:
+            suffix = f"v{value.lanes}{suffix_of(value.type)}"
+            self.module.declare(
+                f"declare void @llvm.masked.store.{suffix}.p0({value.full_type}, ptr, i32, <{value.lanes} x i1>)"
+            )
+            self.emit(
+                f"call void @llvm.masked.store.{suffix}.p0({value.typed}, ptr {pointer.text}, "
+                f"i32 {align}, {mask.typed})"
+            )
+            return
+        self.emit(f"store {value.typed}, ptr {pointer.text}, align {align}")
+
+    def gather(self, pointers: V, type: str, align: int, mask: V | None) -> V:
+        """One element from each address of a vector of addresses."""
+        lanes = pointers.lanes
+        active = mask.text if mask is not None else "splat (i1 true)"
+        suffix = f"v{lanes}{suffix_of(type)}.v{lanes}p0"
+        full = f"<{lanes} x {type}>"
+        self.module.declare(
+            f"declare {full} @llvm.masked.gather.{suffix}(<{lanes} x ptr>, i32, <{lanes} x i1>, {full})"
+        )
+        return self.assign(
+            f"call {full} @llvm.masked.gather.{suffix}(<{lanes} x ptr> {pointers.text}, i32 {align}, "
+            f"<{lanes} x i1> {active}, {full} zeroinitializer)",
+            type,
+            lanes,
+        )
+
+    def scatter(self, value: V, pointers: V, align: int, mask: V | None) -> None:
+        """One element to each address, lane 0 first."""
+        lanes = pointers.lanes
+        active = mask.text if mask is not None else "splat (i1 true)"
+        suffix = f"v{lanes}{suffix_of(value.type)}.v{lanes}p0"
+        self.module.declare(
+            f"declare void @llvm.masked.scatter.{suffix}({value.full_type}, <{lanes} x ptr>, i32, <{lanes} x i1>)"
+        )
+        self.emit(
+            f"call void @llvm.masked.scatter.{suffix}({value.typed}, <{lanes} x ptr> {pointers.text}, "
+            f"i32 {align}, <{lanes} x i1> {active})"
+        )
+
+    def addresses(self, pointer: V, indices: V, type: str) -> V:
+        """A vector of addresses of the elements at a vector of indices."""
+        return self.assign(
+            f"getelementptr {type}, ptr {pointer.text}, {indices.typed}", "ptr", indices.lanes
+        )
+
+    # Calls
+
+    def intrinsic(self, name: str, arguments: Sequence[V], type: str, lanes: int = 1) -> V:
+        """A call of an overloaded intrinsic whose suffix is its first argument's type."""
+        first = arguments[0]
+        suffix = (f"v{first.lanes}" if first.lanes > 1 else "") + suffix_of(first.type)
+        full = type if lanes == 1 else f"<{lanes} x {type}>"
+        types = ", ".join(a.full_type for a in arguments)
+        self.module.declare(f"declare {full} @{name}.{suffix}({types})")
+        return self.assign(
+            f"call {full} @{name}.{suffix}({', '.join(a.typed for a in arguments)})", type, lanes
+        )
+
+    # Loops
+
+    def loop(
+        self, count: V, body: Callable[[V], None], *, start: V = ZERO, step: int = 1, hint: str = "loop"
+    ) -> None:
+        """`for i in range(start, count, step): body(i)`; left out where it runs zero times."""
+        if start.number is not None and count.number is not None:
+            trips = -(-(int(count.number) - int(start.number)) // step)
+            if trips <= 0:
+                return
+            if trips == 1:
+                body(start)
+                return
+        head, inside, done = self.label(f"{hint}.head"), self.label(hint), self.label(f"{hint}.done")
+        before = self.block if self.block != "entry" else "body"
+        self.branch(head)
+        self.start(head)
+        name = self.name("i")
+        position = len(self.lines)
+        index = V(name, "i64")
+        more = self.assign(f"icmp slt i64 {name}, {count.text}", "i1")
+        self.branch_if(more, inside, done)
+        self.start(inside)
+        body(index)
+        following = self.assign(f"add nsw i64 {name}, {step}", "i64")
+        last = self.block
+        self.branch(head)
+        self.lines.insert(
+            position,
+            f"  {name} = phi i64 [ {start.text}, %{before} ], [ {following.text}, %{last} ]",
+        )
+        self.start(done)
+
+    def when(self, condition: V, body: Callable[[], None], hint: str = "when") -> None:
+        """`if condition: body()`."""
+        if condition.number is not None:
+            if condition.number:
+                body()
+            return
+        inside, done = self.label(hint), self.label(f"{hint}.done")
+        self.branch_if(condition, inside, done)
+        self.start(inside)
+        body()
+        self.branch(done)
+        self.start(done)
+
+
+def suffix_of(type: str) -> str:
+    """The name of a type in an overloaded intrinsic."""
+    return {"float": "f32", "double": "f64", "half": "f16", "bfloat": "bf16", "ptr": "p0"}.get(type, type)
+
+
+@dataclass
+class Module:
+    """An LLVM module being written."""
+
+    declarations: dict[str, None] = field(default_factory=dict)
+    functions: list[Function] = field(default_factory=list)
+    attributes: str = "attributes #0 = { nounwind }"
+
+    def declare(self, line: str) -> None:
+        self.declarations.setdefault(line)
+
+    def function(self, header: str) -> Function:
+        made = Function(f"{header} #0", self, block="body")
+        self.functions.append(made)
+        return made
+
+    def text(self) -> str:
+        bodies = "\n\n".join(function.text() for function in self.functions)
+        return "\n".join([*self.declarations, "", bodies, "", self.attributes, ""])
