@@ -131,9 +131,9 @@ class _Folder:
         sources = _sources(op)
         if sources is None or not out.is_static():
             return False
-        if all(isinstance(source.leaf, ConstantOp) for source in sources):
-            if _byte_count(out) <= CONSTANT_LIMIT:
-                return self._fold_now(op, sources, out)
+        constant = all(isinstance(source.leaf, ConstantOp) for source in sources)
+        if constant and _byte_count(out) <= CONSTANT_LIMIT:
+            return self._fold_now(op, sources, out)
         if not self._is_worthwhile(sources, out):
             return False
         self._fold_later(op, sources, out)
@@ -178,9 +178,9 @@ def _byte_count(tensor: TensorType) -> int:
 
 def _key(op: Operation, sources: Sequence[_Source]) -> str:
     """A short name of the computation that tells it from all others on the same weights."""
-    if isinstance(op, TransposeOp) and isinstance(sources[0].leaf, WeightOp):
-        if sources[0].shape == tensor_type(sources[0].leaf.out).static_shape():
-            return "transpose" + "".join(map(str, op.permutation))
+    whole = sources[0].shape == tensor_type(sources[0].leaf.out).static_shape()
+    if isinstance(op, TransposeOp) and isinstance(sources[0].leaf, WeightOp) and whole:
+        return "transpose" + "".join(map(str, op.permutation))
     parts = [
         op.name,
         *(f"{name}={value}" for name, value in sorted(op.properties.items())),

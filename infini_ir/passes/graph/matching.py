@@ -109,6 +109,42 @@ def aligned(shape: Sequence[Dim], rank: int) -> tuple[Dim, ...]:
     return (ONE,) * (rank - len(shape)) + tuple(shape)
 
 
+AxisGroups = list[tuple[tuple[int, ...], tuple[int, ...]]]
+
+
+def reshape_groups(before: Sequence[Dim], after: Sequence[Dim]) -> AxisGroups | None:
+    """The axes of a reshape in the smallest groups with the same number of elements each.
+
+    An axis of size 1 without counterpart is a group by itself, its other side empty. None
+    where symbolic sizes do not tell how the axes correspond.
+    """
+    groups: AxisGroups = []
+    i = j = 0
+    while i < len(before) or j < len(after):
+        if i < len(before) and before[i] is ONE and (j == len(after) or after[j] is not ONE):
+            groups.append(((i,), ()))
+            i += 1
+            continue
+        if j < len(after) and after[j] is ONE and (i == len(before) or before[i] is not ONE):
+            groups.append(((), (j,)))
+            j += 1
+            continue
+        if i == len(before) or j == len(after):
+            return None
+        first, second = i, j
+        left, right = before[i], after[j]
+        i, j = i + 1, j + 1
+        while left is not right:
+            if i < len(before) and right.exact_divide(left) is not None:
+                left, i = left * before[i], i + 1
+            elif j < len(after) and left.exact_divide(right) is not None:
+                right, j = right * after[j], j + 1
+            else:
+                return None
+        groups.append((tuple(range(first, i)), tuple(range(second, j))))
+    return groups
+
+
 def commuted(op: BinaryOp) -> Iterator[tuple[SSAValue, SSAValue]]:
     """The operands in both orders."""
     yield op.lhs, op.rhs

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
+from typing import Any
 
 from xdsl.dialects.builtin import LocationAttr
 from xdsl.ir import Operation, SSAValue
@@ -21,7 +22,8 @@ from infini_ir.dialects.graph.control import FusionOp
 Replacement = SSAValue | Sequence[SSAValue] | None
 Rule = Callable[..., Replacement]
 """`rule(op, builder)`; the operation's class is that under which the rule is listed."""
-RuleTable = Mapping[type[Operation], Sequence[Rule]]
+RuleTable = Mapping[type[Any], Sequence[Rule]]
+"""The rules of each operation class, in the order in which they are tried."""
 
 
 @cache

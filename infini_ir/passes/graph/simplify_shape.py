@@ -8,6 +8,7 @@ from xdsl.ir import SSAValue
 
 from infini_ir.dialects.graph import (
     BroadcastOp,
+    CastOp,
     ConcatOp,
     ConstantOp,
     DimOp,
@@ -19,11 +20,19 @@ from infini_ir.dialects.graph import (
     ReshapeOp,
     SliceOp,
     TransposeOp,
+    UnaryOp,
     ints_of,
 )  # fmt: skip
 from infini_ir.dialects.graph.builder import GraphBuilder
 from infini_ir.dialects.graph.types import tensor_type
-from infini_ir.passes.graph.matching import aligned, producer, splat, without_ones
+from infini_ir.passes.graph.matching import (
+    aligned,
+    differ_by_ones,
+    producer,
+    reshape_groups,
+    splat,
+    without_ones,
+)
 from infini_ir.utils.symbolic import ONE, ZERO, Dim
 
 # Reshape
@@ -94,6 +103,23 @@ def transpose_of_broadcast(op: TransposeOp, b: GraphBuilder) -> SSAValue | None:
     source = aligned(tensor_type(repeated.x).shape, len(perm))
     small = b.transpose(b.reshape(repeated.x, source), perm)
     return b.broadcast_to(small, tensor_type(op.out).shape)
+
+
+def reshape_of_transpose(op: ReshapeOp, b: GraphBuilder) -> SSAValue | None:
+    """Axes merged, moved and split again: the axes themselves move."""
+    moved = producer(op.x, TransposeOp)
+    merged = None if moved is None else producer(moved.x, ReshapeOp)
+    if moved is None or merged is None:
+        return None
+    groups = reshape_groups(tensor_type(merged.x).shape, tensor_type(merged.out).shape)
+    if groups is None or any(len(after) != 1 for _, after in groups):
+        return None
+    parts = {after[0]: before for before, after in groups}
+    perm = [axis for middle in moved.permutation for axis in parts[middle]]
+    shape = tensor_type(merged.x).shape
+    if tuple(shape[axis] for axis in perm) != tensor_type(op.out).shape:
+        return None
+    return b.transpose(merged.x, perm)
 
 
 # Broadcast
@@ -208,6 +234,46 @@ def slice_of_concat(op: SliceOp, b: GraphBuilder) -> SSAValue | None:
             return b.slice(piece, starts, out, op.step_list)
         offset = end
     return None
+
+
+def slice_of_unary(op: SliceOp, b: GraphBuilder) -> SSAValue | None:
+    """A part of a function of a value, wanted by nobody else, is a function of a part."""
+    inner = op.x.owner
+    if not isinstance(inner, (UnaryOp, CastOp)) or not op.x.has_one_use():
+        return None
+    part = _slice_like(op, inner.x, b)
+    clone = type(inner).create(
+        operands=[part], properties=dict(inner.properties), result_types=[op.out.type]
+    )
+    return b.insert(clone).results[0]
+
+
+def _slice_like(op: SliceOp, x: SSAValue, b: GraphBuilder) -> SSAValue:
+    starts: list[Dim | SSAValue] = list(op.starts.data)
+    for axis, value in zip(op.dynamic_axes, op.dynamic_starts, strict=True):
+        starts[axis] = value
+    return b.slice(x, starts, tensor_type(op.out).shape, op.step_list)
+
+
+def slice_of_reshape(op: SliceOp, b: GraphBuilder) -> SSAValue | None:
+    """A reshape that only puts in or takes out axes of size 1 comes after the slice."""
+    inner = producer(op.x, ReshapeOp)
+    if inner is None or op.dynamic_starts or not differ_by_ones(inner.x.type, op.x.type):
+        return None
+    before, middle = tensor_type(inner.x).shape, tensor_type(op.x).shape
+    after = tensor_type(op.out).shape
+    if any(m is ONE and a is not ONE for m, a in zip(middle, after, strict=True)):
+        return None
+    axes = iter([axis for axis, size in enumerate(middle) if size is not ONE])
+    starts: list[Dim] = []
+    sizes: list[Dim] = []
+    steps: list[int] = []
+    for size in before:
+        axis = None if size is ONE else next(axes)
+        starts.append(ZERO if axis is None else op.starts.data[axis])
+        sizes.append(ONE if axis is None else after[axis])
+        steps.append(1 if axis is None else op.step_list[axis])
+    return b.reshape(b.slice(inner.x, starts, sizes, steps), after)
 
 
 def insert_everything(op: InsertSliceOp, b: GraphBuilder) -> SSAValue | None:
@@ -377,10 +443,22 @@ def _reduced_shape(shape: Sequence[Dim], axes: Sequence[int], keep: bool) -> tup
 
 
 SHAPE_RULES = {
-    ReshapeOp: (reshape_chain, reshape_of_broadcast, keep_reduced_axes, reshape_of_iota),
+    ReshapeOp: (
+        reshape_chain,
+        reshape_of_broadcast,
+        keep_reduced_axes,
+        reshape_of_iota,
+        reshape_of_transpose,
+    ),
     TransposeOp: (transpose_trivial, transpose_of_broadcast),
     BroadcastOp: (broadcast_chain, broadcast_of_leading_ones),
-    SliceOp: (slice_trivial, slice_of_broadcast, slice_of_concat),
+    SliceOp: (
+        slice_trivial,
+        slice_of_broadcast,
+        slice_of_concat,
+        slice_of_unary,
+        slice_of_reshape,
+    ),
     InsertSliceOp: (insert_everything,),
     PadOp: (pad_trivial,),
     ConcatOp: (concat_flat,),
