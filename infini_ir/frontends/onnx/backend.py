@@ -33,7 +33,7 @@ def compile_model(model: onnx.ModelProto, given: Given) -> tuple[Runner, Sequenc
         )
     else:
         descriptions = [o.name for o in model.graph.output]
-    compiled = infini_ir.compile(model, inputs=given)  # pyright: ignore[reportAttributeAccessIssue]
+    compiled = infini_ir.compile(model, inputs=given)
 
     def run(inputs: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
         outputs = compiled(*inputs)

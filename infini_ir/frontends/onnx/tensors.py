@@ -12,7 +12,6 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
-from infini_ir.dialects.graph.types import TensorType
 from infini_ir.frontends.onnx.values import Initializer
 from infini_ir.utils.dtypes import numpy_dtype
 from infini_ir.utils.weights import WeightStore
@@ -230,10 +229,3 @@ def sparse_initializer(proto: onnx.SparseTensorProto, files: Files, error: Fail)
     except IndexError:
         raise error(f"sparse tensor '{name}': an index is outside {list(shape)}") from None
     return Initializer.of(name, dense, values.dtype)
-
-
-def type_of_proto(proto: onnx.TypeProto, error: Fail) -> TensorType:
-    """A tensor type without unknown sizes; those that are become 0 (only the dtype counts)."""
-    tensor = proto.tensor_type
-    shape = [d.dim_value for d in tensor.shape.dim]
-    return TensorType.of(shape, dtype_of(tensor.elem_type, error))
