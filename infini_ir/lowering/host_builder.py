@@ -174,9 +174,34 @@ class HostBuilder:
 
     # Places
 
+    def whole(self, view: SSAValue) -> Placement:
+        """All of a view of the program."""
+        return Placement.of(view)
+
     def placement(self, value: SSAValue | Operation) -> Placement:
-        """Where a value is, once the operation that makes it was lowered."""
-        return self.places[SSAValue.get(value)]
+        """Where a value is, once the operation that makes it was lowered. Constants get
+        memory when someone asks."""
+        value = SSAValue.get(value)
+        known = self.places.get(value)
+        if known is None:
+            known = self.places[value] = self._placed_literal(value)
+        return known
+
+    def _placed_literal(self, value: SSAValue) -> Placement:
+        """Memory for a constant, or for a view of one number."""
+        if isinstance(value.owner, graph.ConstantOp):
+            return self.constant(value.owner.array())
+        number = self.literal(value)
+        assert number is not None, f"{value.owner} was not lowered"
+        kind = tensor_type(value)
+        one = np.array(number).astype(dtypes.numpy_dtype(kind.dtype))
+        return self.constant(one).broadcast(kind.shape)
+
+    def literal(self, value: SSAValue | Operation) -> float | int | bool | None:
+        """The number that a constant, also through views, has everywhere."""
+        from infini_ir.lowering.cluster import literal_of
+
+        return literal_of(SSAValue.get(value))
 
     def place(self, value: SSAValue | Operation, placement: Placement) -> None:
         """Say where a value is."""

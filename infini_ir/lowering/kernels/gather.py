@@ -86,7 +86,7 @@ def _launch(
     step: Dim,
 ) -> None:
     """`step` is the stride between the indices of one tuple."""
-    out, x, indices = operands
+    out, _, indices = operands
     if any(size is ZERO for size in picked.sizes):
         fill(host, out, 0, label=label_of(op))
         return
