@@ -121,8 +121,6 @@ class HostBuilder:
         self.block: Block = entry.body.block
         """Where operations are appended."""
         self.places: dict[SSAValue, Placement] = {}
-        self.owned: dict[SSAValue, SSAValue] = {}
-        """Memory that `destination` made for one value alone: its root, and that value."""
         self.targets: dict[Operation, list[Placement | None]] = {}
         """For a block's terminator: where each value it gives should be computed."""
         self.entry_symbols: set[str] = set()
@@ -208,11 +206,15 @@ class HostBuilder:
         self.places[SSAValue.get(value)] = placement
 
     def destination(
-        self, result: SSAValue | Operation, accept: Accept | None = None
+        self,
+        result: SSAValue | Operation,
+        accept: Accept | None = None,
+        own: Callable[[], Placement] | None = None,
     ) -> Placement:
         """
         Where a result is to be written: where a user wants it (an output of the program, its
-        block of a concat), if `accept` allows that place, else memory of its own, row-major.
+        block of a concat), if `accept` allows that place, else memory of its own: row-major, or
+        what `own` gives.
         """
         value = SSAValue.get(result)
         known = self.places.get(value)
@@ -221,9 +223,7 @@ class HostBuilder:
         wanted = self.wanted(value)
         if wanted is None or (accept is not None and not accept(wanted)):
             kind = tensor_type(value)
-            wanted = self.alloc(kind.shape, kind.dtype)
-            assert wanted.root is not None
-            self.owned[wanted.root] = value
+            wanted = own() if own is not None else self.alloc(kind.shape, kind.dtype)
         self.places[value] = wanted
         return wanted
 

@@ -78,7 +78,12 @@ class ViewType(ParametrizedAttribute, TypeAttribute):
         return element_name(self.element)
 
     def is_dense(self) -> bool:
-        return self.strides == dense_strides(self.shape) and not self.panel_width
+        """Row-major without gaps; the strides of axes of size 1 do not matter."""
+        dense = dense_strides(self.shape)
+        return not self.panel_width and all(
+            stride is wanted or size is ONE
+            for size, stride, wanted in zip(self.shape, self.strides, dense, strict=True)
+        )
 
     def element_count(self) -> Dim:
         return product(self.shape)

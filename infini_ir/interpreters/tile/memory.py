@@ -33,7 +33,7 @@ def signless(array: Array) -> Array:
 def as_element(array: Array, dtype: np.dtype) -> Array:
     """The result of scalar code as elements of `dtype`: the inverse of `signless`."""
     if dtype.kind == "u" and array.dtype.kind == "i":
-        return np.ascontiguousarray(array).view(dtype)
+        return np.array(array, order="C").view(dtype)
     return array.astype(dtype, copy=False)
 
 

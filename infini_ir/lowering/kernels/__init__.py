@@ -6,6 +6,7 @@ FAMILIES = (
     "elementwise",
     "views",
     "joining",
+    "contraction",
     "gather",
     "scatter",
     "cumulative",

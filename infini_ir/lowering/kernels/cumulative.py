@@ -47,8 +47,7 @@ def lower_cumulative(op: graph.CumulativeOp, host: HostBuilder) -> None:
         for number, p in enumerate((out, x))
     ]
     types = [
-        ViewType.of(shape, p.dtype, step)
-        for p, step in zip((out, x), strides, strict=True)
+        ViewType.of(shape, p.dtype, step) for p, step in zip((out, x), strides, strict=True)
     ]
     steps = ["1"] * (len(loops) - 1) + ["BC"] * min(1, len(loops))
     k = KernelBuilder("cumulative", types, sizes, steps, origin_of(op))

@@ -114,7 +114,7 @@ def _plan_contraction(kernel: tile.KernelOp, nest: contraction.Nest, features: C
     if n_size.value is not None and n_size.value <= lanes * vectors // 2:
         vectors = 1
     panels = 1
-    if strip[0] * strip[1] * 2 <= limit and b.panel_width:
+    if strip[0] * strip[1] * 2 <= limit:
         panels = max(1, min(4, limit // (2 * strip[0] * strip[1])))
     width = lanes * vectors
     parameters, order, reason = _blocks(kernel, nest, row_sizes, n_size, depth, width * panels, strip, features)
@@ -187,7 +187,9 @@ def _row_blocks(
 
     if len(row_sizes) == 1:
         name = "BM" if any(str(s) == "BM" for s in kernel.steps.data) else "BW"
-        parameters[name] = rounded(row_block, strip[1])
+        whole = row_sizes[0].value is not None and row_block >= row_sizes[0].value
+        parameters[name] = _known(row_sizes[0], 1) if whole else rounded(row_block, strip[1])
+        parameters[name] = max(1, parameters[name])
         return
     width = _known(row_sizes[1], 64)
     parameters["BW"] = width if row_sizes[1].value is not None else rounded(64, strip[1])

@@ -13,7 +13,13 @@ from infini_ir.dialects.graph.composites import AttentionOp, RopeOp
 from infini_ir.dialects.graph.types import tensor_type
 from infini_ir.frontends.onnx.node import Node
 from infini_ir.frontends.onnx.operators.common import dtype_named, dtype_of
-from infini_ir.frontends.onnx.operators.positions import quotient, wants, with_sizes
+from infini_ir.frontends.onnx.operators.positions import (
+    equal_sizes,
+    need_size,
+    quotient,
+    wants,
+    with_sizes,
+)
 from infini_ir.frontends.onnx.operators.shaping import joined_sizes
 from infini_ir.frontends.onnx.registry import operator
 from infini_ir.utils.symbolic import ONE, ZERO, Dim
@@ -74,6 +80,9 @@ def _operands(n: Node) -> tuple[_Call, list[SSAValue]]:
         v = b.concat(joined_sizes(n, [n.value(5), v], 2), 2)
     present = [k, v]
     shape = tensor_type(q).shape
+    if shape[1].exact_divide(tensor_type(k).shape[1]) is None:
+        for size in (shape[1], tensor_type(k).shape[1]):
+            need_size(n, size, "the number of heads")
     k = with_sizes(n, k, [shape[0], *tensor_type(k).shape[1:3], shape[3]])
     v = with_sizes(n, v, [*tensor_type(k).shape[:3], tensor_type(v).shape[3]])
     kv_len = None
@@ -102,9 +111,7 @@ def _scale(n: Node, width: Dim) -> float:
     given = n.attribute("scale", None)
     if given is not None:
         return given
-    if not width.value:
-        raise n.error("give scale: the width of a head is not known")
-    return 1.0 / math.sqrt(width.value)
+    return 1.0 / math.sqrt(max(need_size(n, width, "the width of a head"), 1))
 
 
 def _split_heads(n: Node, i: int, heads: int | None) -> SSAValue:
@@ -264,6 +271,7 @@ def rotary_embedding(n: Node) -> SSAValue:
     head_axis = 1 if kind.rank == 4 else 2
     shape = list(tensor_type(x).shape)
     shape[head_axis] = ONE
+    shape[3] = equal_sizes(n, n.type(1).shape[-1], n.type(2).shape[-1])
     angles = [_angles(n, i, shape, head_axis) for i in (1, 2)]
     rotated = n.attribute("rotary_embedding_dim", 0)
     pairs = tensor_type(angles[0]).shape[3]
@@ -280,5 +288,4 @@ def _angles(n: Node, i: int, shape: Sequence[Dim], head_axis: int) -> SSAValue:
         cache = b.gather(cache, n.value(3), 0)
     cache = b.cast(b.unsqueeze(cache, [head_axis]), n.type(0).dtype)
     own = tensor_type(cache).shape
-    wanted = [s if s is ONE else w for s, w in zip(own, shape, strict=True)]
-    return with_sizes(n, cache, [*wanted[:3], own[3]])
+    return with_sizes(n, cache, [s if s is ONE else w for s, w in zip(own, shape, strict=True)])

@@ -15,7 +15,9 @@ from infini_ir.frontends.onnx.operators.positions import (
     coordinates,
     equal_sizes,
     flipped,
+    need_size,
     quotient,
+    with_sizes,
 )
 from infini_ir.frontends.onnx.operators.spatial import (
     Spatial,
@@ -29,10 +31,7 @@ from infini_ir.utils.symbolic import ONE, ZERO, Dim, product
 
 def kernel_of(n: Node, i: int, first: int = 2) -> list[int]:
     """The kernel sizes from the shape of the filters, operand `i`."""
-    sizes = [size.value for size in n.type(i).shape[first:]]
-    if None in sizes:
-        raise n.error(f"the kernel of {n.type(i)} must have known sizes")
-    kernel = [int(size) for size in sizes if size is not None]
+    kernel = [need_size(n, size, "the size of the kernel") for size in n.type(i).shape[first:]]
     given = n.attribute("kernel_shape", None)
     if given and list(given) != kernel:
         raise n.error(f"kernel_shape {given} is not that of the filters, {kernel}")
@@ -42,18 +41,30 @@ def kernel_of(n: Node, i: int, first: int = 2) -> list[int]:
 @operator("Conv")
 def conv(n: Node) -> SSAValue:
     found = spatial_attributes(n, n.type(0).shape[2:], kernel_of(n, 1))
+    groups = n.attribute("group", 1)
+    outer, inner = n.type(1).shape[:2]
     return n.builder.insert(
         ConvOp(
-            n.value(0),
+            _with_channels(n, inner * groups),
             n.value(1),
-            n.optional(2),
-            groups=n.attribute("group", 1),
+            _bias(n, outer),
+            groups=groups,
             strides=found.strides,
             dilations=found.dilations,
             lo=found.lo,
             hi=found.hi,
         )
     ).out
+
+
+def _with_channels(n: Node, channels: Dim) -> SSAValue:
+    """Operand 0 with its number of channels called as the filters call it."""
+    shape = n.type(0).shape
+    return with_sizes(n, n.value(0), [shape[0], channels, *shape[2:]])
+
+
+def _bias(n: Node, channels: Dim) -> SSAValue | None:
+    return with_sizes(n, n.value(2), [channels]) if n.has(2) else None
 
 
 @operator("ConvTranspose")
@@ -68,12 +79,14 @@ def conv_transpose(n: Node) -> SSAValue:
         for size, s, r, e in zip(sizes, strides, reach, extra, strict=True)
     ]
     begin, end = _transposed_padding(n, sizes, strides, full)
+    groups = n.attribute("group", 1)
+    inner, outer = n.type(1).shape[:2]
     return n.builder.insert(
         ConvOp(
-            n.value(0),
-            _transposed_filters(n, n.attribute("group", 1)),
-            n.optional(2),
-            groups=n.attribute("group", 1),
+            _with_channels(n, inner),
+            _transposed_filters(n, groups),
+            _bias(n, outer * groups),
+            groups=groups,
             dilations=dilations,
             lo=[r - p for r, p in zip(reach, begin, strict=True)],
             hi=[r + e - p for r, e, p in zip(reach, extra, end, strict=True)],

@@ -13,7 +13,9 @@ from infini_ir.frontends.onnx.operators.positions import (
     coordinates,
     floor_mod,
     index_operand,
+    need_size,
     size_vector,
+    with_sizes,
 )
 from infini_ir.frontends.onnx.registry import operator
 from infini_ir.utils import dtypes
@@ -56,9 +58,7 @@ def _wrapped_tuples(n: Node, batch: int) -> SSAValue:
     b, shape = n.builder, n.type(0).shape
     indices = n.value(1)
     kind = tensor_type(indices)
-    depth = kind.shape[-1].value
-    if depth is None:
-        raise n.error(f"the last size of the indices {kind} must be known")
+    depth = need_size(n, kind.shape[-1], "the length of the index tuples")
     known = n.known(1)
     if dtypes.is_unsigned(kind.dtype) or (known is not None and (known >= 0).all()):
         return indices
@@ -113,14 +113,17 @@ def scatter_nd(n: Node) -> SSAValue:
 
 @operator("TensorScatter", since=24)
 def tensor_scatter(n: Node) -> SSAValue:
-    b, cache, update = n.builder, n.type(0), n.type(1)
+    b, cache = n.builder, n.type(0)
     axis = normalized_axis(n, n.attribute("axis", -2), cache.rank)
     if axis == 0:
         raise n.error("axis must not be 0, the batch")
+    wanted = list(cache.shape)
+    wanted[axis] = n.type(1).shape[axis]
+    update = with_sizes(n, n.value(1), wanted)
     circular = n.attribute("mode", "linear") == "circular"
     if not n.has(2) and not circular:
-        return b.insert_slice(n.value(0), n.value(1), [ZERO] * cache.rank)
-    prefix = update.shape[: axis + 1]
+        return b.insert_slice(n.value(0), update, [ZERO] * cache.rank)
+    prefix = wanted[: axis + 1]
     position = b.iota(prefix, "i64", axis)
     if n.has(2):
         first = b.cast(n.value(2), "i64")
@@ -129,7 +132,7 @@ def tensor_scatter(n: Node) -> SSAValue:
         position = floor_mod(b, position, b.dim(cache.shape[axis]))
     leading = [b.iota(prefix, "i64", i) for i in range(axis)]
     tuples = coordinates(b, [*leading, position])
-    return b.scatter_nd("set", n.value(0), tuples, n.value(1))
+    return b.scatter_nd("set", n.value(0), tuples, update)
 
 
 # Sizes that depend on data
@@ -197,10 +200,10 @@ def _columns(n: Node, x: SSAValue, axis: int) -> list[SSAValue]:
     """The elements of each slice along an axis, one vector a position in the slice."""
     b, shape = n.builder, tensor_type(x).shape
     others = [i for i in range(len(shape)) if i != axis]
-    width = product(shape[i] for i in others).value
-    if width is None or width > _MOST_COLUMNS:
+    width = need_size(n, product(shape[i] for i in others), "the size of the slices")
+    if width > _MOST_COLUMNS:
         raise n.error(
-            f"the slices along axis {axis} must have a known size of at most {_MOST_COLUMNS}"
+            f"the slices along axis {axis} have {width} elements, more than {_MOST_COLUMNS}"
         )
     rows = b.reshape(b.transpose(x, [axis, *others]), [shape[axis], width])
     return [b.reshape(b.slice_axis(rows, 1, i, 1), [shape[axis]]) for i in range(width)]

@@ -16,7 +16,13 @@ from infini_ir.frontends.onnx.operators.common import (
     normalized_axis,
     repeated,
 )
-from infini_ir.frontends.onnx.operators.positions import accumulating, axes_of, mean, quotient
+from infini_ir.frontends.onnx.operators.positions import (
+    accumulating,
+    axes_of,
+    mean,
+    quotient,
+    with_sizes,
+)
 from infini_ir.frontends.onnx.registry import operator
 from infini_ir.utils.symbolic import ONE, Dim, product
 
@@ -104,13 +110,18 @@ def group_normalization(n: Node) -> SSAValue:
     return b.cast(result, kind.dtype)
 
 
-def _fitted(n: Node, i: int, axis: int) -> SSAValue | None:
-    """Operand `i` repeated to the normalised axes of operand 0; None if it spans more."""
-    value, shape = n.value(i), n.type(0).shape[axis:]
-    if n.type(i).rank > len(shape):
-        return None
-    common = n.builder.common_shape([shape, n.type(i).shape])
-    return repeated(n.builder, value, common)
+def _fitted(n: Node, axis: int, count: int) -> list[SSAValue]:
+    """Operand 0 and its `count` parameters, those repeated to its axes from `axis` on.
+
+    None of them where one has more axes.
+    """
+    b, shape = n.builder, n.type(0).shape
+    given = [i for i in range(1, count + 1) if n.has(i)]
+    if any(n.type(i).rank > len(shape) - axis for i in given):
+        return [n.value(0)]
+    inner = b.common_shape([shape[axis:], *(n.type(i).shape for i in given)])
+    x = with_sizes(n, n.value(0), [*shape[:axis], *inner])
+    return [x, *(repeated(b, n.value(i), inner) for i in given)]
 
 
 @operator("LayerNormalization", since=17)
@@ -118,14 +129,11 @@ def layer_normalization(n: Node) -> Sequence[SSAValue]:
     b, kind = n.builder, n.type(0)
     axis = normalized_axis(n, n.attribute("axis", -1), kind.rank)
     epsilon = n.attribute("epsilon", EPSILON)
-    scale = _fitted(n, 1, axis)
-    bias = _fitted(n, 2, axis) if n.has(2) else None
-    whole = scale is not None and (bias is not None or not n.has(2))
-    op = b.insert(
-        LayerNormOp(n.value(0), *((scale, bias) if whole else (None, None)), axis, epsilon)
-    )
+    x, *parameters = _fitted(n, axis, 2)
+    scale, bias = (*parameters, None, None)[:2]
+    op = b.insert(LayerNormOp(x, scale, bias, axis, epsilon))
     result: SSAValue = op.out
-    if not whole:
+    if scale is None:
         result = b.mul(result, n.value(1))
         result = b.add(result, n.value(2)) if n.has(2) else result
     stash = dtype_named(n, n.attribute("stash_type", 1))
@@ -136,11 +144,11 @@ def layer_normalization(n: Node) -> Sequence[SSAValue]:
 def rms_normalization(n: Node) -> SSAValue:
     b, kind = n.builder, n.type(0)
     axis = normalized_axis(n, n.attribute("axis", -1), kind.rank)
-    scale = _fitted(n, 1, axis)
+    x, *scales = _fitted(n, axis, 1)
     epsilon = n.attribute("epsilon", EPSILON)
-    if scale is not None and n.type(1).dtype == kind.dtype:
-        return b.insert(RmsNormOp(n.value(0), scale, axis, epsilon)).out
-    normal = b.insert(RmsNormOp(n.value(0), None, axis, epsilon)).out
+    if scales and n.type(1).dtype == kind.dtype:
+        return b.insert(RmsNormOp(x, scales[0], axis, epsilon)).out
+    normal = b.insert(RmsNormOp(x, None, axis, epsilon)).out
     return b.mul(b.cast(normal, n.type(1).dtype), n.value(1))
 
 

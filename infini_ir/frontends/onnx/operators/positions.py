@@ -44,6 +44,13 @@ def need_all_known(n: Node, names: Mapping[int, str]) -> None:
         raise NeedsValue(values, shapes)
 
 
+def need_size(n: Node, size: Dim, what: str) -> int:
+    """A size that must be a number when compiling; `what` names it in messages."""
+    if size.value is None:
+        raise n.needs_value(n.builder.dim(size), what)
+    return size.value
+
+
 def elements(n: Node, value: SSAValue) -> list[SSAValue]:
     """The elements of an integer vector of known length, as i64 scalars."""
     b, kind = n.builder, tensor_type(value)

@@ -22,11 +22,11 @@ from infini_ir.frontends.onnx.registry import operator
 from infini_ir.utils.symbolic import ONE, ZERO, Dim, minimum
 
 
-def _columns(b: GraphBuilder, x: SSAValue) -> list[SSAValue]:
-    """The columns of a matrix as vectors."""
-    rows, width = tensor_type(x).shape
-    assert width.value is not None
-    return [b.reshape(b.slice_axis(x, 1, i, 1), [rows]) for i in range(width.value)]
+def _columns(n: Node, width: int) -> list[SSAValue]:
+    """The columns of operand 1, the regions, as vectors."""
+    b, rows = n.builder, n.type(1).shape[0]
+    x = accumulating(b, with_sizes(n, n.value(1), [rows, Dim.of(width)]))
+    return [b.reshape(b.slice_axis(x, 1, i, 1), [rows]) for i in range(width)]
 
 
 # RoiAlign
@@ -52,7 +52,7 @@ def roi_align(n: Node) -> SSAValue:
     b, kind = n.builder, n.type(0)
     regions = n.type(1).shape[0]
     cells = [Dim.of(n.attribute("output_height", 1)), Dim.of(n.attribute("output_width", 1))]
-    x1, y1, x2, y2 = _columns(b, accumulating(b, n.value(1)))
+    x1, y1, x2, y2 = _columns(n, 4)
     vertical = _line(n, y1, y2, cells[0], kind.shape[2])
     horizontal = _line(n, x1, x2, cells[1], kind.shape[3])
     pixels = b.transpose(accumulating(b, n.value(0)), [0, 2, 3, 1])
@@ -158,7 +158,7 @@ def _share(b: GraphBuilder, fraction: SSAValue, high: bool) -> SSAValue:
 def max_roi_pool(n: Node) -> SSAValue:
     b, kind = n.builder, n.type(0)
     rows, columns = n.required("pooled_shape")
-    image, x1, y1, x2, y2 = _columns(b, accumulating(b, n.value(1)))
+    image, x1, y1, x2, y2 = _columns(n, 5)
     picked = b.gather(accumulating(b, n.value(0)), b.cast(image, "i64"), 0)
     across = _cell_members(n, x1, x2, columns, kind.shape[3])
     down = _cell_members(n, y1, y2, rows, kind.shape[2])

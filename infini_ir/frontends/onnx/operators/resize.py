@@ -22,7 +22,11 @@ from infini_ir.frontends.onnx.operators.interpolation import (
     positions_on_axis,
     taps,
 )
-from infini_ir.frontends.onnx.operators.positions import axes_of, need_all_known
+from infini_ir.frontends.onnx.operators.positions import (
+    axes_of,
+    need_all_known,
+    need_size,
+)
 from infini_ir.frontends.onnx.registry import operator
 from infini_ir.utils import dtypes
 from infini_ir.utils.symbolic import ONE, Dim, product
@@ -177,15 +181,14 @@ def _axes_by_size(
         ]
     if policy not in ("not_larger", "not_smaller"):
         raise n.error(f"keep_aspect_ratio_policy '{policy}' is not known")
-    known = [(size.value, shape[axis].value) for axis, size in zip(axes, sizes, strict=True)]
-    if any(None in pair for pair in known):
-        if n.known(3) is None:
-            raise n.needs(3, f"sizes with {policy}")
-        raise n.error(f"{policy} wants known sizes of {n.type(0)}")
-    ratios = [wanted / size for wanted, size in known]  # pyright: ignore[reportOperatorIssue]
+    if n.known(3) is None:
+        raise n.needs(3, f"sizes with {policy}")
+    own = [need_size(n, shape[axis], f"sizes with {policy}") for axis in axes]
+    known = [(need_size(n, size, "sizes"), d) for size, d in zip(sizes, own, strict=True)]
+    ratios = [wanted / size for wanted, size in known]
     scale = min(ratios) if policy == "not_larger" else max(ratios)
     return [
-        _Axis(axis, shape[axis], Dim.of(math.floor(scale * size + 0.5)), scale, region)  # pyright: ignore[reportOperatorIssue]
+        _Axis(axis, shape[axis], Dim.of(math.floor(scale * size + 0.5)), scale, region)
         for axis, (_, size), region in zip(axes, known, regions, strict=True)
     ]
 
@@ -240,11 +243,10 @@ def _antialias_scale(n: Node, item: _Axis, sampling: Sampling) -> float | None:
         return None
     scale = item.scale
     if scale is None:
-        if item.result.value is None or not item.size.value:
-            if n.known(3) is None:
-                raise n.needs(3, "sizes with antialias")
-            raise n.error("antialias wants the scale of each axis when compiling: give scales")
-        scale = item.result.value / item.size.value
+        if n.known(3) is None:
+            raise n.needs(3, "sizes with antialias")
+        sizes = [need_size(n, d, "sizes with antialias") for d in (item.result, item.size)]
+        scale = sizes[0] / sizes[1]
     return scale if scale < 1 else None
 
 

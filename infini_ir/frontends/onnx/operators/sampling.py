@@ -13,7 +13,11 @@ from infini_ir.dialects.graph.types import tensor_type
 from infini_ir.frontends.onnx.node import Node
 from infini_ir.frontends.onnx.operators.common import dtype_of, size_as
 from infini_ir.frontends.onnx.operators.interpolation import Sampling, kernel
-from infini_ir.frontends.onnx.operators.positions import coordinates, equal_sizes
+from infini_ir.frontends.onnx.operators.positions import (
+    coordinates,
+    equal_sizes,
+    with_sizes,
+)
 from infini_ir.frontends.onnx.registry import operator
 from infini_ir.utils import dtypes
 from infini_ir.utils.symbolic import ONE, Dim, product
@@ -165,9 +169,9 @@ def _weighted_sum(
 def affine_grid(n: Node) -> SSAValue:
     b = n.builder
     batch, *sizes = [n.need_sizes(1)[i] for i in (0, *range(2, n.type(1).shape[0].value or 0))]
-    theta = b.reshape(
-        n.value(0), [equal_sizes(n, n.type(0).shape[0], batch), *n.type(0).shape[1:]]
-    )
+    batch = equal_sizes(n, n.type(0).shape[0], batch)
+    rank = len(sizes)
+    theta = with_sizes(n, n.value(0), [batch, Dim.of(rank), Dim.of(rank + 1)])
     dtype = dtype_of(theta)
     columns: list[SSAValue] = []
     for i, size in reversed(list(enumerate(sizes))):

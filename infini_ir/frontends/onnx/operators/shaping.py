@@ -143,8 +143,10 @@ def expand(n: Node) -> SSAValue:
     for size, want in zip(own, wanted, strict=True):
         if want is ONE or size is ONE:
             shape.append(want if size is ONE else size)
-        elif sizes is None and size.is_constant:
-            shape.append(size)  # The run-time size is this one or 1.
+        elif sizes is None:
+            # The run-time size is this one or 1.
+            n.add_fact((want - 1) * (want - size), "eq", ZERO)
+            shape.append(size)
         else:
             shape.append(equal_sizes(n, size, want))
     renamed = [s if o is not ONE else ONE for o, s in zip(own, shape, strict=True)]

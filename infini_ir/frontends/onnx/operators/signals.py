@@ -21,6 +21,7 @@ from infini_ir.frontends.onnx.operators.positions import (
     accumulating,
     bind,
     need_all_known,
+    need_size,
     scalar,
 )
 from infini_ir.frontends.onnx.registry import operator
@@ -63,7 +64,8 @@ def _length(n: Node, i: int) -> Dim:
 def _transformed(n: Node, x: SSAValue, length: Dim, inverse: bool, onesided: bool) -> SSAValue:
     """`x` [.., n, parts] transformed along its axis before the last: [.., k, parts]."""
     b = n.builder
-    *_, size, parts = tensor_type(x).shape
+    size, last = tensor_type(x).shape[-2:]
+    parts = need_size(n, last, "whether the signal is complex")
     half = length // 2 + 1
     real = inverse and onesided
     used = minimum(size, half if real else length)
@@ -71,7 +73,7 @@ def _transformed(n: Node, x: SSAValue, length: Dim, inverse: bool, onesided: boo
     x = b.slice_axis(x, tensor_type(x).rank - 2, 0, used)
     columns = half if onesided and not inverse else length
     matrix = _fourier_matrix(n, used, columns, length, dtype_of(x), inverse, real)
-    if parts is ONE:
+    if parts == 1:
         matrix = b.slice_axis(matrix, 1, 0, 1)
     rank = tensor_type(x).rank
     return b.dot(x, matrix, contract=([rank - 2, rank - 1], [0, 1]))
