@@ -1,0 +1,154 @@
+"""Kernels with computed positions, scans, sorts and attention, against the graph interpreter."""
+
+import numpy as np
+import pytest
+
+from infini_ir.dialects.graph import TensorType
+from tests.numeric.special_kernels import compare
+
+T = TensorType.of
+rng = np.random.default_rng(7)
+
+
+def _floats(*shape: int, dtype: str = "f4") -> np.ndarray:
+    return rng.normal(size=shape).astype(dtype)
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis", "count"),
+    [
+        ((7, 11), 0, (4,)),
+        ((7, 11), 1, (2, 3)),
+        ((5, 4, 6), 1, ()),
+        ((5, 4, 6), 1, (7,)),
+        ((5,), 0, ()),
+        ((5, 1), 0, (3,)),
+        ((3, 0), 0, (2,)),
+        ((3, 4), 0, (0,)),
+        ((0, 4), 0, (2,)),
+    ],
+)
+@pytest.mark.parametrize("dtype", ["i64", "i32", "ui8", "ui64"])
+def test_gather(shape, axis, count, dtype):
+    names = ["A", "B", "C"][: len(shape)]
+    # An axis that is surely empty gives zeros.
+    sizes = [n if s or i != axis else 0 for i, (n, s) in enumerate(zip(names, shape))]
+    numpy = {"i64": "i8", "i32": "i4", "ui8": "u1", "ui64": "u8"}[dtype]
+    low = 0 if dtype.startswith("u") else -3
+    indices = rng.integers(low, 14, size=count).astype(numpy)
+    if dtype == "ui64" and indices.size:
+        indices.reshape(-1)[0] = 2**64 - 1
+    compare(
+        [T(sizes, "f32"), T(["I", "J"][: len(count)], dtype)],
+        lambda b, x, i: [b.gather(x, i, axis)],
+        [_floats(*shape), indices],
+    )
+
+
+@pytest.mark.parametrize(
+    ("shape", "indices", "batch"),
+    [
+        ((4, 5, 6), (3, 2), 0),
+        ((4, 5, 6), (3, 1), 0),
+        ((4, 5, 6), (3, 3), 0),
+        ((4, 5, 6), (4, 7, 1), 1),
+        ((4, 5, 6), (4, 7, 2), 1),
+        ((4, 5, 6), (4, 5, 2, 1), 2),
+        ((4, 5), (3, 0), 0),
+        ((4, 5), (2,), 0),
+        ((4, 5), (4, 1), 1),
+    ],
+)
+def test_gather_nd(shape, indices, batch):
+    compare(
+        [T(shape, "i16"), T(indices, "i64")],
+        lambda b, x, i: [b.gather_nd(x, i, batch)],
+        [rng.integers(-99, 99, size=shape).astype("i2"), rng.integers(-1, 6, size=indices)],
+    )
+
+
+def _values(dtype: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Numbers with equals among them and, in floats, NaN and infinities."""
+    if dtype == "bool":
+        return rng.integers(0, 2, size=shape).astype(bool)
+    x = rng.integers(-4, 5, size=shape)
+    if np.dtype(dtype).kind == "u":
+        return (x * 31).astype(dtype)
+    if np.dtype(dtype).kind == "i":
+        return x.astype(dtype)
+    x = x.astype(dtype)
+    special = rng.random(size=shape)
+    return np.where(special < 0.1, np.nan, np.where(special > 0.95, np.inf, x)).astype(dtype)
+
+
+NAMES = {
+    "f4": "f32",
+    "f2": "f16",
+    "f8": "f64",
+    "i1": "i8",
+    "u1": "ui8",
+    "i8": "i64",
+    "bool": "i1",
+}
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("exclusive", [False, True])
+@pytest.mark.parametrize(
+    ("shape", "axis"), [((7,), 0), ((3, 8), 1), ((8, 7), 0), ((3, 4, 7), 1), ((1, 4, 1), 1)]
+)
+def test_cumulative(shape, axis, exclusive, reverse):
+    for kind, dtype in (("sum", "f4"), ("sum", "f2"), ("prod", "i1"), ("max", "u1"),
+                        ("min", "f4"), ("sum", "i8"), ("max", "bool")):  # fmt: skip
+        compare(
+            [T(shape, NAMES[dtype])],
+            lambda b, x, kind=kind: [
+                b.cumulative(kind, x, axis, exclusive=exclusive, reverse=reverse)
+            ],
+            [_values(dtype, shape)],
+            rtol=1e-3 if dtype == "f2" else 1e-5,
+        )
+
+
+def test_cumulative_of_nothing():
+    for shape, axis in (((0, 3), 0), ((3, 0), 0)):
+        types = [T(["M", "N"], "f32")]
+        compare(types, lambda b, x, a=axis: [b.cumulative("sum", x, a)], [_floats(*shape)])
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f2", "i1", "u1", "bool"])
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize(
+    ("shape", "axis"), [((9,), 0), ((6, 9), 1), ((9, 6), 0), ((2, 9, 7), 1), ((4, 1), 1)]
+)
+def test_arg_reduce(shape, axis, last, dtype):
+    for kind in ("max", "min"):
+        for keep in (False, True):
+            compare(
+                [T(["A", "B", "C"][: len(shape)], NAMES[dtype])],
+                lambda b, x, kind=kind, keep=keep: [
+                    b.arg_reduce(kind, x, axis, last=last, keep=keep)
+                ],
+                [_values(dtype, shape)],
+            )
+
+
+def test_arg_reduce_of_a_transposed_operand():
+    compare(
+        [T(["A", "B"], "f32")],
+        lambda b, x: [b.arg_reduce("max", b.transpose(x, [1, 0]), 1)],
+        [_values("f4", (5, 9))],
+    )
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f2", "i8", "bool"])
+@pytest.mark.parametrize("shape", [(7,), (3, 4), (2, 3, 4), (0, 3), (), (1, 1)])
+def test_nonzero(shape, dtype):
+    names = ["A", "B", "C"][: len(shape)]
+    compare([T(names, NAMES[dtype])], lambda b, x: [b.nonzero(x, "K")], [_values(dtype, shape)])
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (4,), (11,), (3, 5), (0,)])
+def test_rng(shape):
+    state = np.array([0x123456789ABCDEF0, 2**64 - 2], np.uint64)
+    compare([T([2], "ui64")], lambda b, s: list(b.rng(s, shape)), [state])
