@@ -11,6 +11,7 @@ from infini_ir.dialects.graph.builder import GraphBuilder
 from infini_ir.dialects.graph.composites import ConvOp
 from infini_ir.dialects.graph.types import tensor_type
 from infini_ir.frontends.onnx.node import Node
+from infini_ir.frontends.onnx.operators.common import size_as
 from infini_ir.frontends.onnx.operators.positions import (
     coordinates,
     equal_sizes,
@@ -147,7 +148,7 @@ def deform_conv(n: Node) -> SSAValue:
     found = spatial_attributes(n, x.shape[2:], kernel_of(n, 1))
     groups, offset_groups = n.attribute("group", 1), n.attribute("offset_group", 1)
     where = _deformed_positions(n, found, offset_groups)
-    columns = _sampled(b, n.value(0), where, offset_groups)
+    columns = _sampled(n, where, offset_groups)
     if n.has(4):
         mask = b.reshape(n.value(4), [*tensor_type(where.y).shape, ONE])
         columns = b.mul(columns, mask)
@@ -157,6 +158,7 @@ def deform_conv(n: Node) -> SSAValue:
     channels = inner * offset_groups
     per_group = quotient(n, channels, groups) * taps
     columns = b.reshape(columns, [batch, Dim.of(groups), per_group, height * width])
+    equal_sizes(n, per_group, filters.shape[1] * taps)
     outer = quotient(n, filters.shape[0], groups)
     weights = b.reshape(n.value(1), [Dim.of(groups), outer, per_group])
     result = b.dot(weights, columns, batch=([0], [1]), contract=([2], [2]))
@@ -172,6 +174,7 @@ def _deformed_positions(n: Node, found: Spatial, offset_groups: int) -> _Samplin
     """The regular grid of the kernel's taps moved by the offsets, operand 2."""
     b, kernel = n.builder, found.kernel
     batch, _, height, width = n.type(2).shape
+    batch = equal_sizes(n, n.type(0).shape[0], batch)
     taps = kernel[0] * kernel[1]
     offsets = b.reshape(
         n.value(2), [batch, Dim.of(offset_groups), Dim.of(taps), Dim.of(2), height, width]
@@ -184,10 +187,7 @@ def _deformed_positions(n: Node, found: Spatial, offset_groups: int) -> _Samplin
         tap = b.reshape(tap, [Dim.of(taps), ONE, ONE])
         out_shape = [ONE, out, ONE] if i == 0 else [ONE, ONE, out]
         start = b.mul(b.iota(out_shape, dtype, i + 1), found.strides[i])
-        padding = found.lo[i].value
-        if padding is None:
-            raise n.error("padding must be known")
-        grid = b.sub(b.add(tap, start), padding)
+        grid = b.sub(b.add(tap, start), size_as(b, found.lo[i], dtype))
         part = b.reshape(
             b.slice_axis(offsets, 3, i, 1),
             [batch, Dim.of(offset_groups), Dim.of(taps), height, width],
@@ -196,12 +196,13 @@ def _deformed_positions(n: Node, found: Spatial, offset_groups: int) -> _Samplin
     return _Sampling(*moved)
 
 
-def _sampled(b: GraphBuilder, x: SSAValue, where: _Sampling, groups: int) -> SSAValue:
+def _sampled(n: Node, where: _Sampling, groups: int) -> SSAValue:
     """Bilinear samples, 0 outside: [N, groups, taps, h, w, C/groups]."""
-    batch, channels, height, width = tensor_type(x).shape
-    inner = channels.exact_divide(groups)
-    assert inner is not None
-    pixels = b.reshape(x, [batch, Dim.of(groups), inner, height, width])
+    b = n.builder
+    _, channels, height, width = n.type(0).shape
+    inner = quotient(n, channels, groups)
+    batch = tensor_type(where.y).shape[0]
+    pixels = b.reshape(n.value(0), [batch, Dim.of(groups), inner, height, width])
     pixels = b.transpose(pixels, [0, 1, 3, 4, 2])
     total: SSAValue | None = None
     top, left = b.floor(where.y), b.floor(where.x)
