@@ -12,18 +12,11 @@ from collections.abc import Callable
 from xdsl.ir import Operation, SSAValue
 
 from infini_ir.dialects.graph import tensor_type
-from infini_ir.lowering.cluster import (
-    Chain,
-    Cluster,
-    UnfusableError,
-    View,
-    inverse_of,
-    is_view,
-    view_of,
-)
+from infini_ir.lowering.cluster import Cluster, UnfusableError
 from infini_ir.lowering.expression import Convert, Expression, Input, Node, Operands
 from infini_ir.lowering.host_builder import HostBuilder
 from infini_ir.lowering.placement import Placement
+from infini_ir.lowering.view_ops import Chain, View, inverse_of, is_view, view_of
 from infini_ir.utils.symbolic import ONE
 
 OwnMemory = Callable[[SSAValue], Placement]

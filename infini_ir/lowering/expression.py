@@ -13,17 +13,11 @@ from xdsl.ir import Operation, SSAValue
 
 from infini_ir.dialects import graph
 from infini_ir.dialects.graph import tensor_type
-from infini_ir.lowering.cluster import (
-    Chain,
-    Cluster,
-    UnfusableError,
-    apply_chain,
-    is_view,
-    view_of,
-)
+from infini_ir.lowering.cluster import Cluster, UnfusableError, apply_chain
 from infini_ir.lowering.placement import Placement
 from infini_ir.lowering.scalar_builder import ScalarBuilder
 from infini_ir.lowering.scalars import elementwise, is_elementwise
+from infini_ir.lowering.view_ops import Chain, is_view, view_of
 from infini_ir.utils import dtypes
 from infini_ir.utils.symbolic import Dim
 

@@ -100,6 +100,7 @@ def _finish(host: HostBuilder, terminator: func.ReturnOp, targets: list) -> None
         else:
             placed = host.made_dense(host.placement(value))
             host.emit(program.PublishOp(host.view(placed), index))
+    host.drop_unused_weights()
 
 
 def _view(kind: TensorType) -> ViewType:

@@ -47,6 +47,7 @@ from infini_ir.dialects.graph import tensor_type
 from infini_ir.dialects.tile import program
 from infini_ir.lowering.kernel_builder import KernelBuilder
 from infini_ir.lowering.placement import Placement, Size, dims
+from infini_ir.lowering.view_ops import inverse_of, literal_of
 from infini_ir.utils import dtypes
 from infini_ir.utils.errors import CompileError
 from infini_ir.utils.symbolic import Dim
@@ -197,8 +198,6 @@ class HostBuilder:
 
     def literal(self, value: SSAValue | Operation) -> float | int | bool | None:
         """The number that a constant, also through views, has everywhere."""
-        from infini_ir.lowering.cluster import literal_of
-
         return literal_of(SSAValue.get(value))
 
     def place(self, value: SSAValue | Operation, placement: Placement) -> None:
@@ -220,26 +219,26 @@ class HostBuilder:
         known = self.places.get(value)
         if known is not None:
             return known
-        wanted = self.wanted(value)
-        if wanted is None or (accept is not None and not accept(wanted)):
+        wanted = self.wanted(value, accept)
+        if wanted is None:
             kind = tensor_type(value)
             wanted = own() if own is not None else self.alloc(kind.shape, kind.dtype)
         self.places[value] = wanted
         return wanted
 
-    def wanted(self, value: SSAValue) -> Placement | None:
-        """The place that a user in the same block wants a value in. Each user asks for one
-        value only once, so that two values never share a place."""
+    def wanted(self, value: SSAValue, accept: Accept | None = None) -> Placement | None:
+        """A place that a user in the same block wants a value in, and `accept` allows. Each
+        user asks for one value only once, so that two values never share a place."""
         block = value.owner if isinstance(value.owner, Block) else value.owner.parent
         for use in list(value.uses):
             user = use.operation
-            if user.parent is not block:
-                continue
             key = (user, use.index)
-            if key in self._claimed:
+            if user.parent is not block or key in self._claimed:
                 continue
-            found = self._wanted_by(user, use.index)
-            if found is not None and self.defined(found):
+            found = self._wanted_by(user, use.index, accept)
+            if found is None or not self.defined(found):
+                continue
+            if accept is None or accept(found):
                 self._claimed.add(key)
                 return found
         return None
@@ -252,11 +251,27 @@ class HostBuilder:
             return self.destination(result)
         return None
 
-    def _wanted_by(self, user: Operation, index: int) -> Placement | None:
+    def _wanted_by(
+        self, user: Operation, index: int, accept: Accept | None
+    ) -> Placement | None:
         if user in self.targets:
             return self.targets[user][index]
+        if user.results and inverse_of(user) is not None:
+            return self._wanted_behind(user, accept)
         ask = DESTINATIONS.get(type(user))
         return ask(user, index, self) if ask is not None else None
+
+    def _wanted_behind(self, user: Operation, accept: Accept | None) -> Placement | None:
+        """Where the result of a view is wanted, seen from before the view."""
+        back = inverse_of(user)
+        assert back is not None
+
+        def allowed(place: Placement) -> bool:
+            before = back.change(place)
+            return before is not None and (accept is None or accept(before))
+
+        found = self.wanted(user.results[0], allowed)
+        return None if found is None else back.change(found)
 
     def defined(self, placement: Placement) -> bool:
         """Whether all symbols of a placement have values here."""
@@ -329,6 +344,13 @@ class HostBuilder:
                 entry.insert_op_before(op, entry.first_op)
             known = self._weight_views[handle] = op.out
         return Placement.of(known)
+
+    def drop_unused_weights(self) -> None:
+        """Forget weights that only others were derived from."""
+        for handle, view in list(self._weight_views.items()):
+            if not view.uses and isinstance(view.owner, Operation):
+                view.owner.detach()
+                del self._weight_views[handle]
 
     def constant(self, array: np.ndarray, hint: str = "constant") -> Placement:
         """A table of numbers, kept with the weights; equal tables are kept once."""

@@ -9,11 +9,11 @@ from xdsl.ir import Operation, SSAValue
 from infini_ir.dialects import graph
 from infini_ir.dialects.graph import tensor_type
 from infini_ir.dialects.tile import ViewType
-from infini_ir.lowering.cluster import inverse_of, is_view, view_of
-from infini_ir.lowering.host_builder import HostBuilder, label_of, lowers, places_operand
+from infini_ir.lowering.host_builder import HostBuilder, label_of, lowers
 from infini_ir.lowering.kernel_builder import KernelBuilder
 from infini_ir.lowering.placement import Placement
 from infini_ir.lowering.scalar_builder import ScalarBuilder
+from infini_ir.lowering.view_ops import is_view, view_of
 from infini_ir.utils.symbolic import ZERO, Dim
 
 
@@ -37,13 +37,6 @@ def lower_view(op: Operation, host: HostBuilder) -> None:
     placed = change(source) or change(host.made_dense(source))
     assert placed is not None
     host.place(op.results[0], placed)
-
-
-@places_operand(graph.TransposeOp, graph.ReshapeOp)
-def place_behind_view(op: Operation, index: int, host: HostBuilder) -> Placement | None:
-    """Where the view's result is wanted, seen from before the view."""
-    back, wanted = inverse_of(op), host.wanted(op.results[0])
-    return None if back is None or wanted is None else back.change(wanted)
 
 
 @lowers(graph.SliceOp)
