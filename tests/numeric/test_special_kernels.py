@@ -152,3 +152,51 @@ def test_nonzero(shape, dtype):
 def test_rng(shape):
     state = np.array([0x123456789ABCDEF0, 2**64 - 2], np.uint64)
     compare([T([2], "ui64")], lambda b, s: list(b.rng(s, shape)), [state])
+
+
+@pytest.mark.parametrize("combine", ["set", "add", "mul", "max", "min"])
+@pytest.mark.parametrize(
+    ("shape", "indices"),
+    [
+        ((7,), (11, 1)),
+        ((7, 8), (4, 1)),
+        ((5, 4), (12, 2)),
+        ((5, 4), (2, 6, 2)),
+        ((5, 4, 3), (2, 3, 1)),
+        ((5, 4, 3), (6, 2)),
+        ((5, 4), (2,)),
+        ((5, 4), (1,)),
+        ((5, 4), (3, 0)),
+        ((0, 4), (3, 1)),
+        ((5, 4), (0, 1)),
+    ],
+)
+def test_scatter_nd(shape, indices, combine):
+    updates = (*indices[:-1], *shape[indices[-1] :])
+    for dtype, index in (("f4", "i4"), ("u1", "u1"), ("i8", "i8")):
+        low = 0 if index == "u1" else -2
+        compare(
+            [T(shape, NAMES[dtype]), T(indices, {"i4": "i32", "u1": "ui8", "i8": "i64"}[index]),
+             T(updates, NAMES[dtype])],
+            lambda b, x, i, u: [b.scatter_nd(combine, x, i, u)],
+            [_values(dtype, shape), rng.integers(low, 8, size=indices).astype(index),
+             _values(dtype, updates)],
+        )  # fmt: skip
+
+
+def test_scatter_nd_to_nothing():
+    compare(
+        [T(["N", "D"], "f32"), T(["K", 1], "i64"), T(["K", "D"], "f32")],
+        lambda b, x, i, u: [b.scatter_nd("add", x, i, u)],
+        [_floats(0, 5), rng.integers(0, 6, size=(3, 1)), _floats(3, 5)],
+    )
+
+
+def test_scatter_nd_in_place():
+    """The operand is computed where the result is."""
+    module = compare(
+        [T(["N", "D"], "f32"), T(["K", 1], "i64"), T(["K", "D"], "f32")],
+        lambda b, x, i, u: [b.scatter_nd("add", b.neg(x), i, u)],
+        [_floats(6, 5), rng.integers(0, 6, size=(9, 1)), _floats(9, 5)],
+    )
+    assert str(module).count("tile.kernel") == 2

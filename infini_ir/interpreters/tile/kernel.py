@@ -129,21 +129,26 @@ class _Program:
 
 def _slices(
     p: _Program, memory: Memory, offsets: Sequence[SSAValue], sizes: Mapping[int, int]
-) -> tuple[tuple[int | slice, ...], list[int]]:
-    """Where an access falls, as an index of the view's array, and the extent of its tile."""
+) -> tuple[tuple[int | slice, ...] | None, list[int]]:
+    """Where an access falls, as an index of the view's array (None where nothing is, so that
+    a position may be outside), and the extent of its tile."""
     where: list[int | slice] = []
     extent: dict[int, int] = {}
+    outside = ""
     for axis, value in enumerate(offsets):
         start, size = p.index(value), memory.shape[axis]
-        if start < 0 or (axis not in sizes and start >= size):
-            raise ModelError(f"position {start} is outside axis {axis} of size {size}")
-        if axis not in sizes:
+        if axis in sizes:
+            stop = min(start + sizes[axis], size)
+            where.append(slice(start, stop))
+            extent[axis] = max(stop - start, 0)
+        else:
             where.append(start)
-            continue
-        stop = min(start + sizes[axis], size)
-        where.append(slice(start, stop))
-        extent[axis] = max(stop - start, 0)
-    return tuple(where), [extent[axis] for axis in sizes]
+        if start < 0 or (axis not in sizes and start >= size):
+            outside = f"position {start} is outside axis {axis} of size {size}"
+    shape = [extent[axis] for axis in sizes]
+    if outside and 0 not in shape:
+        raise ModelError(outside)
+    return None if outside else tuple(where), shape
 
 
 def _in_view_order(axes: Sequence[int]) -> tuple[int, ...]:
@@ -154,7 +159,10 @@ def _in_view_order(axes: Sequence[int]) -> tuple[int, ...]:
 def _load(p: _Program, op: tile.LoadOp) -> None:
     memory, axes = p.memory(op.view), op.axis_list
     capacity = p.sizes_of(tile_type(op.out).shape)
-    where, _ = _slices(p, memory, op.offsets, dict(zip(axes, capacity, strict=True)))
+    where, extent = _slices(p, memory, op.offsets, dict(zip(axes, capacity, strict=True)))
+    if where is None:
+        p.values[op.out] = Tile.sized(np.empty(extent, memory.flat.dtype))
+        return
     if p.races is not None:
         p.races.read(memory, where)
     order = np.argsort(_in_view_order(axes)) if axes else ()
@@ -166,6 +174,8 @@ def _store(p: _Program, op: tile.StoreOp) -> None:
     capacity = p.sizes_of(tile_type(op.value).shape)
     where, extent = _slices(p, memory, op.offsets, dict(zip(axes, capacity, strict=True)))
     data = p.tile(op.value).cut(extent).data.transpose(_in_view_order(axes))
+    if where is None:
+        return
     if p.races is not None:
         p.races.write(memory, where)
     array = memory.array
@@ -318,6 +328,7 @@ def _size(p: _Program, op: tile.SizeOp) -> None:
 def _read(p: _Program, op: tile.ReadOp) -> None:
     memory = p.memory(op.view)
     where, _ = _slices(p, memory, op.offsets, {})
+    assert where is not None, "a single position is inside"
     if p.races is not None:
         p.races.read(memory, where)
     p.values[op.out] = signless(np.array(memory.array[where]))
