@@ -18,8 +18,8 @@ from xdsl.dialects.builtin import IntegerType, Signedness
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from infini_ir.dialects import tile
-from infini_ir.targets.cpu.scalars import llvm_type
-from infini_ir.targets.cpu.sources import Coordinate, MemorySource, Point, Source, point_key
+from infini_ir.targets.cpu.scalars import llvm_type, memory_of
+from infini_ir.targets.cpu.sources import Coordinate, MemorySource, Point, Source, narrowed, point_key
 from infini_ir.targets.cpu.writer import ZERO, V, integer
 
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ def _panels(
         if nest.rhs.offsets[axis] not in variables and axis != axes[1]:
             index = e.f.add(index, e.f.mul(e.scalar(nest.rhs.offsets[axis]), batch_stride))
             batch_stride = e.f.mul(batch_stride, e.sizes.of(view.shape[axis]))
-    pointer = e.f.gep(e.view(nest.rhs.view), index, element)
+    pointer = e.f.gep(e.view(nest.rhs.view), index, memory_of(element))
     return Panels(pointer, strides, element, align, width, depth, unsigned)
 
 
@@ -347,11 +347,11 @@ def in_memory(e: KernelEmitter, value: SSAValue, *, transposed: bool = False) ->
         return memory
     shape = [d.substitute(e.plan.substitution) for d in tile.tile_type(value).shape]
     column = MemorySource(
-        memory.pointer, (integer(1), e.sizes.of(shape[0])), memory.element, memory.align, False
+        memory.pointer, (integer(1), e.sizes.of(shape[0])), memory.element, memory.align
     )
     e.sweep([(value, column)], extents)
     return MemorySource(
-        memory.pointer, (e.sizes.of(shape[0]), integer(1)), memory.element, memory.align, False
+        memory.pointer, (e.sizes.of(shape[0]), integer(1)), memory.element, memory.align
     )
 
 
@@ -516,7 +516,7 @@ def _base(e: KernelEmitter, p: Product, outer: V | None, inner: V) -> V:
     index = e.f.mul(inner, p.a_rows[-1])
     if outer is not None:
         index = e.f.add(index, e.f.mul(outer, p.a_rows[0]))
-    return e.f.gep(p.a_pointer, index, p.a_element)
+    return e.f.gep(p.a_pointer, index, memory_of(p.a_element))
 
 
 def _row_offset(e: KernelEmitter, p: Product, h: int, w: int) -> V:
@@ -527,15 +527,15 @@ def _row_offset(e: KernelEmitter, p: Product, h: int, w: int) -> V:
 def _panel_pointers(e: KernelEmitter, p: Product, column: V, vectors: int) -> list[V]:
     """Where each vector of columns begins, at k = 0."""
     if not p.b.width:
-        first = e.f.gep(p.b.pointer, column, p.b.element)
-        return [e.f.gep(first, integer(v * e.lanes), p.b.element) for v in range(vectors)]
+        first = e.f.gep(p.b.pointer, column, memory_of(p.b.element))
+        return [e.f.gep(first, integer(v * e.lanes), memory_of(p.b.element)) for v in range(vectors)]
     per_panel = p.b.width // e.lanes
     panel = e.f.mul(e.f.udiv(column, integer(p.b.width)), p.b.panel_stride)
-    first = e.f.gep(p.b.pointer, panel, p.b.element)
+    first = e.f.gep(p.b.pointer, panel, memory_of(p.b.element))
     pointers: list[V] = []
     for v in range(vectors):
-        start = e.f.gep(first, e.f.mul(integer(v // per_panel), p.b.panel_stride), p.b.element)
-        pointers.append(e.f.gep(start, integer(v % per_panel * e.lanes), p.b.element))
+        start = e.f.gep(first, e.f.mul(integer(v // per_panel), p.b.panel_stride), memory_of(p.b.element))
+        pointers.append(e.f.gep(start, integer(v % per_panel * e.lanes), memory_of(p.b.element)))
     return pointers
 
 
@@ -552,9 +552,9 @@ def _k_loops(
         if depth < len(p.counts) - 1:
 
             def iteration(k: V) -> None:
-                next_a = e.f.gep(a, e.f.mul(k, p.a_strides[depth]), p.a_element)
+                next_a = e.f.gep(a, e.f.mul(k, p.a_strides[depth]), memory_of(p.a_element))
                 step = e.f.mul(k, p.b.k_strides[depth])
-                level(depth + 1, next_a, [e.f.gep(pointer, step, p.b.element) for pointer in b])
+                level(depth + 1, next_a, [e.f.gep(pointer, step, memory_of(p.b.element)) for pointer in b])
 
             e.f.loop(p.counts[depth], iteration, hint="k")
             return
@@ -588,20 +588,16 @@ def _multiply(
     b_index = e.f.mul(k, p.b.k_strides[-1])
     right: list[V] = []
     for pointer, mask in zip(b, masks, strict=True):
-        address = e.f.gep(pointer, b_index, p.b.element)
-        loaded = e.f.load(address, _stored(p.b.element), e.lanes, p.b.memory_align, None if p.b.width else mask)
-        right.append(_widen(e, loaded, p.accumulator, p.b.unsigned))
+        address = e.f.gep(pointer, b_index, memory_of(p.b.element))
+        loaded = e.f.load(address, memory_of(p.b.element), e.lanes, p.b.memory_align, None if p.b.width else mask)
+        right.append(_widen(e, narrowed(e, loaded, p.b.element), p.accumulator, p.b.unsigned))
     a_index = e.f.mul(k, p.a_strides[-1])
     for row, offset in enumerate(offsets):
-        address = e.f.gep(e.f.gep(a, offset, p.a_element), a_index, p.a_element)
-        loaded = e.f.load(address, _stored(p.a_element), 1, p.a_align)
-        left = e.f.splat(_widen(e, loaded, p.accumulator, p.a_unsigned), e.lanes)
+        address = e.f.gep(e.f.gep(a, offset, memory_of(p.a_element)), a_index, memory_of(p.a_element))
+        loaded = e.f.load(address, memory_of(p.a_element), 1, p.a_align)
+        left = e.f.splat(_widen(e, narrowed(e, loaded, p.a_element), p.accumulator, p.a_unsigned), e.lanes)
         for v, factor in enumerate(right):
             _multiply_add(e, p.accumulator, left, factor, cells[row][v])
-
-
-def _stored(element: str) -> str:
-    return "i8" if element == "i1" else element
 
 
 def _multiply_add(e: KernelEmitter, type: str, left: V, right: V, cell: V) -> None:

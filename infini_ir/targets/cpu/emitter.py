@@ -22,7 +22,7 @@ from infini_ir.targets.cpu import contraction
 from infini_ir.targets.cpu.features import CpuFeatures
 from infini_ir.targets.cpu.plan import Plan
 from infini_ir.targets.cpu.reductions import Combiner
-from infini_ir.targets.cpu.scalars import emit_scalar, llvm_type
+from infini_ir.targets.cpu.scalars import emit_scalar, llvm_type, memory_of, stored_type
 from infini_ir.targets.cpu.sizes import Sizes
 from infini_ir.targets.cpu.sources import (
     Coordinate,
@@ -34,6 +34,7 @@ from infini_ir.targets.cpu.sources import (
     ScalarSource,
     Source,
     element_type_of,
+    is_signed,
 )
 from infini_ir.targets.cpu.writer import ONE, ZERO, Function, Module, V, integer
 from infini_ir.utils import dtypes
@@ -316,7 +317,7 @@ class KernelEmitter:
         index = ZERO
         for offset, stride in zip(offsets, strides, strict=True):
             index = self.f.add(index, self.f.mul(self.scalar(offset), stride))
-        pointer = self.f.gep(self.view(view), index, memory_type(memory))
+        pointer = self.f.gep(self.view(view), index, stored_type(memory.element))
         return pointer, tuple(strides[axis] for axis in axes)
 
     def view(self, view: SSAValue) -> V:
@@ -356,7 +357,8 @@ class KernelEmitter:
         shape = [d.substitute(self.plan.substitution) for d in type.shape]
         pointer = self.scratch(product(shape) * dtypes.item_size(type.dtype))
         strides = tuple(self.sizes.of(d) for d in tile.dense_strides(shape))
-        return MemorySource(pointer, strides, element_type_of(value), dtypes.item_size(type.dtype), False)
+        item = dtypes.item_size(type.dtype)
+        return MemorySource(pointer, strides, element_type_of(value), item, is_signed(value))
 
     def scratch(self, size: Dim) -> V:
         """Some bytes of this worker's scratch memory, 64-byte aligned."""
@@ -455,7 +457,10 @@ class KernelEmitter:
                 self.prepare(op.value)
             pointer, strides = self.slice_address(op.view, op.offsets, op.axis_list)
             item = dtypes.item_size(tile.view_type(op.view).dtype)
-            targets.append((op.value, MemorySource(pointer, strides, element_type_of(op.value), item)))
+            memory = MemorySource(
+                pointer, strides, element_type_of(op.value), item, is_signed(op.value)
+            )
+            targets.append((op.value, memory))
         if nest is not None:
             contraction.emit_with_stores(self, nest, targets)
             return
@@ -708,8 +713,8 @@ class KernelEmitter:
             type = tile.tile_type(initial)
             if type.rank == 0:
                 element = element_type_of(initial)
-                stored = "i8" if element == "i1" else element
-                cell = MemorySource(self.f.alloca(stored), (), element, 8, False)
+                stored = memory_of(element)
+                cell = MemorySource(self.f.alloca(stored), (), element, 1, is_signed(initial))
                 cell.store(self, (), self.element(initial, ()))
             else:
                 cell = self.scratch_tile(initial)
@@ -773,8 +778,8 @@ class KernelEmitter:
                 fits = self.f.assign(f"icmp ult i64 {position.text}, {limit.text}", "i1")
                 inside = self.f.assign(f"and i1 {inside.text}, {fits.text}", "i1")
                 index = self.f.add(index, self.f.mul(position, stride))
-            pointer = self.f.gep(self.view(op.view), index, memory_type(memory))
-            cell = MemorySource(pointer, (), element_type_of(op.value), item, False)
+            pointer = self.f.gep(self.view(op.view), index, stored_type(memory.element))
+            cell = MemorySource(pointer, (), element_type_of(op.value), item, is_signed(op.value))
             self.f.when(inside, lambda: self._combine_at(op, cell, point), "scatter")
 
         self._nest(extents, range(len(extents)), [None] * len(extents), write)
@@ -803,12 +808,6 @@ _HANDLERS: dict[type[Operation], Callable[..., None]] = {
     tile.ReadOp: KernelEmitter._read,
     tile.ScatterOp: KernelEmitter._scatter,
 }
-
-
-def memory_type(view: tile.ViewType) -> str:
-    """The LLVM type of an element in memory: bools take a byte."""
-    element = llvm_type(view.element)
-    return "i8" if element == "i1" else element
 
 
 def ceil_divide(f: Function, a: V, b: V) -> V:

@@ -17,7 +17,7 @@ from infini_ir.targets.cpu import contraction
 from infini_ir.targets.cpu.features import CpuFeatures, host, named
 from infini_ir.targets.cpu.plan import Plan
 from infini_ir.utils.dtypes import item_size
-from infini_ir.utils.symbolic import Dim, product
+from infini_ir.utils.symbolic import PARAMETERS, Dim, product
 
 SERIAL_WORK = 8192
 """Element operations below which a barrier costs more than a second worker saves."""
@@ -80,15 +80,27 @@ def _plan_sweep(kernel: tile.KernelOp) -> Plan:
     width = columns if columns <= 2 * piece else max(64, piece // 64 * 64)
     rows = _known(sizes["BR"], 1 << 20) if "BR" in sizes else 1
     height = max(1, min(rows, piece // max(1, width)))
-    parameters = {"BC": max(1, width), "BR": height, "BW": 0, "BH": 0, "BM": 0}
+    parameters = {"BC": max(1, width), "BR": height, "BW": 1, "BH": 1, "BM": 1, "BN": 64, "BK": 64}
     if "BW" in sizes:
         parameters["BW"] = max(1, min(_known(sizes["BW"], 8), 8))
     if "BH" in sizes:
         parameters["BH"] = 1
     if "BM" in sizes:
         parameters["BM"] = 1
-    used = {name: value for name, value in parameters.items() if name in sizes}
+    used = {name: max(1, value) for name, value in parameters.items() if name in mentioned(kernel)}
     return Plan(used, reason=f"programs of about {piece} elements")
+
+
+def mentioned(kernel: tile.KernelOp) -> set[str]:
+    """The parameters that a kernel's steps, loops and tiles use."""
+    names = {name for step in kernel.steps.data for name in step.symbols()}
+    for op in kernel.body.walk():
+        if isinstance(op, tile.ForOp):
+            names |= op.step_size.symbols()
+        for result in op.results:
+            if isinstance(result.type, tile.TileType):
+                names |= {name for dim in result.type.shape for name in dim.symbols()}
+    return names & set(PARAMETERS)
 
 
 def register_tile(features: CpuFeatures, lanes: int, columns: int | None) -> tuple[int, int]:

@@ -38,8 +38,17 @@ def llvm_type(type: Attribute) -> str:
     name = _FLOATS.get(type.__class__)
     if name is None:
         # Storage-only floats are carried as their bits.
-        return f"i{max(8, type.bitwidth)}" if isinstance(type, AnyFloat) else "i8"
+        return f"i{type.bitwidth}" if isinstance(type, AnyFloat) else "i8"
     return name
+
+
+def stored_type(type: Attribute) -> str:
+    """The LLVM type of an element in memory: bools and narrow elements take a byte."""
+    return memory_of(llvm_type(type))
+
+
+def memory_of(name: str) -> str:
+    return "i8" if name in ("i1", "i2", "i4", "i6") else name
 
 
 Emitter = Callable[[Function, Operation, Sequence[V], str], V]

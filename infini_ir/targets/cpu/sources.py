@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from xdsl.dialects.builtin import IntegerType, Signedness
 from xdsl.ir import SSAValue
 
 from infini_ir.dialects import tile
-from infini_ir.targets.cpu.scalars import emit_scalar, llvm_type
-from infini_ir.targets.cpu.writer import ZERO, V, integer
+from infini_ir.targets.cpu.scalars import emit_scalar, llvm_type, memory_of
+from infini_ir.targets.cpu.writer import ZERO, V
 
 if TYPE_CHECKING:
     from infini_ir.targets.cpu.emitter import KernelEmitter
@@ -56,10 +57,6 @@ class Source(abc.ABC):
     def at(self, e: KernelEmitter, point: Point) -> V:
         """The element at a point: a scalar, or a vector along the point's vector axis."""
 
-    def inputs(self, point: Sequence[Coordinate | None]) -> list[tuple[Source, list[Coordinate | None]]]:
-        """What an element is computed from, for hoisting out of loops."""
-        return []
-
 
 @dataclass
 class ScalarSource(Source):
@@ -80,11 +77,12 @@ class MemorySource(Source):
     element: str
     """The LLVM type in the kernel; bools take a byte in memory."""
     align: int
-    invariant: bool = True
+    signed: bool = False
+    """Whether elements narrower than a byte are filled up with their sign."""
 
     def at(self, e: KernelEmitter, point: Point) -> V:
         axis = vector_axis(point)
-        memory = "i8" if self.element == "i1" else self.element
+        memory = memory_of(self.element)
         pointer = self.address(e, point, memory)
         if axis is None or self.strides[axis].number == 0:
             value = e.f.load(pointer, memory, 1, self.align)
@@ -92,7 +90,7 @@ class MemorySource(Source):
             value = e.f.load(pointer, memory, e.lanes, self.align, e.mask)
         else:
             value = e.f.gather(self._lane_addresses(e, pointer, axis, memory), memory, self.align, e.mask)
-        return as_bool(e, value) if self.element == "i1" else value
+        return narrowed(e, value, self.element)
 
     def address(self, e: KernelEmitter, point: Point, memory: str) -> V:
         """The address of the point's first element."""
@@ -111,12 +109,13 @@ class MemorySource(Source):
     def store(self, e: KernelEmitter, point: Point, value: V) -> None:
         """Write the element (or lanes) at a point."""
         axis = vector_axis(point)
-        memory = "i8" if self.element == "i1" else self.element
+        memory = memory_of(self.element)
         if axis is not None:
             value = e.f.splat(value, e.lanes)
-        if self.element == "i1":
-            wide = "i8" if value.lanes == 1 else f"<{value.lanes} x i8>"
-            value = e.f.assign(f"zext {value.typed} to {wide}", "i8", value.lanes)
+        if memory != self.element:
+            wide = memory if value.lanes == 1 else f"<{value.lanes} x {memory}>"
+            extend = "sext" if self.signed else "zext"
+            value = e.f.assign(f"{extend} {value.typed} to {wide}", memory, value.lanes)
         pointer = self.address(e, point, memory)
         if axis is None or self.strides[axis].number == 1:
             e.f.store(value, pointer, self.align, e.mask)
@@ -124,10 +123,15 @@ class MemorySource(Source):
             e.f.scatter(value, self._lane_addresses(e, pointer, axis, memory), self.align, e.mask)
 
 
-def as_bool(e: KernelEmitter, value: V) -> V:
-    """A byte of memory as a bool: any nonzero byte is true."""
-    zero = "zeroinitializer" if value.lanes > 1 else "0"
-    return e.f.assign(f"icmp ne {value.typed}, {zero}", "i1", value.lanes)
+def narrowed(e: KernelEmitter, value: V, element: str) -> V:
+    """A byte of memory as a bool (any nonzero byte is true) or a narrower integer."""
+    if value.type == element:
+        return value
+    if element == "i1":
+        zero = "zeroinitializer" if value.lanes > 1 else "0"
+        return e.f.assign(f"icmp ne {value.typed}, {zero}", "i1", value.lanes)
+    wanted = element if value.lanes == 1 else f"<{value.lanes} x {element}>"
+    return e.f.assign(f"trunc {value.typed} to {wanted}", element, value.lanes)
 
 
 @dataclass
@@ -165,9 +169,6 @@ class MapSource(Source):
             values[op.results[0]] = emit_scalar(e.f, op, operands)
         raise AssertionError("a map ends with tile.yield")
 
-    def inputs(self, point: Sequence[Coordinate | None]) -> list[tuple[Source, list[Coordinate | None]]]:
-        return []
-
 
 @dataclass
 class GatherSource(Source):
@@ -189,7 +190,7 @@ class GatherSource(Source):
 
     def _load(self, e: KernelEmitter, point: Point) -> V:
         axis = vector_axis(point)
-        memory = "i8" if self.element == "i1" else self.element
+        memory = memory_of(self.element)
         index, contiguous = self._index(e, point, axis)
         if index.lanes == 1:
             pointer = e.f.gep(self.pointer, index, memory)
@@ -197,7 +198,7 @@ class GatherSource(Source):
             value = e.f.load(pointer, memory, lanes, self.align, e.mask if lanes > 1 else None)
         else:
             value = e.f.gather(e.f.addresses(self.pointer, index, memory), memory, self.align, e.mask)
-        return as_bool(e, value) if self.element == "i1" else value
+        return narrowed(e, value, self.element)
 
     def _index(self, e: KernelEmitter, point: Point, axis: int | None) -> tuple[V, bool]:
         """The element number: a scalar (with `contiguous`: of the first lane) or a vector."""
@@ -241,5 +242,11 @@ def element_type_of(value: SSAValue) -> str:
     return llvm_type(tile.tile_type(value).element)
 
 
-def number(value: int) -> V:
-    return integer(value)
+def is_signed(value: SSAValue) -> bool:
+    """Whether a tile's or view's elements are signed integers."""
+    element = value.type.element  # pyright: ignore[reportAttributeAccessIssue]
+    return (
+        isinstance(element, IntegerType)
+        and element.signedness.data != Signedness.UNSIGNED
+        and element.width.data > 1
+    )
