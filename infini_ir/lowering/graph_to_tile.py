@@ -31,13 +31,17 @@ class GraphToTilePass(ModulePass):
         kernels.register()
         function = _main_of(op)
         context = ctx if isinstance(ctx, CompilerContext) else CompilerContext()
-        names = _names(function.arg_attrs, len(function.body.block.args), "input")
+        inputs = _names(function.arg_attrs, len(function.body.block.args), "input")
         results = function.function_type.outputs.data
-        names += _names(function.res_attrs, len(results), "output")
+        outputs = _names(function.res_attrs, len(results), "output")
         module_block = op.body.block
         entry = lower_function(function, context, module_block)
         entry.signature = DictionaryAttr(
-            {"names": ArrayAttr([StringAttr(name) for name in names])}
+            {
+                "inputs": ArrayAttr([StringAttr(name) for name in inputs]),
+                "outputs": ArrayAttr([StringAttr(name) for name in outputs]),
+                "output_types": ArrayAttr(results),
+            }
         )
         function.detach()
         function.erase()

@@ -9,12 +9,15 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+from xdsl.builder import Builder
 from xdsl.dialects import arith, math
 from xdsl.dialects.builtin import FloatAttr, IndexType, IntegerAttr, IntegerType
 from xdsl.ir import Attribute, Block, Operation, SSAValue
+from xdsl.rewriter import InsertPoint
 
 from infini_ir.dialects.graph.types import element_type
 from infini_ir.dialects.tile import CoordOp
+from infini_ir.passes.tile import math_expansion
 from infini_ir.utils import dtypes
 
 INDEX = IndexType()
@@ -97,9 +100,10 @@ class ScalarBuilder:
         return self.emit((arith.DivUIOp if unsigned else arith.DivSIOp)(a, b))
 
     def rem(self, a: SSAValue, b: SSAValue, *, unsigned: bool = False) -> SSAValue:
-        """Of integers without a guard, as `div`."""
+        """Of integers without a guard, as `div`; of floats exact (`fmod` of C99)."""
         if is_float(a):
-            return self.emit(arith.RemfOp(a, b))
+            scalars = math_expansion.ScalarBuilder(Builder(InsertPoint.at_end(self.block)))
+            return math_expansion.expand_remf(scalars.wrap(a), scalars.wrap(b)).value
         return self.emit((arith.RemUIOp if unsigned else arith.RemSIOp)(a, b))
 
     def neg(self, a: SSAValue) -> SSAValue:
