@@ -200,3 +200,44 @@ def test_scatter_nd_in_place():
         [_floats(6, 5), rng.integers(0, 6, size=(9, 1)), _floats(9, 5)],
     )
     assert str(module).count("tile.kernel") == 2
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize(
+    ("shape", "axis"),
+    [((7,), 0), ((3, 9), 1), ((9, 3), 0), ((2, 5, 3), 1), ((1, 1), 1), ((0, 3), 0), ((70,), 0)],
+)
+@pytest.mark.parametrize("known", [False, True])
+def test_sort(shape, axis, descending, known):
+    sizes = shape if known else ["A", "B", "C"][: len(shape)]
+    for dtype in ("f4", "f2", "u1", "i8", "bool"):
+        compare(
+            [T(sizes, NAMES[dtype]), T(sizes, "i64")],
+            lambda b, x, p: list(b.sort([x, p], axis, descending=descending)),
+            [_values(dtype, shape), np.arange(np.prod(shape)).reshape(shape)],
+        )
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("size", [33, 64, 65, 128, 129, 300])
+def test_sort_long(size, descending):
+    x = _values("f4", (2, size))
+    for types in ([T([2, size], "f32"), T([2, size], "i64")],
+                  [T(["A", "B"], "f32"), T(["A", "B"], "i64")]):  # fmt: skip
+        compare(
+            types,
+            lambda b, x, p: list(b.sort([x, p], 1, descending=descending)),
+            [x, np.arange(2 * size).reshape(2, size)],
+            parameters={"BC": 37},
+        )
+
+
+@pytest.mark.parametrize("descending", [False, True])
+def test_sort_by_several_keys(descending):
+    shape = (90, 2)
+    compare(
+        [T(["N", 2], "i8"), T(["N", 2], "f32"), T(["N", 2], "i64")],
+        lambda b, x, y, p: list(b.sort([x, y, p], 0, keys=2, descending=descending)),
+        [_values("i1", shape), _values("f4", shape), np.arange(180).reshape(shape)],
+        parameters={"BC": 17},
+    )
