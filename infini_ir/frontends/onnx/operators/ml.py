@@ -10,8 +10,9 @@ from xdsl.ir import SSAValue
 
 from infini_ir.dialects.graph.types import tensor_type
 from infini_ir.frontends.onnx.node import Node
-from infini_ir.frontends.onnx.operators.common import dtype_of
+from infini_ir.frontends.onnx.operators.positions import need_size, with_sizes
 from infini_ir.frontends.onnx.operators.scores import class_labels, transformed, two_columns
+from infini_ir.frontends.onnx.operators.shaping import joined_sizes
 from infini_ir.frontends.onnx.registry import operator
 from infini_ir.utils import dtypes
 from infini_ir.utils.symbolic import ONE, Dim
@@ -122,7 +123,7 @@ def feature_vectorizer(n: Node) -> SSAValue:
         if wanted is not width:
             x = b.pad(x, b.constant(0.0, "f32"), [0, 0], [0, wanted - width])
         parts.append(x)
-    return b.concat(parts, 1)
+    return b.concat(joined_sizes(n, parts, 1), 1)
 
 
 # Scaling
@@ -159,14 +160,21 @@ def normalizer(n: Node) -> SSAValue:
 # Linear models
 
 
+def _features(n: Node, width: int) -> SSAValue:
+    """Operand 0 as [rows, width]; a vector is one row."""
+    shape = n.type(0).shape
+    if len(shape) == 1:
+        return with_sizes(n, n.builder.reshape(n.value(0), [ONE, *shape]), [ONE, Dim.of(width)])
+    return with_sizes(n, n.value(0), [shape[0], Dim.of(width)])
+
+
 def _products(n: Node, outputs: int) -> SSAValue:
     """x times the coefficients, plus intercepts: [rows, outputs]."""
     b = n.builder
-    x = b.cast(n.value(0), "f64" if n.type(0).dtype == "f64" else "f32")
-    if n.type(0).rank == 1:
-        x = b.reshape(x, [ONE, n.type(0).shape[0]])
-    dtype = dtypes.numpy_dtype(dtype_of(x))
+    kind = "f64" if n.type(0).dtype == "f64" else "f32"
+    dtype = dtypes.numpy_dtype(kind)
     weights = np.array(n.required("coefficients"), dtype).reshape(outputs, -1)
+    x = b.cast(_features(n, weights.shape[1]), kind)
     y = b.dot(x, n.array_constant(weights), contract=([1], [1]))
     intercepts = n.attribute("intercepts", None)
     if intercepts:
@@ -184,9 +192,7 @@ def linear_regressor(n: Node) -> SSAValue:
 def linear_classifier(n: Node) -> Sequence[SSAValue]:
     b = n.builder
     labels = class_labels(n, "classlabels_ints")
-    width = n.type(0).shape[-1].value
-    if not width:
-        raise n.error("the number of features must be known")
+    width = need_size(n, n.type(0).shape[-1], "the number of features")
     outputs = len(n.required("coefficients")) // width
     scores = _products(n, outputs)
     post = n.attribute("post_transform", "NONE")
@@ -204,20 +210,21 @@ def linear_classifier(n: Node) -> Sequence[SSAValue]:
 @operator("SVMRegressor", domain=ML)
 def svm_regressor(n: Node) -> SSAValue:
     b = n.builder
-    x = b.cast(n.value(0), "f32")
     coefficients = np.array(n.required("coefficients"), np.float32)
     supports = n.attribute("n_supports", 0)
     kernel = n.attribute("kernel_type", "LINEAR") if supports else "LINEAR"
     if supports:
         vectors = np.array(n.required("support_vectors"), np.float32).reshape(supports, -1)
+        x = b.cast(_features(n, vectors.shape[1]), "f32")
         values = _kernel_values(n, x, vectors, kernel)
         scores = b.dot(values, n.array_constant(coefficients), contract=([1], [0]))
     else:
+        x = b.cast(_features(n, len(coefficients)), "f32")
         scores = b.dot(x, n.array_constant(coefficients), contract=([1], [0]))
     scores = b.add(scores, float(n.required("rho")[0]))
     if n.attribute("one_class", 0):
         scores = b.select(b.compare("gt", scores, 0.0), b.constant(1.0, "f32"), -1.0)
-    scores = b.reshape(scores, [n.type(0).shape[0], ONE])
+    scores = b.unsqueeze(scores, [1])
     return transformed(n, scores, n.attribute("post_transform", "NONE"))
 
 

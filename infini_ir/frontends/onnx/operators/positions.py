@@ -53,10 +53,8 @@ def need_size(n: Node, size: Dim, what: str) -> int:
 
 def elements(n: Node, value: SSAValue) -> list[SSAValue]:
     """The elements of an integer vector of known length, as i64 scalars."""
-    b, kind = n.builder, tensor_type(value)
-    count = kind.element_count().value
-    if count is None:
-        raise n.error(f"{value.type} must have a known length")
+    b = n.builder
+    count = need_size(n, tensor_type(value).element_count(), "the length of a list")
     wide = b.reshape(b.cast(value, "i64"), [count])
     return [b.reshape(b.slice(wide, [i], [1]), []) for i in range(count)]
 

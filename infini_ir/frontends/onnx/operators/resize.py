@@ -289,6 +289,7 @@ def _by_matrix(
     matrix = np.zeros((item.result.value or 0, item.size.value or 0))
     rows = np.arange(matrix.shape[0])
     for index, weight in found:
+        assert weight is not None
         np.add.at(matrix, (rows, index.astype(np.int64)), weight)
     weights = n.array_constant(matrix.astype(dtypes.numpy_dtype(kind.dtype)))
     before, after = kind.shape[: item.axis], kind.shape[item.axis + 1 :]

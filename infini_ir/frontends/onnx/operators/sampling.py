@@ -86,7 +86,9 @@ def _axis_taps(n: Node, place: SSAValue, size: Dim, mode: str, padding: str) -> 
         where = b.mul(b.sub(b.mul(b.add(place, 1.0), limit), 1.0), 0.5)
     if mode == "nearest":
         where = b.round(where)
-    where = _within_border(b, where, border)
+    if mode != "cubic":
+        # Cubic taps are moved into the range one by one.
+        where = _within_border(b, where, border)
     if mode == "nearest":
         return [_fetched(b, where, None, border)]
     base = b.floor(where)
