@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +13,6 @@ from infini_ir.runtime.model import CompiledModel
 from infini_ir.utils.errors import OptionError
 
 if TYPE_CHECKING:
-    import onnx
     from xdsl.dialects.builtin import ModuleOp
     from xdsl.passes import ModulePass
 
@@ -46,7 +44,9 @@ class Options:
 
     def __post_init__(self) -> None:
         if self.target.split(":")[0] not in TARGETS:
-            raise OptionError(f"unknown target '{self.target}'; there are: {', '.join(TARGETS)}")
+            raise OptionError(
+                f"unknown target '{self.target}'; there are: {', '.join(TARGETS)}"
+            )
         if self.precision not in PRECISIONS:
             raise OptionError(
                 f"unknown precision '{self.precision}'; there are: {', '.join(PRECISIONS)}"

@@ -120,7 +120,8 @@ def _align(size: Dim) -> Dim:
 def _place(lives: list[Life]) -> Dim:
     """Set the offsets; the bytes of the arena."""
     known = sorted(
-        (life for life in lives if life.size.value is not None), key=lambda x: -(x.size.value or 0)
+        (life for life in lives if life.size.value is not None),
+        key=lambda x: -(x.size.value or 0),
     )
     placed: list[tuple[int, int, Life]] = []
     top = 0
@@ -141,7 +142,9 @@ def _place(lives: list[Life]) -> Dim:
 def _place_symbolic(lives: list[Life], begin: Dim) -> Dim:
     slots: list[tuple[Dim, list[Life]]] = []
     for life in sorted(lives, key=lambda x: x.first):
-        free = [i for i, (_, users) in enumerate(slots) if not any(u.meets(life) for u in users)]
+        free = [
+            i for i, (_, users) in enumerate(slots) if not any(u.meets(life) for u in users)
+        ]
         size = _align(life.size)
         same = [i for i in free if slots[i][0] is size]
         chosen = (same or free or [len(slots)])[0]

@@ -19,7 +19,14 @@ from xdsl.ir import Attribute, Operation, SSAValue
 
 from infini_ir.dialects import tile
 from infini_ir.targets.cpu.scalars import llvm_type, memory_of
-from infini_ir.targets.cpu.sources import Coordinate, MemorySource, Point, Source, narrowed, point_key
+from infini_ir.targets.cpu.sources import (
+    Coordinate,
+    MemorySource,
+    Point,
+    Source,
+    narrowed,
+    point_key,
+)
 from infini_ir.targets.cpu.writer import ZERO, V, integer
 
 if TYPE_CHECKING:
@@ -60,7 +67,9 @@ def match(op: tile.ForOp) -> Nest | None:
     current: Operation | None = op
     loads: dict[SSAValue, tile.LoadOp] = {}
     while isinstance(current, tile.ForOp):
-        if len(current.carried) != 1 or (loops and current.carried[0] is not loops[-1].body.block.args[1]):
+        if len(current.carried) != 1 or (
+            loops and current.carried[0] is not loops[-1].body.block.args[1]
+        ):
             return None
         loops.append(current)
         inner: Operation | None = None
@@ -142,12 +151,18 @@ def nest_product(
                 e._operation(child)
     counts = [e.scalar(loop.to) for loop in nest.loops]
     variables = [loop.body.block.args[0] for loop in nest.loops]
-    a_pointer, a_tile_strides = e.slice_address(nest.lhs.view, nest.lhs.offsets, nest.lhs.axis_list)
+    a_pointer, a_tile_strides = e.slice_address(
+        nest.lhs.view, nest.lhs.offsets, nest.lhs.axis_list
+    )
     a_view, b_view = tile.view_type(nest.lhs.view), tile.view_type(nest.rhs.view)
     accumulator = tile.tile_type(nest.dot.acc)
     a_rows = list(a_tile_strides[:-1])
-    rows = e.access_extents(nest.lhs.view, nest.lhs.offsets, nest.lhs.axis_list, nest.lhs.out)[:-1]
-    columns = e.access_extents(nest.rhs.view, nest.rhs.offsets, nest.rhs.axis_list, nest.rhs.out)[1]
+    rows = e.access_extents(nest.lhs.view, nest.lhs.offsets, nest.lhs.axis_list, nest.lhs.out)[
+        :-1
+    ]
+    columns = e.access_extents(
+        nest.rhs.view, nest.rhs.offsets, nest.rhs.axis_list, nest.rhs.out
+    )[1]
     plan = e.plan
     initial = nest.outer.carried[0]
     e.prepare(initial)
@@ -193,7 +208,11 @@ def _stride_of(e: KernelEmitter, load: tile.LoadOp, variable: SSAValue) -> V:
 
 
 def _panels(
-    e: KernelEmitter, nest: Nest, variables: list[SSAValue], counts: list[V], view: tile.ViewType
+    e: KernelEmitter,
+    nest: Nest,
+    variables: list[SSAValue],
+    counts: list[V],
+    view: tile.ViewType,
 ) -> Panels:
     element, align = llvm_type(view.element), item_bytes(view)
     unsigned = is_unsigned(view.element)
@@ -334,8 +353,10 @@ def in_memory(e: KernelEmitter, value: SSAValue, *, transposed: bool = False) ->
     the result then has last)."""
     e.prepare(value)
     source = e.sources[value]
-    if isinstance(source, MemorySource) and not transposed and (
-        source.strides[-1].number == 1 or len(source.strides) > 2
+    if (
+        isinstance(source, MemorySource)
+        and not transposed
+        and (source.strides[-1].number == 1 or len(source.strides) > 2)
     ):
         return source
     if isinstance(source, MemorySource) and transposed and source.strides[0].number == 1:
@@ -378,7 +399,9 @@ def run(e: KernelEmitter, p: Product) -> None:
 
 
 def accumulator_lanes(e: KernelEmitter, type: str) -> int:
-    bits = {"double": 64, "float": 32, "half": 32, "bfloat": 32}.get(type) or max(32, int(type[1:]))
+    bits = {"double": 64, "float": 32, "half": 32, "bfloat": 32}.get(type) or max(
+        32, int(type[1:])
+    )
     return max(1, e.features.vector_bytes * 8 // bits)
 
 
@@ -407,15 +430,19 @@ def _chunks(e: KernelEmitter, extent: V, size: int, body: Callable[[V, int], Non
     if extent.number is not None:
         total = int(extent.number)
         whole = total // size * size
-        e.f.loop(integer(whole), lambda i: _scoped(e, lambda: body(i, size)), step=size, hint="strip")
+        e.f.loop(
+            integer(whole), lambda i: _scoped(e, lambda: body(i, size)), step=size, hint="strip"
+        )
         if total > whole:
             _scoped(e, lambda: body(integer(whole), total - whole))
         return
     start: V = ZERO
     sizes = [size, *(s for s in (8, 4, 2, 1) if s < size)]
     for chunk in sizes:
-        limit = e.f.mul(e.f.udiv(extent, integer(chunk)), integer(chunk)) if chunk & (chunk - 1) else (
-            e.f.assign(f"and i64 {extent.text}, {-chunk}", "i64")
+        limit = (
+            e.f.mul(e.f.udiv(extent, integer(chunk)), integer(chunk))
+            if chunk & (chunk - 1)
+            else (e.f.assign(f"and i64 {extent.text}, {-chunk}", "i64"))
         )
         if chunk != size:
             # What is left after the chunks before, in whole chunks of this size.
@@ -461,7 +488,9 @@ def _strip(
     for row, point in enumerate(row_points):
         for v, coordinate in enumerate(columns):
             kind = f"<{e.lanes} x {p.accumulator}>"
-            value = e.f.assign(f"load {kind}, ptr {cells[row][v].text}, align 64", p.accumulator, e.lanes)
+            value = e.f.assign(
+                f"load {kind}, ptr {cells[row][v].text}, align 64", p.accumulator, e.lanes
+            )
             e.mask = masks[v]
             p.finish((*point, coordinate), value)
             e.mask = None
@@ -528,14 +557,20 @@ def _panel_pointers(e: KernelEmitter, p: Product, column: V, vectors: int) -> li
     """Where each vector of columns begins, at k = 0."""
     if not p.b.width:
         first = e.f.gep(p.b.pointer, column, memory_of(p.b.element))
-        return [e.f.gep(first, integer(v * e.lanes), memory_of(p.b.element)) for v in range(vectors)]
+        return [
+            e.f.gep(first, integer(v * e.lanes), memory_of(p.b.element)) for v in range(vectors)
+        ]
     per_panel = p.b.width // e.lanes
     panel = e.f.mul(e.f.udiv(column, integer(p.b.width)), p.b.panel_stride)
     first = e.f.gep(p.b.pointer, panel, memory_of(p.b.element))
     pointers: list[V] = []
     for v in range(vectors):
-        start = e.f.gep(first, e.f.mul(integer(v // per_panel), p.b.panel_stride), memory_of(p.b.element))
-        pointers.append(e.f.gep(start, integer(v % per_panel * e.lanes), memory_of(p.b.element)))
+        start = e.f.gep(
+            first, e.f.mul(integer(v // per_panel), p.b.panel_stride), memory_of(p.b.element)
+        )
+        pointers.append(
+            e.f.gep(start, integer(v % per_panel * e.lanes), memory_of(p.b.element))
+        )
     return pointers
 
 
@@ -554,7 +589,11 @@ def _k_loops(
             def iteration(k: V) -> None:
                 next_a = e.f.gep(a, e.f.mul(k, p.a_strides[depth]), memory_of(p.a_element))
                 step = e.f.mul(k, p.b.k_strides[depth])
-                level(depth + 1, next_a, [e.f.gep(pointer, step, memory_of(p.b.element)) for pointer in b])
+                level(
+                    depth + 1,
+                    next_a,
+                    [e.f.gep(pointer, step, memory_of(p.b.element)) for pointer in b],
+                )
 
             e.f.loop(p.counts[depth], iteration, hint="k")
             return
@@ -589,13 +628,23 @@ def _multiply(
     right: list[V] = []
     for pointer, mask in zip(b, masks, strict=True):
         address = e.f.gep(pointer, b_index, memory_of(p.b.element))
-        loaded = e.f.load(address, memory_of(p.b.element), e.lanes, p.b.memory_align, None if p.b.width else mask)
+        loaded = e.f.load(
+            address,
+            memory_of(p.b.element),
+            e.lanes,
+            p.b.memory_align,
+            None if p.b.width else mask,
+        )
         right.append(_widen(e, narrowed(e, loaded, p.b.element), p.accumulator, p.b.unsigned))
     a_index = e.f.mul(k, p.a_strides[-1])
     for row, offset in enumerate(offsets):
-        address = e.f.gep(e.f.gep(a, offset, memory_of(p.a_element)), a_index, memory_of(p.a_element))
+        address = e.f.gep(
+            e.f.gep(a, offset, memory_of(p.a_element)), a_index, memory_of(p.a_element)
+        )
         loaded = e.f.load(address, memory_of(p.a_element), 1, p.a_align)
-        left = e.f.splat(_widen(e, narrowed(e, loaded, p.a_element), p.accumulator, p.a_unsigned), e.lanes)
+        left = e.f.splat(
+            _widen(e, narrowed(e, loaded, p.a_element), p.accumulator, p.a_unsigned), e.lanes
+        )
         for v, factor in enumerate(right):
             _multiply_add(e, p.accumulator, left, factor, cells[row][v])
 
@@ -603,11 +652,12 @@ def _multiply(
 def _multiply_add(e: KernelEmitter, type: str, left: V, right: V, cell: V) -> None:
     kind = f"<{e.lanes} x {type}>"
     old = e.f.assign(f"load {kind}, ptr {cell.text}, align 64", type, e.lanes)
-    if left.is_float:
+    if left.is_float and (e.features.has_fma or e.features.arch != "x86-64"):
         total = e.f.intrinsic("llvm.fma", [left, right, old], type, e.lanes)
     else:
-        product = e.f.assign(f"mul {kind} {left.text}, {right.text}", type, e.lanes)
-        total = e.f.assign(f"add {kind} {product.text}, {old.text}", type, e.lanes)
+        prefix = "f" if left.is_float else ""
+        product = e.f.assign(f"{prefix}mul {kind} {left.text}, {right.text}", type, e.lanes)
+        total = e.f.assign(f"{prefix}add {kind} {product.text}, {old.text}", type, e.lanes)
     e.f.store(total, cell, 64)
 
 

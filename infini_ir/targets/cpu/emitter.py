@@ -91,7 +91,9 @@ class KernelEmitter:
         self.lanes = self.features.vector_bytes // 4
         name = self.kernel.sym_name.data
         views = [f"ptr %view{i}" for i in range(len(self.kernel.views))]
-        arguments = ", ".join([*views, "ptr %symbols", "ptr %scratch", "i64 %begin", "i64 %end"])
+        arguments = ", ".join(
+            [*views, "ptr %symbols", "ptr %scratch", "i64 %begin", "i64 %end"]
+        )
         self.f = self.module.function(f"define hidden void @{name}({arguments})")
         self.sizes = Sizes(self.f, self.symbol_index, self.plan.parameters)
         self.sizes.prepare(self.kernel)
@@ -154,7 +156,9 @@ class KernelEmitter:
         """A scalar of the kernel body (an index, or an element read)."""
         known = self.scalars.get(value)
         if known is None:
-            raise CompileError(f"kernel @{self.kernel.sym_name.data} uses a scalar before its definition")
+            raise CompileError(
+                f"kernel @{self.kernel.sym_name.data} uses a scalar before its definition"
+            )
         return known
 
     def element(self, value: SSAValue, point: Point) -> V:
@@ -176,11 +180,17 @@ class KernelEmitter:
         if stride.number == 1:
             return value
         wide = self.f.splat(stride, value.lanes)
-        return self.f.assign(f"mul {value.full_type} {value.text}, {wide.text}", value.type, value.lanes)
+        return self.f.assign(
+            f"mul {value.full_type} {value.text}, {wide.text}", value.type, value.lanes
+        )
 
     def lanes_of(self, position: Position) -> V:
         value = self.f.splat(position.value, self.lanes)
-        return self.add_vectors(value, self.f.lane_numbers(self.lanes)) if position.consecutive else value
+        return (
+            self.add_vectors(value, self.f.lane_numbers(self.lanes))
+            if position.consecutive
+            else value
+        )
 
     def position(self, operand: SSAValue, dims: Sequence[int], point: Point) -> Position:
         """An index operand of a gather or scatter as an i64."""
@@ -200,9 +210,14 @@ class KernelEmitter:
         ops = list(owner.body.block.ops)
         coords = [op for op in ops if isinstance(op, tile.CoordOp)]
         simple = all(
-            isinstance(op, tile.CoordOp | arith.AddiOp | arith.IndexCastOp | tile.YieldOp) for op in ops
+            isinstance(op, tile.CoordOp | arith.AddiOp | arith.IndexCastOp | tile.YieldOp)
+            for op in ops
         )
-        if not simple or len(coords) != 1 or any(isinstance(v.type, tile.TileType) for v in owner.inputs):
+        if (
+            not simple
+            or len(coords) != 1
+            or any(isinstance(v.type, tile.TileType) for v in owner.inputs)
+        ):
             return None
         if not point[coords[0].axis.value.data].vector or owner.results.index(operand) != 0:
             return None
@@ -269,7 +284,11 @@ class KernelEmitter:
             return total if capacity is size else self.f.min(limit, total)
         bound = self.strides_of.get(offset)
         if bound is not None and bound[0] is size and bound[1].text == limit.text:
-            exact = total.number is not None and limit.number and int(total.number) % int(limit.number) == 0
+            exact = (
+                total.number is not None
+                and limit.number
+                and int(total.number) % int(limit.number) == 0
+            )
             if exact or limit.number == 1:
                 return limit
         key = ("extent", str(size), start.text, str(capacity))
@@ -395,7 +414,11 @@ class KernelEmitter:
             for value, dims in zip(users[0].inputs, users[0].dim_lists, strict=True)
             if value is op.out
         )
-        return covers and all(isinstance(c, tile.StoreOp) for c in consumers) and len(consumers) == 1
+        return (
+            covers
+            and all(isinstance(c, tile.StoreOp) for c in consumers)
+            and len(consumers) == 1
+        )
 
     # Kept values
 
@@ -412,7 +435,9 @@ class KernelEmitter:
         if not isinstance(op, Operation):
             return
         kept = self.kept.get(op)
-        if isinstance(op, tile.MapOp | tile.ReduceOp | tile.GatherOp) and (kept is None or kept.pending):
+        if isinstance(op, tile.MapOp | tile.ReduceOp | tile.GatherOp) and (
+            kept is None or kept.pending
+        ):
             for operand in op.operands:
                 if isinstance(operand.type, tile.TileType) and operand in self.sources:
                     self.prepare(operand)
@@ -506,7 +531,11 @@ class KernelEmitter:
 
     def _vector_axis(self, strides: Sequence[V], extents: Sequence[V]) -> int | None:
         """The axis to vectorise: the last one of stride 1, else the last that is long."""
-        long = [a for a, extent in enumerate(extents) if extent.number is None or int(extent.number) > 1]
+        long = [
+            a
+            for a, extent in enumerate(extents)
+            if extent.number is None or int(extent.number) > 1
+        ]
         unit = [a for a in long if strides[a].number == 1]
         if unit:
             return unit[-1]
@@ -530,7 +559,9 @@ class KernelEmitter:
 
         def inside(position: V) -> None:
             level = self.enter()
-            self._nest(extents, rest, [*point[:axis], Coordinate(position), *point[axis + 1 :]], body)
+            self._nest(
+                extents, rest, [*point[:axis], Coordinate(position), *point[axis + 1 :]], body
+            )
             self.leave(level)
 
         self.f.loop(extents[axis], inside, hint=f"axis{axis}.")
@@ -544,11 +575,17 @@ class KernelEmitter:
         else:
             whole = self.f.assign(f"and i64 {extent.text}, {-lanes}", "i64")
             rest = self.f.sub(extent, whole)
-        self.f.loop(whole, lambda i: self._scoped(body, Coordinate(i, True)), step=lanes, hint="vector")
+        self.f.loop(
+            whole, lambda i: self._scoped(body, Coordinate(i, True)), step=lanes, hint="vector"
+        )
         if self.features.has_avx512:
-            self.f.when(self.f.compare("sgt", rest, ZERO), lambda: self._masked(body, whole, rest))
+            self.f.when(
+                self.f.compare("sgt", rest, ZERO), lambda: self._masked(body, whole, rest)
+            )
         else:
-            self.f.loop(extent, lambda i: self._scoped(body, Coordinate(i)), start=whole, hint="tail")
+            self.f.loop(
+                extent, lambda i: self._scoped(body, Coordinate(i)), start=whole, hint="tail"
+            )
 
     def _scoped(self, body: Callable[[Coordinate], None], coordinate: Coordinate) -> None:
         level = self.enter()
@@ -576,7 +613,11 @@ class KernelEmitter:
         return self._reduce_scalar(op, combiner, extents, full)
 
     def _reduce_lanes(
-        self, op: tile.ReduceOp, combiner: Combiner, extents: list[V], point: list[Coordinate | None]
+        self,
+        op: tile.ReduceOp,
+        combiner: Combiner,
+        extents: list[V],
+        point: list[Coordinate | None],
     ) -> V:
         """Each lane reduces on its own."""
         axes = list(op.axis_list)
@@ -622,7 +663,11 @@ class KernelEmitter:
         return total if total is not None else neutral
 
     def _reduce_scalar(
-        self, op: tile.ReduceOp, combiner: Combiner, extents: list[V], point: list[Coordinate | None]
+        self,
+        op: tile.ReduceOp,
+        combiner: Combiner,
+        extents: list[V],
+        point: list[Coordinate | None],
     ) -> V:
         """Lanes along the last reduced axis, combined at the end."""
         axis = max(op.axis_list, key=lambda a: (extents[a].number != 1, a))
@@ -661,7 +706,13 @@ class KernelEmitter:
         return value
 
     def _accumulate(
-        self, combiner: Combiner, value: V, coordinate: Coordinate, vectors: V, scalars: V, neutral: V
+        self,
+        combiner: Combiner,
+        value: V,
+        coordinate: Coordinate,
+        vectors: V,
+        scalars: V,
+        neutral: V,
     ) -> None:
         if not coordinate.vector:
             old = self.f.load(scalars, neutral.type, 1, 8)
@@ -737,7 +788,10 @@ class KernelEmitter:
                 source = self.sources[value]
                 if not isinstance(source, MemorySource):
                     fresh = self.scratch_tile(value)
-                    self.sweep([(value, fresh)], [self.sizes.of(d) for d in tile.tile_type(value).shape])
+                    self.sweep(
+                        [(value, fresh)],
+                        [self.sizes.of(d) for d in tile.tile_type(value).shape],
+                    )
                     self.sources[value] = fresh
                     source = fresh
                 moved.append((value, source, cell))
@@ -755,7 +809,9 @@ class KernelEmitter:
     def _read(self, op: tile.ReadOp) -> None:
         pointer, _ = self.slice_address(op.view, op.offsets, ())
         memory = tile.view_type(op.view)
-        source = MemorySource(pointer, (), llvm_type(op.out.type), dtypes.item_size(memory.dtype))
+        source = MemorySource(
+            pointer, (), llvm_type(op.out.type), dtypes.item_size(memory.dtype)
+        )
         self.scalars[op.out] = source.at(self, ())
 
     def _scatter(self, op: tile.ScatterOp) -> None:
@@ -779,7 +835,9 @@ class KernelEmitter:
                 inside = self.f.assign(f"and i1 {inside.text}, {fits.text}", "i1")
                 index = self.f.add(index, self.f.mul(position, stride))
             pointer = self.f.gep(self.view(op.view), index, stored_type(memory.element))
-            cell = MemorySource(pointer, (), element_type_of(op.value), item, is_signed(op.value))
+            cell = MemorySource(
+                pointer, (), element_type_of(op.value), item, is_signed(op.value)
+            )
             self.f.when(inside, lambda: self._combine_at(op, cell, point), "scatter")
 
         self._nest(extents, range(len(extents)), [None] * len(extents), write)

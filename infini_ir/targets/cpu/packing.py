@@ -81,7 +81,9 @@ class _Packer:
             return
         width = Plan.read(kernel.plan).vectors * self.lanes_of(type)
         packed = tile.ViewType.of(type.shape, type.element, panel=width)
-        handle = self._packed_weight(weight.handle.data, type, _batch_axes(kernel, position), width)
+        handle = self._packed_weight(
+            weight.handle.data, type, _batch_axes(kernel, position), width
+        )
         new = program.WeightOp(handle, packed)
         Rewriter.insert_op(new, InsertPoint.before(launch))
         operands = list(launch.operands)
@@ -128,7 +130,10 @@ def _through_alias(view: SSAValue) -> SSAValue | None:
         if alias.offset_dim.value != 0 or not tile.view_type(alias.out).is_dense():
             return None
         view = alias.source
-        if tile.view_type(view).element_count() is not tile.view_type(alias.out).element_count():
+        if (
+            tile.view_type(view).element_count()
+            is not tile.view_type(alias.out).element_count()
+        ):
             return None
     return view if isinstance(view.owner, program.WeightOp) else None
 
@@ -163,7 +168,9 @@ def _batch_axes(kernel: tile.KernelOp, position: int) -> int:
 
 def remove_unused(module: ModuleOp) -> None:
     """Erase kernels that nothing launches any more."""
-    used = {op.kernel.string_value() for op in module.walk() if isinstance(op, program.LaunchOp)}
+    used = {
+        op.kernel.string_value() for op in module.walk() if isinstance(op, program.LaunchOp)
+    }
     for op in list(module.body.block.ops):
         if isinstance(op, tile.KernelOp) and op.sym_name.data not in used:
             Rewriter.erase_op(op)

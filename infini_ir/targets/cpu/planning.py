@@ -42,7 +42,9 @@ class CpuPlanPass(ModulePass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         features = host() if self.cpu == "native" else named(self.cpu)
-        kernels = {k.sym_name.data: k for k in op.body.block.ops if isinstance(k, tile.KernelOp)}
+        kernels = {
+            k.sym_name.data: k for k in op.body.block.ops if isinstance(k, tile.KernelOp)
+        }
         for kernel in kernels.values():
             kernel.properties["plan"] = plan_kernel(kernel, features).attribute()
         for launch in op.walk():
@@ -80,14 +82,24 @@ def _plan_sweep(kernel: tile.KernelOp) -> Plan:
     width = columns if columns <= 2 * piece else max(64, piece // 64 * 64)
     rows = _known(sizes["BR"], 1 << 20) if "BR" in sizes else 1
     height = max(1, min(rows, piece // max(1, width)))
-    parameters = {"BC": max(1, width), "BR": height, "BW": 1, "BH": 1, "BM": 1, "BN": 64, "BK": 64}
+    parameters = {
+        "BC": max(1, width),
+        "BR": height,
+        "BW": 1,
+        "BH": 1,
+        "BM": 1,
+        "BN": 64,
+        "BK": 64,
+    }
     if "BW" in sizes:
         parameters["BW"] = max(1, min(_known(sizes["BW"], 8), 8))
     if "BH" in sizes:
         parameters["BH"] = 1
     if "BM" in sizes:
         parameters["BM"] = 1
-    used = {name: max(1, value) for name, value in parameters.items() if name in mentioned(kernel)}
+    used = {
+        name: max(1, value) for name, value in parameters.items() if name in mentioned(kernel)
+    }
     return Plan(used, reason=f"programs of about {piece} elements")
 
 
@@ -111,7 +123,9 @@ def register_tile(features: CpuFeatures, lanes: int, columns: int | None) -> tup
     return (6, 2) if columns is None or columns > lanes else (12, 1)
 
 
-def _plan_contraction(kernel: tile.KernelOp, nest: contraction.Nest, features: CpuFeatures) -> Plan:
+def _plan_contraction(
+    kernel: tile.KernelOp, nest: contraction.Nest, features: CpuFeatures
+) -> Plan:
     lhs, rhs = nest.lhs, nest.rhs
     a, b = tile.view_type(lhs.view), tile.view_type(rhs.view)
     accumulator = tile.tile_type(nest.dot.acc)
@@ -129,7 +143,9 @@ def _plan_contraction(kernel: tile.KernelOp, nest: contraction.Nest, features: C
     if strip[0] * strip[1] * 2 <= limit:
         panels = max(1, min(4, limit // (2 * strip[0] * strip[1])))
     width = lanes * vectors
-    parameters, order, reason = _blocks(kernel, nest, row_sizes, n_size, depth, width * panels, strip, features)
+    parameters, order, reason = _blocks(
+        kernel, nest, row_sizes, n_size, depth, width * panels, strip, features
+    )
     return Plan(parameters, strip, vectors, panels, order, reason)
 
 
@@ -176,8 +192,10 @@ def _blocks(
         reason = f"right operand of {weights} bytes stays in L2, rows are shared"
     else:
         # The right operand is read once: share the columns, all rows at once if A fits.
-        row_block = rows if rows * depth * item <= features.l2_bytes // 2 else max(
-            strip[0] * strip[1], features.l2_bytes // 2 // max(1, depth * item)
+        row_block = (
+            rows
+            if rows * depth * item <= features.l2_bytes // 2
+            else max(strip[0] * strip[1], features.l2_bytes // 2 // max(1, depth * item))
         )
         pieces = max(1, PROGRAMS // max(1, outer_programs))
         n_block = max(width, -(-columns // pieces) // width * width)

@@ -102,7 +102,9 @@ class ProgramEmitter:
         count = self.entry.input_count.value.data
         numbers = known_outputs(self.entry)
         for index, argument in enumerate(self.entry.body.block.args):
-            table, slot = (inputs, index) if index < count else (outputs, numbers[index - count])
+            table, slot = (
+                (inputs, index) if index < count else (outputs, numbers[index - count])
+            )
             pointer = self.f.gep(table, integer(slot), "ptr")
             self.views[argument] = self.f.load(pointer, "ptr", 1, 8)
 
@@ -198,7 +200,9 @@ class ProgramEmitter:
     def _bind(self, op: program.BindOp) -> None:
         value = self.f.load(self.views[op.value], "i64", 1, 8)
         enough = self.f.compare("sge", value, ZERO)
-        message = f"size '{op.symbol.data}' computed by the model is {{0}}, but must not be negative"
+        message = (
+            f"size '{op.symbol.data}' computed by the model is {{0}}, but must not be negative"
+        )
         self._check(enough, Check(message), value, ZERO)
         self._define(op.symbol.data, value)
         if op.facts is not None:

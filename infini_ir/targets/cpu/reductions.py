@@ -29,7 +29,9 @@ class Combiner:
     @property
     def unsigned(self) -> bool:
         element = self.element
-        return isinstance(element, IntegerType) and element.signedness.data == Signedness.UNSIGNED
+        return (
+            isinstance(element, IntegerType) and element.signedness.data == Signedness.UNSIGNED
+        )
 
     def neutral(self) -> V:
         """The value that changes nothing."""
@@ -51,9 +53,13 @@ class Combiner:
         lanes = max(a.lanes, b.lanes)
         a, b = f.splat(a, lanes), f.splat(b, lanes)
         if self.kind in ("add", "mul"):
-            instruction = {"add": "or", "mul": "and"}[self.kind] if self.type == "i1" else self.kind
+            instruction = (
+                {"add": "or", "mul": "and"}[self.kind] if self.type == "i1" else self.kind
+            )
             prefix = "f" if self.is_float else ""
-            return f.assign(f"{prefix}{instruction} {a.full_type} {a.text}, {b.text}", a.type, lanes)
+            return f.assign(
+                f"{prefix}{instruction} {a.full_type} {a.text}, {b.text}", a.type, lanes
+            )
         if self.type == "i1":
             instruction = "or" if self.kind == "max" else "and"
             return f.assign(f"{instruction} {a.full_type} {a.text}, {b.text}", a.type, lanes)
@@ -81,7 +87,9 @@ class Combiner:
                 parts.append(f.assign(text, vector.type, half))
             if half == 1:
                 parts = [
-                    f.assign(f"extractelement <1 x {vector.type}> {part.text}, i64 0", vector.type)
+                    f.assign(
+                        f"extractelement <1 x {vector.type}> {part.text}, i64 0", vector.type
+                    )
                     for part in parts
                 ]
             vector = self.apply(f, *parts)

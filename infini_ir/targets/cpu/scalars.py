@@ -84,7 +84,9 @@ def _constant(op: arith.ConstantOp) -> V:
 
 def _binary(instruction: str) -> Emitter:
     def emit(f: Function, op: Operation, v: Sequence[V], type: str) -> V:
-        return f.assign(f"{instruction} {v[0].full_type} {v[0].text}, {v[1].text}", type, v[0].lanes)
+        return f.assign(
+            f"{instruction} {v[0].full_type} {v[0].text}, {v[1].text}", type, v[0].lanes
+        )
 
     return emit
 
@@ -127,7 +129,9 @@ def _compare(instruction: str, predicates: Sequence[str]) -> Emitter:
         assert isinstance(op, arith.CmpiOp | arith.CmpfOp)
         predicate = predicates[op.predicate.value.data]
         return f.assign(
-            f"{instruction} {predicate} {v[0].full_type} {v[0].text}, {v[1].text}", "i1", v[0].lanes
+            f"{instruction} {predicate} {v[0].full_type} {v[0].text}, {v[1].text}",
+            "i1",
+            v[0].lanes,
         )
 
     return emit

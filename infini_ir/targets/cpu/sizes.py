@@ -63,7 +63,12 @@ class Sizes:
         assert isinstance(atom, tuple)
         function, left, right = atom
         a, b = self.of(left), self.of(right)
-        operations = {"floordiv": self.f.floordiv, "mod": self.f.mod, "min": self.f.min, "max": self.f.max}
+        operations = {
+            "floordiv": self.f.floordiv,
+            "mod": self.f.mod,
+            "min": self.f.min,
+            "max": self.f.max,
+        }
         return operations[function](a, b)
 
 

@@ -89,7 +89,9 @@ class MemorySource(Source):
         elif self.strides[axis].number == 1:
             value = e.f.load(pointer, memory, e.lanes, self.align, e.mask)
         else:
-            value = e.f.gather(self._lane_addresses(e, pointer, axis, memory), memory, self.align, e.mask)
+            value = e.f.gather(
+                self._lane_addresses(e, pointer, axis, memory), memory, self.align, e.mask
+            )
         return narrowed(e, value, self.element)
 
     def address(self, e: KernelEmitter, point: Point, memory: str) -> V:
@@ -102,7 +104,9 @@ class MemorySource(Source):
     def _lane_addresses(self, e: KernelEmitter, pointer: V, axis: int, memory: str) -> V:
         stride = e.f.splat(self.strides[axis], e.lanes)
         steps = e.f.assign(
-            f"mul {stride.full_type} {e.f.lane_numbers(e.lanes).text}, {stride.text}", "i64", e.lanes
+            f"mul {stride.full_type} {e.f.lane_numbers(e.lanes).text}, {stride.text}",
+            "i64",
+            e.lanes,
         )
         return e.f.addresses(pointer, steps, memory)
 
@@ -120,7 +124,9 @@ class MemorySource(Source):
         if axis is None or self.strides[axis].number == 1:
             e.f.store(value, pointer, self.align, e.mask)
         else:
-            e.f.scatter(value, self._lane_addresses(e, pointer, axis, memory), self.align, e.mask)
+            e.f.scatter(
+                value, self._lane_addresses(e, pointer, axis, memory), self.align, e.mask
+            )
 
 
 def narrowed(e: KernelEmitter, value: V, element: str) -> V:
@@ -161,7 +167,9 @@ class MapSource(Source):
                 values[argument] = e.scalar(operand)
         for op in block.ops:
             if isinstance(op, tile.YieldOp):
-                return tuple(values[value] if value in values else e.scalar(value) for value in op.values)
+                return tuple(
+                    values[value] if value in values else e.scalar(value) for value in op.values
+                )
             if isinstance(op, tile.CoordOp):
                 values[op.out] = e.coordinate(point[op.axis.value.data])
                 continue
@@ -197,7 +205,9 @@ class GatherSource(Source):
             lanes = e.lanes if contiguous else 1
             value = e.f.load(pointer, memory, lanes, self.align, e.mask if lanes > 1 else None)
         else:
-            value = e.f.gather(e.f.addresses(self.pointer, index, memory), memory, self.align, e.mask)
+            value = e.f.gather(
+                e.f.addresses(self.pointer, index, memory), memory, self.align, e.mask
+            )
         return narrowed(e, value, self.element)
 
     def _index(self, e: KernelEmitter, point: Point, axis: int | None) -> tuple[V, bool]:

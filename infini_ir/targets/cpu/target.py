@@ -27,6 +27,7 @@ from infini_ir.targets.cpu.features import CpuFeatures, host, named
 from infini_ir.targets.cpu.linker import link
 from infini_ir.targets.cpu.object_cache import ObjectCache
 from infini_ir.targets.cpu.packing import CpuPackWeightsPass, remove_unused, weight_names
+from infini_ir.targets.cpu.plain_math import plain_math_ir
 from infini_ir.targets.cpu.plan import Plan
 from infini_ir.targets.cpu.planning import CpuPlanPass
 from infini_ir.targets.cpu.program import ProgramEmitter, defined_symbols, known_outputs
@@ -39,7 +40,14 @@ from infini_ir.utils.symbolic import Dim
 PRODUCER = "infini-ir 0.1.0"
 
 COMPOSITES = frozenset(
-    {"graph.softmax", "graph.layer_norm", "graph.rms_norm", "graph.attention", "graph.conv", "graph.pool"}
+    {
+        "graph.softmax",
+        "graph.layer_norm",
+        "graph.rms_norm",
+        "graph.attention",
+        "graph.conv",
+        "graph.pool",
+    }
 )
 """Composite operations that the lowering makes kernels of; the others are expanded."""
 
@@ -87,14 +95,18 @@ class CpuTarget:
     def emit(self, module: ModuleOp, weights: Mapping[str, int]) -> Emitted:
         """The LLVM IR of a legalised program. `weights`: offsets by name."""
         entry = program_of(module)
-        kernels = {k.sym_name.data: k for k in module.body.block.ops if isinstance(k, tile.KernelOp)}
+        kernels = {
+            k.sym_name.data: k for k in module.body.block.ops if isinstance(k, tile.KernelOp)
+        }
         symbols = symbols_of(entry)
         index = {name: i for i, name in enumerate(symbols)}
         texts: dict[str, str] = {}
         scratch: dict[str, Dim] = {}
         for name, kernel in kernels.items():
             written = Module()
-            emitter = KernelEmitter(kernel, written, self.features, Plan.read(kernel.plan), index)
+            emitter = KernelEmitter(
+                kernel, written, self.features, Plan.read(kernel.plan), index
+            )
             emitter.emit()
             texts[name] = written.text()
             scratch[name] = emitter.scratch_bytes
@@ -104,7 +116,9 @@ class CpuTarget:
             types = ", ".join([*views, "ptr", "ptr", "i64", "i64"])
             main.declare(f"declare hidden void @{name}({types})")
         inputs = input_symbols(entry)
-        host_program = ProgramEmitter(entry, main, symbols, len(inputs), weights, kernels, scratch)
+        host_program = ProgramEmitter(
+            entry, main, symbols, len(inputs), weights, kernels, scratch
+        )
         host_program.emit()
         text = DECLARATIONS + main.text()
         return Emitted(texts, text, tuple(host_program.checks), symbols, host_program.scratch())
@@ -124,17 +138,18 @@ class CpuTarget:
         names = weight_names(module)
         for name in names:
             if name not in store:
-                raise CompileError(f"weight '{name}' has no data; compile from the model, not from its text")
+                raise CompileError(
+                    f"weight '{name}' has no data; compile from the model, not from its text"
+                )
         table = weight_table((n, store.dtype(n), store.shape(n)) for n in names)
         emitted = self.emit(module, {w.name: w.offset for w in table})
         begin = time.perf_counter()
         features = self.features
-        objects = compile_modules(
-            [*emitted.kernels.values(), emitted.main, support_ir(features)],
-            features,
-            threads,
-            cache=self.cache,
-        )
+        modules = [*emitted.kernels.values(), emitted.main, support_ir(features)]
+        if features.arch == "x86-64" and not features.has_fma:
+            rounding = "sse4.1" not in features.features
+            modules.append(plain_math_ir(rounding=rounding, fma=True))
+        objects = compile_modules(modules, features, threads, cache=self.cache)
         image = link(objects)
         inputs, outputs = signature_of(entry)
         metadata = Metadata(
@@ -153,7 +168,9 @@ class CpuTarget:
             producer=PRODUCER,
             report={**(report or {}), "llvm_seconds": time.perf_counter() - begin},
         )
-        lazy = LazyTexts({**(texts or {})}, {"llvm": emitted.text, "asm": lambda: self._assembly(emitted)})
+        lazy = LazyTexts(
+            {**(texts or {})}, {"llvm": emitted.text, "asm": lambda: self._assembly(emitted)}
+        )
         return Program(metadata, CodeBytes(image.code), store, texts=lazy)
 
     def _assembly(self, emitted: Emitted) -> str:

@@ -121,7 +121,15 @@ class Function:
 
     def text(self) -> str:
         return "\n".join(
-            [f"{self.header} {{", "entry:", *self.allocas, "  br label %body", "body:", *self.lines, "}"]
+            [
+                f"{self.header} {{",
+                "entry:",
+                *self.allocas,
+                "  br label %body",
+                "body:",
+                *self.lines,
+                "}",
+            ]
         )
 
     # Integers (i64), folded where known
@@ -159,7 +167,11 @@ class Function:
             return integer(int(a.number) // int(b.number) if b.number else 0)
         if b.number == 1:
             return a
-        if b.number is not None and int(b.number) > 0 and int(b.number) & (int(b.number) - 1) == 0:
+        if (
+            b.number is not None
+            and int(b.number) > 0
+            and int(b.number) & (int(b.number) - 1) == 0
+        ):
             shift = int(b.number).bit_length() - 1
             return self.assign(f"ashr i64 {a.text}, {shift}", "i64")
         return self._guarded("sdiv", a, b, floor=True)
@@ -213,7 +225,14 @@ class Function:
         """An integer comparison (`slt`, `eq`, ...) of scalars."""
         if a.number is not None and b.number is not None:
             x, y = int(a.number), int(b.number)
-            table = {"eq": x == y, "ne": x != y, "slt": x < y, "sle": x <= y, "sgt": x > y, "sge": x >= y}
+            table = {
+                "eq": x == y,
+                "ne": x != y,
+                "slt": x < y,
+                "sle": x <= y,
+                "sgt": x > y,
+                "sge": x >= y,
+            }
             return boolean(table[predicate])
         return self.assign(f"icmp {predicate} {a.full_type} {a.text}, {b.text}", "i1", a.lanes)
 
@@ -227,7 +246,9 @@ class Function:
             return V(f"splat ({value.type} {value.text})", value.type, lanes)
         vector = f"<{lanes} x {value.type}>"
         first = self.assign(
-            f"insertelement {vector} poison, {value.type} {value.text}, i64 0", value.type, lanes
+            f"insertelement {vector} poison, {value.type} {value.text}, i64 0",
+            value.type,
+            lanes,
         )
         return self.assign(
             f"shufflevector {vector} {first.text}, {vector} poison, <{lanes} x i32> zeroinitializer",
@@ -243,12 +264,16 @@ class Function:
     def first_lanes(self, count: V, lanes: int) -> V:
         """A mask of the first `count` lanes."""
         if count.number is not None:
-            items = ", ".join(f"i1 {'true' if i < int(count.number) else 'false'}" for i in range(lanes))
+            items = ", ".join(
+                f"i1 {'true' if i < int(count.number) else 'false'}" for i in range(lanes)
+            )
             return V(f"<{items}>", "i1", lanes)
         narrow = self.assign(f"trunc i64 {count.text} to i32", "i32")
         limit = self.splat(narrow, lanes)
         numbers = self.lane_numbers(lanes, "i32")
-        return self.assign(f"icmp ult {numbers.full_type} {numbers.text}, {limit.text}", "i1", lanes)
+        return self.assign(
+            f"icmp ult {numbers.full_type} {numbers.text}, {limit.text}", "i1", lanes
+        )
 
     # Memory
 
@@ -258,7 +283,9 @@ class Function:
             return pointer
         return self.assign(f"getelementptr {type}, ptr {pointer.text}, i64 {index.text}", "ptr")
 
-    def load(self, pointer: V, type: str, lanes: int = 1, align: int = 1, mask: V | None = None) -> V:
+    def load(
+        self, pointer: V, type: str, lanes: int = 1, align: int = 1, mask: V | None = None
+    ) -> V:
         full = type if lanes == 1 else f"<{lanes} x {type}>"
         if mask is not None and lanes > 1:
             suffix = f"v{lanes}{suffix_of(type)}"
@@ -331,13 +358,21 @@ class Function:
         types = ", ".join(a.full_type for a in arguments)
         self.module.declare(f"declare {full} @{name}.{suffix}({types})")
         return self.assign(
-            f"call {full} @{name}.{suffix}({', '.join(a.typed for a in arguments)})", type, lanes
+            f"call {full} @{name}.{suffix}({', '.join(a.typed for a in arguments)})",
+            type,
+            lanes,
         )
 
     # Loops
 
     def loop(
-        self, count: V, body: Callable[[V], None], *, start: V = ZERO, step: int = 1, hint: str = "loop"
+        self,
+        count: V,
+        body: Callable[[V], None],
+        *,
+        start: V = ZERO,
+        step: int = 1,
+        hint: str = "loop",
     ) -> None:
         """`for i in range(start, count, step): body(i)`; left out where it runs zero times."""
         if start.number is not None and count.number is not None:
@@ -347,7 +382,11 @@ class Function:
             if trips == 1:
                 body(start)
                 return
-        head, inside, done = self.label(f"{hint}.head"), self.label(hint), self.label(f"{hint}.done")
+        head, inside, done = (
+            self.label(f"{hint}.head"),
+            self.label(hint),
+            self.label(f"{hint}.done"),
+        )
         before = self.block if self.block != "entry" else "body"
         self.branch(head)
         self.start(head)
@@ -383,7 +422,9 @@ class Function:
 
 def suffix_of(type: str) -> str:
     """The name of a type in an overloaded intrinsic."""
-    return {"float": "f32", "double": "f64", "half": "f16", "bfloat": "bf16", "ptr": "p0"}.get(type, type)
+    return {"float": "f32", "double": "f64", "half": "f16", "bfloat": "bf16", "ptr": "p0"}.get(
+        type, type
+    )
 
 
 @dataclass
