@@ -377,7 +377,8 @@ def iota_of_one(op: IotaOp, b: GraphBuilder) -> SSAValue | None:
     if out.shape[axis] is ONE:
         return b.full(out.shape, 0, out.dtype)
     shape = (out.shape[axis], *([ONE] * (out.rank - 1 - axis)))
-    if shape == out.shape:
+    # Axes of size 1 in front repeat nothing, and `reshape_of_iota` puts them there.
+    if without_ones(out.shape) == without_ones(shape):
         return None
     return b.broadcast_to(b.iota(shape, out.dtype, 0), out.shape)
 

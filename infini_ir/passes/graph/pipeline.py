@@ -1,0 +1,80 @@
+"""The order of the graph passes, with what each wants of the graph it gets.
+
+unify symbols         facts from the frontend; afterwards equal sizes are identical
+cleanup               simplify, fold constants, merge equal and remove dead operations
+recognise composites  a clean graph in the model's layout
+fold batch norm       one factor and one summand after a convolution (cleanup leaves that)
+layout                composites whole, weights that can still be transposed
+expand composites     those that the target does not implement; layouts decided before
+fuse                  a clean graph; only lowering comes after
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.passes import ModulePass
+
+from infini_ir.dialects.context import weights_of
+from infini_ir.passes.graph.cse import eliminate_common_subexpressions
+from infini_ir.passes.graph.dce import eliminate_dead_code
+from infini_ir.passes.graph.expand_composites import DEFINITIONS, ExpandCompositesPass
+from infini_ir.passes.graph.fold_batch_norm import GraphFoldBatchNormPass
+from infini_ir.passes.graph.fold_constants import fold_constants
+from infini_ir.passes.graph.fuse import GraphFusePass
+from infini_ir.passes.graph.layout import GraphLayoutPass
+from infini_ir.passes.graph.recognize import GraphRecognizeCompositesPass
+from infini_ir.passes.graph.rules import apply_rules
+from infini_ir.passes.graph.simplify import SIMPLIFY_RULES
+from infini_ir.passes.graph.unify_symbols import GraphUnifySymbolsPass
+
+ALWAYS_KEPT = frozenset({"conv", "pool", "softmax", "layer_norm", "rms_norm"})
+"""Composites that fusion and lowering know whole, whatever the target."""
+
+
+@dataclass(frozen=True)
+class GraphCleanupPass(ModulePass):
+    """Simplify, fold, merge equal operations and remove dead ones, until nothing changes."""
+
+    name = "graph-cleanup"
+
+    max_rounds: int = 8
+    """A guard only: graphs come to rest in two or three rounds."""
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        weights = weights_of(ctx)
+        for _ in range(self.max_rounds):
+            changed = apply_rules(op, SIMPLIFY_RULES)
+            changed |= fold_constants(op, weights)
+            changed |= eliminate_common_subexpressions(op)
+            changed |= eliminate_dead_code(op)
+            if not changed:
+                return
+
+
+def graph_pipeline(
+    target_composites: frozenset[str] = frozenset(), *, layout: str = "channels_last"
+) -> tuple[ModulePass, ...]:
+    """
+    The passes from an imported graph to one ready for lowering, in order.
+
+    `target_composites` names what the target implements whole, such as `attention`; the
+    others become primitives, but for those that every lowering knows (`ALWAYS_KEPT`).
+    """
+    known = {op.name.removeprefix("graph.") for op in DEFINITIONS}
+    wanted = {name.removeprefix("graph.") for name in target_composites}
+    keep = tuple(sorted((wanted | ALWAYS_KEPT) & known))
+    return (
+        GraphUnifySymbolsPass(),
+        GraphCleanupPass(),
+        GraphRecognizeCompositesPass(),
+        GraphCleanupPass(),
+        GraphFoldBatchNormPass(),
+        GraphLayoutPass(layout),
+        GraphCleanupPass(),
+        ExpandCompositesPass(keep=keep),
+        GraphCleanupPass(),
+        GraphFusePass(),
+    )
