@@ -206,6 +206,9 @@ def _resized(n: Node, axes: Sequence[_Axis], sampling: Sampling) -> SSAValue:
 
 def _resized_axis(n: Node, x: SSAValue, item: _Axis, sampling: Sampling) -> SSAValue:
     """`x` with one axis resized; positions are found now where the sizes are known."""
+    times = _repetitions(item, sampling)
+    if times is not None:
+        return _repeated(n, x, item, times)
     known = item.size.is_constant and item.result.is_constant
     math_: Any = KnownMath() if known else n.builder
     if known:
@@ -235,6 +238,29 @@ def _resized_axis(n: Node, x: SSAValue, item: _Axis, sampling: Sampling) -> SSAV
     dtype = tensor_type(y).dtype
     value = sampling.extrapolation
     return n.builder.select(mask, value if dtypes.is_float(dtype) else int(value), y)
+
+
+def _repetitions(item: _Axis, sampling: Sampling) -> int | None:
+    """How often each element stands in the result, where enlarging only repeats them."""
+    if sampling.mode != "nearest" or item.region is not None or item.size.value == 0:
+        return None
+    times = item.result.exact_divide(item.size)
+    if times is None or times.value is None or item.scale not in (None, float(times.value)):
+        return None
+    halves = sampling.transform in ("half_pixel", "half_pixel_symmetric", "pytorch_half_pixel")
+    if halves and sampling.nearest in ("round_prefer_floor", "round_prefer_ceil"):
+        return times.value
+    if sampling.transform == "asymmetric" and sampling.nearest == "floor":
+        return times.value
+    return None
+
+
+def _repeated(n: Node, x: SSAValue, item: _Axis, times: int) -> SSAValue:
+    b, shape = n.builder, list(tensor_type(x).shape)
+    after = shape[item.axis + 1 :]
+    spread = b.unsqueeze(x, [item.axis + 1])
+    spread = b.broadcast_to(spread, [*shape[: item.axis + 1], Dim.of(times), *after])
+    return b.reshape(spread, [*shape[: item.axis], item.result, *after])
 
 
 def _antialias_scale(n: Node, item: _Axis, sampling: Sampling) -> float | None:
