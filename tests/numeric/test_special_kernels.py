@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+from infini_ir.dialects import graph
 from infini_ir.dialects.graph import TensorType
+from infini_ir.utils.dtypes import numpy_dtype
 from tests.numeric.special_kernels import compare
 
 T = TensorType.of
@@ -241,3 +243,85 @@ def test_sort_by_several_keys(descending):
         [_values("i1", shape), _values("f4", shape), np.arange(180).reshape(shape)],
         parameters={"BC": 17},
     )
+
+
+ATTENTION = [
+    {},
+    {"causal": True},
+    {"causal": True, "window": 3},
+    {"window": 2},
+    {"softcap": 2.0},
+    {"kv_len": True},
+    {"kv_len": True, "causal": True},
+    {"offset": True, "causal": True},
+    {"offset": True, "causal": True, "kv_len": True, "window": 4, "softcap": 1.5},
+]
+
+
+@pytest.mark.parametrize("options", ATTENTION, ids=str)
+@pytest.mark.parametrize("bias", [None, "f32", "i1"])
+@pytest.mark.parametrize(
+    ("heads", "groups", "queries"), [(4, 2, 7), (2, 2, 1), (4, 1, 1), (3, 3, 4)]
+)
+def test_attention(heads, groups, queries, bias, options):
+    batch, keys, width, value_width = 2, 9, 5, 6
+    types = [T(["B", heads, queries if queries == 1 else "S", width], "f32"),
+             T(["B", groups, "T", width], "f32"),
+             T(["B", groups, "T", value_width], "f32")]  # fmt: skip
+    inputs = [_floats(batch, heads, queries, width), _floats(batch, groups, keys, width),
+              _floats(batch, groups, keys, value_width)]  # fmt: skip
+    extra = []
+    if bias is not None:
+        shape = (batch, 1, 1, keys) if bias == "i1" else (1, heads, queries, keys)
+        sizes = ["B", 1, 1, "T"] if bias == "i1" else [1, heads, types[0].shape[2], "T"]
+        extra.append("bias")
+        types.append(T(sizes, bias))
+        values = _floats(*shape) if bias == "f32" else rng.random(size=shape) < 0.7
+        inputs.append(values)
+    if "kv_len" in options:
+        extra.append("kv_len")
+        types.append(T(["B"], "i64"))
+        inputs.append(np.array([4, 9]))
+        # What lies past the valid keys must not matter.
+        inputs[1][0, :, 4:] = np.nan
+        inputs[2][0, :, 4:] = np.nan
+    if "offset" in options:
+        extra.append("offset")
+        types.append(T([], "i64"))
+        inputs.append(np.array(-1))
+    settings = {k: v for k, v in options.items() if k not in ("kv_len", "offset")}
+
+    def build(b, q, k, v, *rest):
+        op = graph.AttentionOp(q, k, v, scale=0.4, **dict(zip(extra, rest)), **settings)
+        return [b.insert(op).out]
+
+    compare(types, build, inputs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["f16", "bf16", "f64"])
+def test_attention_of_other_types_and_layouts(dtype):
+    """q, k and v as [B, S, H, D] memory; results rounded once."""
+    numpy = numpy_dtype(dtype)
+    inputs = [_floats(2, 6, 4, 8).astype(numpy), _floats(2, 7, 2, 8).astype(numpy),
+              _floats(2, 7, 2, 8).astype(numpy)]  # fmt: skip
+    types = [T(["B", "S", 4, 8], dtype), *[T(["B", "T", 2, 8], dtype)] * 2]
+
+    def build(b, *operands):
+        q, k, v = (b.transpose(x, [0, 2, 1, 3]) for x in operands)
+        op = graph.AttentionOp(q, k, v, scale=0.3, causal=True)
+        return [b.transpose(b.insert(op).out, [0, 2, 1, 3])]
+
+    tolerance = {"f16": 2e-3, "bf16": 2e-2, "f64": 1e-9}[dtype]
+    module = compare(types, build, inputs, rtol=tolerance, atol=tolerance)
+    assert str(module).count("tile.kernel") == 1
+
+
+def test_attention_to_nothing():
+    types = [T(["B", 2, "S", 4], "f32"), *[T(["B", 2, "T", 4], "f32")] * 2]
+    for sizes in ((1, 3, 0), (0, 3, 2), (1, 0, 2)):
+        batch, queries, keys = sizes
+        compare(
+            types,
+            lambda b, q, k, v: [b.insert(graph.AttentionOp(q, k, v, scale=1.0)).out],
+            [_floats(batch, 2, queries, 4), *[_floats(batch, 2, keys, 4) for _ in "kv"]],
+        )

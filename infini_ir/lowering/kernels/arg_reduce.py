@@ -68,7 +68,7 @@ def _kernel(
     steps = ["1"] * len(loops)
     if not rows:
         steps[-1] = "BC"
-    return KernelBuilder(f"arg_{op.kind.data.value}", types, sizes, steps, origin_of(op))
+    return KernelBuilder(f"arg_{op.kind.data.name}", types, sizes, steps, origin_of(op))
 
 
 def _along_rows(k: KernelBuilder, op: graph.ArgReduceOp, dtype: str, length: Dim) -> None:
@@ -77,7 +77,7 @@ def _along_rows(k: KernelBuilder, op: graph.ArgReduceOp, dtype: str, length: Dim
     row = k.load(x, [*k.offsets, 0], [len(k.offsets)], [length])
     if wide != dtype:
         (row,) = k.map([row], [[0]], [wide], [length], lambda s, v: [s.widen(v, wide)])
-    best = k.reduce(op.kind.data.value, row, [0])
+    best = k.reduce(op.kind.data.name, row, [0])
 
     def body(s: ScalarBuilder, value: SSAValue, best: SSAValue) -> list[SSAValue]:
         found = s.compare("eq", value, best)

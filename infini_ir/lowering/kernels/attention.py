@@ -1,1 +1,298 @@
-"""x"""
+"""Attention as one kernel with an online softmax (Dao et al., FlashAttention, 2022).
+
+A program takes a tile of queries of one head and goes along the keys in tiles, carrying for
+each query the greatest score so far, the sum of exponentials and the weighted values, both
+relative to that score. Scores never reach memory. Where there is one query a head (decoding)
+the heads that share keys make the rows of the tile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from xdsl.dialects import math
+from xdsl.ir import SSAValue
+
+from infini_ir.dialects import graph
+from infini_ir.dialects.graph import type_of
+from infini_ir.lowering.host_builder import HostBuilder, label_of, lowers, origin_of
+from infini_ir.lowering.kernel_builder import KernelBuilder, Position
+from infini_ir.lowering.kernels.positions import read_index
+from infini_ir.lowering.placement import Placement
+from infini_ir.lowering.scalar_builder import ScalarBuilder
+from infini_ir.utils import dtypes
+from infini_ir.utils.symbolic import ONE, ZERO, Dim
+
+_LOWEST = float("-inf")
+
+
+@dataclass(frozen=True)
+class _Heads:
+    """[batch, head, position, width] seen as [batch, group, member, position, width]: the
+    members of a group share keys and values."""
+
+    groups: Dim
+    members: Dim
+
+    def split(self, p: Placement) -> Placement:
+        """Of queries, results and biases: a head is group * members + member."""
+        batch, head, *rest = p.shape
+        step = p.strides[1]
+        both = (ZERO, ZERO) if head is ONE else (step * self.members, step)
+        shape = (batch, self.groups, self.members, *rest)
+        return Placement(
+            p.root, p.offset, shape, (p.strides[0], *both, *p.strides[2:]), p.dtype
+        )
+
+
+@lowers(graph.AttentionOp)
+def lower_attention(op: graph.AttentionOp, host: HostBuilder) -> None:
+    """The operands may have any strides, so [B, S, H, D] memory needs no transposition."""
+    q, k, v = (host.placement(value) for value in (op.q, op.k, op.v))
+    out = host.destination(op.out)
+    if out.is_empty():
+        return
+    members = q.shape[1].exact_divide(k.shape[1])
+    assert members is not None, "the verifier checked it"
+    heads = _Heads(k.shape[1], members)
+    operands = {"out": heads.split(out), "q": heads.split(q), "k": k, "v": v}
+    if op.bias is not None:
+        scores = (*q.shape[:3], k.shape[2])
+        operands["bias"] = heads.split(_repeated(host.placement(op.bias), scores))
+    for name, value in (("kv_len", op.kv_len), ("offset", op.offset)):
+        if value is not None:
+            operands[name] = host.placement(value)
+    writer = _AttentionWriter(op, operands)
+    host.launch(writer.write(), [host.view(p) for p in operands.values()], label_of(op))
+
+
+def _repeated(bias: Placement, shape: Sequence[Dim]) -> Placement:
+    """A bias with stride 0 along the axes that it repeats over."""
+    strides = [
+        ZERO if own is ONE else stride
+        for own, stride in zip(bias.shape, bias.strides, strict=True)
+    ]
+    return Placement(bias.root, bias.offset, tuple(shape), tuple(strides), bias.dtype)
+
+
+class _AttentionWriter:
+    """Writes the kernel of one attention operation."""
+
+    def __init__(self, op: graph.AttentionOp, operands: dict[str, Placement]) -> None:
+        self.op = op
+        self.operands = operands
+        self.names = list(operands)
+        q, k = operands["q"], operands["k"]
+        self.queries, self.keys = q.shape[3], k.shape[2]
+        self.decoding = self.queries is ONE
+        """Whether the rows of a tile are heads, all at the one query position."""
+        floats = (type_of(value).dtype for value in (op.q, op.k, op.v))
+        self.wide = "f64" if "f64" in floats else "f32"
+        bounds = [q.shape[0], q.shape[1], q.shape[2], self.queries]
+        self.row_axis = 2 if self.decoding else 3
+        steps = ["BM" if axis == self.row_axis else "1" for axis in range(4)]
+        types = [p.view_type for p in operands.values()]
+        self.k = KernelBuilder("attention", types, bounds, steps, origin_of(op))
+
+    def view(self, name: str) -> SSAValue:
+        return self.k.views[self.names.index(name)]
+
+    def has(self, name: str) -> bool:
+        return name in self.operands
+
+    def write(self) -> KernelBuilder:
+        k = self.k
+        b, g, r, s = k.offsets
+        width = self.operands["q"].shape[4]
+        values = self.operands["v"].shape[3]
+        q = k.load(self.view("q"), [b, g, r, s, 0], [self.row_axis, 4], ["BM", width])
+        first_key, limit = self._bounds()
+        carried = [
+            k.full(_LOWEST, ["BM"], self.wide),
+            k.full(0, ["BM"], self.wide),
+            k.full(0, ["BM", values], self.wide),
+        ]
+
+        def step(
+            number: SSAValue, top: SSAValue, total: SSAValue, sums: SSAValue
+        ) -> Sequence[SSAValue]:
+            key = number if first_key is None else k.add(first_key, number)
+            scores = self._scores(q, key)
+            top, weights, kept = self._weights(scores, top)
+            added = k.reduce("add", weights, [1])
+            (total,) = k.map([total, kept, added], [[0]] * 3, [self.wide], ["BM"], _rescale)
+            (sums,) = k.map([sums, kept], [[0, 1], [0]], [self.wide], ["BM", values], _scale)
+            return [top, total, k.dot(weights, self._values(key), sums)]
+
+        _, total, sums = k.for_(limit, "BN", carried, step)
+        out = self.operands["out"].dtype
+        (result,) = k.map([sums, total], [[0, 1], [0]], [out], ["BM", values], self._finish)
+        k.store(result, self.view("out"), [b, g, r, s, 0], [self.row_axis, 4])
+        return k
+
+    # Positions
+
+    def _valid_keys(self) -> Position:
+        """How many keys the program's row of the batch has."""
+        if not self.has("kv_len"):
+            return self.keys
+        return read_index(self.k, self.view("kv_len"), [self.k.offsets[0]], "i64")
+
+    def _bounds(self) -> tuple[SSAValue | None, Position]:
+        """The first key that the tile may see (None for 0), and how many follow it."""
+        k, op = self.k, self.op
+        self.valid = self._valid_keys()
+        self.start: SSAValue | None = None
+        """The position of the tile's first query among the keys."""
+        limit: Position = self.valid
+        if self.has("kv_len"):
+            limit = k.min(limit, self.keys)
+        if op.causal is None and op.window is None:
+            return None, limit
+        if self.has("offset"):
+            offset = read_index(k, self.view("offset"), [], "i64")
+        else:
+            offset = k.sub(self.valid, self.queries)
+        self.start = k.add(k.offsets[3], offset)
+        if op.causal is not None:
+            rows: Position = 1 if self.decoding else k.size("BM")
+            limit = k.max(k.min(limit, k.add(self.start, rows)), 0)
+        if op.window is None:
+            return None, limit
+        first = k.max(k.sub(self.start, op.window.value.data), 0)
+        return first, k.max(k.sub(limit, first), 0)
+
+    # Steps
+
+    def _scores(self, q: SSAValue, key: SSAValue) -> SSAValue:
+        """The scores of a tile of keys, -inf where a key may not be seen."""
+        k, op = self.k, self.op
+        b, g, r, s = k.offsets
+        width = self.operands["k"].shape[3]
+        keys = k.load(self.view("k"), [b, g, key, 0], [2, 3], ["BN", width])
+        zero = k.full(0, ["BM", "BN"], self.wide)
+        scores = k.dot(q, keys, zero, transposed=True)
+        inputs: dict[str, tuple[SSAValue, list[int]]] = {"scores": (scores, [0, 1])}
+        if self.has("bias"):
+            inputs["bias"] = self._bias([b, g, r, s, key])
+        if self.has("kv_len"):
+            inputs["valid"] = (k.index(self.valid), [])
+        if self.start is not None:
+            inputs["start"] = (self.start, [])
+        if self.start is not None or self.has("kv_len"):
+            inputs["key"] = (key, [])
+        order = list(inputs)
+
+        def body(s: ScalarBuilder, *args: SSAValue) -> list[SSAValue]:
+            given = dict(zip(order, args, strict=True))
+            value = s.mul(given["scores"], s.constant(op.scale.value.data, self.wide))
+            if op.softcap is not None:
+                cap = s.constant(op.softcap.value.data, self.wide)
+                value = s.mul(cap, s.emit(math.TanhOp(s.div(value, cap))))
+            if "bias" in given and self.operands["bias"].dtype != "i1":
+                value = s.add(value, s.widen(given["bias"], self.wide))
+            lowest = s.constant(_LOWEST, self.wide)
+            for visible in self._visible(s, given):
+                value = s.select(visible, value, lowest)
+            return [value]
+
+        values = [value for value, _ in inputs.values()]
+        dims = [covered for _, covered in inputs.values()]
+        (masked,) = k.map(values, dims, [self.wide], ["BM", "BN"], body)
+        return masked
+
+    def _bias(self, offsets: list[Position]) -> tuple[SSAValue, list[int]]:
+        """The bias of a tile of scores, without the axes that it repeats over."""
+        strides = self.operands["bias"].strides
+        both = [(self.row_axis, "BM"), (4, "BN")]
+        covered = [i for i, (axis, _) in enumerate(both) if strides[axis] is not ZERO]
+        axes = [both[i][0] for i in covered]
+        capacity = [both[i][1] for i in covered]
+        return self.k.load(self.view("bias"), offsets, axes, capacity), covered
+
+    def _visible(self, s: ScalarBuilder, given: dict[str, SSAValue]) -> list[SSAValue]:
+        """The conditions under which a query may attend to a key."""
+        conditions: list[SSAValue] = []
+        if "bias" in given and self.operands["bias"].dtype == "i1":
+            conditions.append(given["bias"])
+        if "key" not in given:
+            return conditions
+        key = s.add(given["key"], s.coord(1))
+        if "valid" in given:
+            conditions.append(s.compare("lt", key, given["valid"]))
+        if self.start is None:
+            return conditions
+        query = given["start"]
+        if not self.decoding:
+            query = s.add(query, s.coord(0))
+        if self.op.causal is not None:
+            conditions.append(s.compare("le", key, query))
+        if self.op.window is not None:
+            window = s.constant(self.op.window.value.data, "index")
+            conditions.append(s.compare("le", s.sub(query, key), window))
+        return conditions
+
+    def _weights(self, scores: SSAValue, top: SSAValue) -> tuple[SSAValue, SSAValue, SSAValue]:
+        """The greatest score, the weights relative to it, and what the earlier sums keep."""
+        k = self.k
+
+        def raise_top(s: ScalarBuilder, old: SSAValue, new: SSAValue) -> list[SSAValue]:
+            top = s.max(old, new)
+            return [top, _relative(s, old, top)]
+
+        highest = k.reduce("max", scores, [1])
+        top, kept = k.map([top, highest], [[0], [0]], [self.wide] * 2, ["BM"], raise_top)
+        (weights,) = k.map(
+            [scores, top],
+            [[0, 1], [0]],
+            [self.wide],
+            ["BM", "BN"],
+            lambda s, score, top: [_relative(s, score, top)],
+        )
+        return top, weights, kept
+
+    def _values(self, key: SSAValue) -> SSAValue:
+        """A tile of values; 0 past the valid ones, whatever lies there."""
+        k = self.k
+        b, g, _, _ = k.offsets
+        values = self.operands["v"]
+        capacity = ["BN", values.shape[3]]
+        tile = k.load(self.view("v"), [b, g, key, 0], [2, 3], capacity)
+        if not self.has("kv_len"):
+            return tile
+
+        def body(
+            s: ScalarBuilder, value: SSAValue, key: SSAValue, valid: SSAValue
+        ) -> list[SSAValue]:
+            inside = s.compare("lt", s.add(key, s.coord(0)), valid)
+            wide = s.widen(value, self.wide)
+            return [s.select(inside, wide, s.like(0, wide))]
+
+        inputs = [tile, key, k.index(self.valid)]
+        (kept,) = k.map(inputs, [[0, 1], [], []], [self.wide], capacity, body)
+        return kept
+
+    def _finish(self, s: ScalarBuilder, value: SSAValue, total: SSAValue) -> list[SSAValue]:
+        """The weighted mean, 0 for a query that saw nothing."""
+        zero = s.constant(0, self.wide)
+        nothing = s.compare("eq", total, zero)
+        mean = s.select(nothing, zero, s.div(value, total))
+        out = self.operands["out"].dtype
+        assert dtypes.is_float(out)
+        return [s.narrow(mean, out)]
+
+
+def _relative(s: ScalarBuilder, score: SSAValue, top: SSAValue) -> SSAValue:
+    """exp(score - top), 0 where nothing was seen yet."""
+    nothing = s.compare("eq", top, s.like(_LOWEST, top))
+    weight = s.emit(math.ExpOp(s.sub(score, top)))
+    return s.select(nothing, s.like(0, top), weight)
+
+
+def _rescale(s: ScalarBuilder, total: SSAValue, kept: SSAValue, more: SSAValue):
+    return [s.fma(total, kept, more)]
+
+
+def _scale(s: ScalarBuilder, value: SSAValue, kept: SSAValue) -> list[SSAValue]:
+    return [s.mul(value, kept)]

@@ -59,7 +59,7 @@ def lower_cumulative(op: graph.CumulativeOp, host: HostBuilder) -> None:
 def _write(
     k: KernelBuilder, op: graph.CumulativeOp, dtype: str, length: Dim, loops: int
 ) -> None:
-    kind, wide = op.kind.data.value, accumulation_type(dtype)
+    kind, wide = op.kind.data.name, accumulation_type(dtype)
     out, x = k.views
     across, capacity = ([loops - 1], ["BC"]) if loops else ([], [])
     dims = list(range(len(capacity)))

@@ -139,7 +139,7 @@ def _write_slices(
         last = len(positions) + len(outer)
         run = k.load(updates, [*positions, *outer, start], [last], ["BC"])
         where = [*places, *outer, start]
-        k.store(run, out, where, [len(where) - 1], op.combine.data.value)
+        k.store(run, out, where, [len(where) - 1], op.combine.data.name)
 
     nested_loops(k, [axis.size for axis in tuples], body)
 
@@ -164,7 +164,7 @@ def _write_elements(
             raw = k.load(indices, [*positions, number], axes, capacity)
             places += k.map([raw], [dims], ["i64"], capacity, widen)
         values = k.load(updates, positions, axes, capacity)
-        k.scatter(values, out, places, [dims] * len(places), op.combine.data.value)
+        k.scatter(values, out, places, [dims] * len(places), op.combine.data.name)
 
     def widen(s: ScalarBuilder, value: SSAValue) -> list[SSAValue]:
         return [as_i64(s, value, dtype)]
