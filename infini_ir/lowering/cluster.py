@@ -56,10 +56,14 @@ class Cluster:
         for inner in list(self.block.ops):
             if type(inner) in DEFINITIONS and not isinstance(inner, WHOLE):
                 expand(inner)
+        self.results = op.results
+
+    @property
+    def outputs(self) -> tuple[SSAValue, ...]:
+        """The values that become the results."""
         last = self.block.last_op
         assert isinstance(last, graph.YieldOp)
-        self.outputs: tuple[SSAValue, ...] = tuple(last.values)
-        self.results = op.results
+        return tuple(last.values)
 
     @property
     def label(self) -> str:
@@ -128,5 +132,8 @@ def _body_of(op: Operation) -> Block:
 
 def probe(shape: tuple[Dim, ...]) -> Placement:
     """A placement whose strides tell the axes apart, to see what views do to them."""
-    strides = tuple(Dim.symbol(f"axis.{i}") for i in range(len(shape)))
+    strides = tuple(
+        Dim.of(0) if size.value == 1 else Dim.symbol(f"axis.{i}")
+        for i, size in enumerate(shape)
+    )
     return Placement(None, Dim.of(0), shape, strides, "i64")

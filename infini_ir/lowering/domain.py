@@ -99,6 +99,7 @@ class TileWriter:
         views: Sequence[SSAValue | None],
         offsets: Sequence[Position],
         capacity: dict[int, str | Dim],
+        view_axes: Sequence[Sequence[int]] | None = None,
     ) -> None:
         self.k = k
         self.axes = axes
@@ -107,6 +108,9 @@ class TileWriter:
         self.offsets = offsets
         self.capacity = capacity
         """The tile's size along each axis that it covers."""
+        everything = list(range(len(axes)))
+        self.view_axes = view_axes or [everything] * len(placements)
+        """The axes that each operand's view has."""
         self._loaded: dict[tuple[int, tuple[int, ...]], SSAValue] = {}
 
     def shape(self, tile_axes: Sequence[int]) -> list[str | Dim]:
@@ -123,13 +127,11 @@ class TileWriter:
         if key not in self._loaded:
             view = self.views[operand]
             assert view is not None
-            self._loaded[key] = self.k.load(view, self.offsets, covered, self.shape(covered))
+            own = list(self.view_axes[operand])
+            at = [self.offsets[axis] for axis in own]
+            where = [own.index(axis) for axis in covered]
+            self._loaded[key] = self.k.load(view, at, where, self.shape(covered))
         return self._loaded[key], dims
-
-    def store(self, value: SSAValue, operand: int, tile_axes: Sequence[int]) -> None:
-        view = self.views[operand]
-        assert view is not None
-        self.k.store(value, view, self.offsets, list(tile_axes))
 
     def start(self, operand: int) -> SSAValue:
         """The value of a position operand at the beginning of the tile."""

@@ -104,6 +104,11 @@ class Expression:
     def key(self) -> Hashable:
         return tuple(self.nodes), tuple(self.roots), tuple(self.dtypes)
 
+    def plain_operand(self) -> int | None:
+        """The operand that the only result is, unchanged."""
+        only = self.nodes[0] if len(self.nodes) == 1 else None
+        return only.index if isinstance(only, Input) and only.kind == "operand" else None
+
     def inputs(self) -> list[Input]:
         """The inputs, in order of use."""
         return [node for node in self.nodes if isinstance(node, Input)]

@@ -70,44 +70,53 @@ def place_in_pad(op: graph.PadOp, index: int, host: HostBuilder) -> Placement | 
 
 @lowers(graph.PadOp)
 def lower_pad(op: graph.PadOp, host: HostBuilder) -> None:
-    out, label = host.destination(op.out), label_of(op)
-    number = host.literal(op.value)
+    out, number = host.destination(op.out), host.literal(op.value)
     scalar = host.placement(op.value) if number is None else None
-    if any(op.interior_list):
+    interior = op.interior_list
+    lo, hi = op.lo.data, op.hi.data
+    pad(host, host.placement(op.x), out, lo, hi, interior, number, scalar, label_of(op))
+
+
+def pad(
+    host: HostBuilder,
+    x: Placement,
+    out: Placement,
+    lo: Sequence[Dim],
+    hi: Sequence[Dim],
+    interior: Sequence[int],
+    number: float | int | bool | None,
+    scalar: Placement | None = None,
+    label: str = "",
+) -> None:
+    """Write a padded tensor: a number, or the scalar where it is None, around and between
+    the elements of x; negative `lo` and `hi` crop."""
+    if any(interior):
         fill(host, out, number, scalar, label)
-        source, target = _spread(op, host.placement(op.x), out)
+        source, target = _spread(x, out, lo, interior)
         host.copy(source, target, label)
         return
-    source, lo, hi = _cropped(op, host, out)
+    crop = [maximum(-size, 0) for size in lo]
+    lo = [maximum(size, 0) for size in lo]
+    hi = [maximum(size, 0) for size in hi]
     for border in borders(out, lo, hi):
         fill(host, border, number, scalar, label)
-    host.copy(source, out.sliced(lo, None, source.shape), label)
-
-
-def _cropped(
-    op: graph.PadOp, host: HostBuilder, out: Placement
-) -> tuple[Placement, list[Dim], list[Dim]]:
-    """The operand without what negative padding takes away, and the padding that is left."""
-    x = host.placement(op.x)
-    crop = [maximum(-lo, 0) for lo in op.lo.data]
-    lo = [maximum(size, 0) for size in op.lo.data]
-    hi = [maximum(size, 0) for size in op.hi.data]
     sizes = [size - a - b for size, a, b in zip(out.shape, lo, hi, strict=True)]
-    return x.sliced(crop, None, sizes), lo, hi
+    host.copy(x.sliced(crop, None, sizes), out.sliced(lo, None, sizes), label)
 
 
-def _spread(op: graph.PadOp, x: Placement, out: Placement) -> tuple[Placement, Placement]:
+def _spread(
+    x: Placement, out: Placement, lo: Sequence[Dim], interior: Sequence[int]
+) -> tuple[Placement, Placement]:
     """The elements that stay, and where they go between interior padding."""
     first: list[Dim] = []
     starts: list[Dim] = []
     counts: list[Dim] = []
-    steps = [count + 1 for count in op.interior_list]
+    steps = [count + 1 for count in interior]
     for axis, step in enumerate(steps):
-        lo, size = op.lo.data[axis], x.shape[axis]
-        begin = maximum((-lo).ceil_divide(step), 0)
-        end = minimum((out.shape[axis] - lo).ceil_divide(step), size)
+        begin = maximum((-lo[axis]).ceil_divide(step), 0)
+        end = minimum((out.shape[axis] - lo[axis]).ceil_divide(step), x.shape[axis])
         first.append(begin)
-        starts.append(lo + begin * step)
+        starts.append(lo[axis] + begin * step)
         counts.append(maximum(end - begin, 0))
     return x.sliced(first, None, counts), out.sliced(starts, steps, counts)
 

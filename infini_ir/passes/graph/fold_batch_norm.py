@@ -58,9 +58,9 @@ class GraphFoldBatchNormPass(ModulePass):
 def per_channel(value: SSAValue, axis: int, b: GraphBuilder) -> SSAValue | None:
     """The stored vector, one element a channel, that is repeated to the value."""
     source = strip_broadcast(value)
-    if not is_stored(source):
-        return None
     full = tensor_type(value).shape
+    if not full or not is_stored(source):
+        return None
     shape = aligned(tensor_type(source).shape, len(full))
     if any(size is not ONE for i, size in enumerate(shape) if i != axis):
         return None

@@ -55,7 +55,7 @@ def _unify(function: FuncOp) -> None:
     bound = _bound_sizes(function)
     for bind in bound:
         assert isinstance(bind.value.owner, DimOp)
-        classes.join(Dim.symbol(bind.symbol.data), bind.value.owner.dim)
+        classes.join(bind.value.owner.dim, Dim.symbol(bind.symbol.data))
     _check_at_binds(function, checked, classes)
     replacements = classes.replacements()
     if not replacements:

@@ -97,6 +97,9 @@ def _lives(entry: program.ProgramOp) -> list[Life]:
                 use(operand, step, loops)
 
     visit(entry.body.block, [])
+    for life in lives.values():
+        if life.first < 0:
+            life.op.properties["offset"] = DimsAttr.of([0])
     return [life for life in lives.values() if life.first >= 0]
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from xdsl.dialects import arith
-from xdsl.dialects.builtin import IntegerType, Signedness
+from xdsl.dialects.builtin import IntegerAttr, IntegerType, Signedness
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from infini_ir.dialects import tile
@@ -28,6 +28,9 @@ from infini_ir.targets.cpu.sources import (
     point_key,
 )
 from infini_ir.targets.cpu.writer import ZERO, V, integer
+
+from infini_ir.utils.errors import CompileError
+from infini_ir.utils.symbolic import Dim, product
 
 if TYPE_CHECKING:
     from infini_ir.targets.cpu.emitter import KernelEmitter
@@ -48,6 +51,11 @@ class Nest:
     @property
     def outer(self) -> tile.ForOp:
         return self.loops[0]
+
+    @property
+    def column_axis(self) -> int:
+        """Which axis of the right tile is n."""
+        return 1 if self.dot.transposed is None else 0
 
 
 @dataclass
@@ -90,8 +98,6 @@ def match(op: tile.ForOp) -> Nest | None:
     if lhs is None or rhs is None or current.acc is not loops[-1].body.block.args[1]:
         return None
     if tile.tile_type(current.acc).rank not in (2, 3):
-        return None
-    if current.transposed is not None:
         return None
     return Nest(loops, current, lhs, rhs)
 
@@ -173,7 +179,7 @@ def nest_product(
         llvm_type(a_view.element),
         max(1, item_bytes(a_view)),
         is_unsigned(a_view.element),
-        _panels(e, nest, variables, counts, b_view),
+        _panels(e, nest, variables, counts, columns, b_view),
         counts,
         rows,
         columns,
@@ -218,8 +224,12 @@ def _panels(
     unsigned = is_unsigned(view.element)
     width = view.panel_width
     if not width:
-        pointer, _ = e.slice_address(nest.rhs.view, nest.rhs.offsets, nest.rhs.axis_list)
+        pointer, tile_strides = e.slice_address(nest.rhs.view, nest.rhs.offsets, nest.rhs.axis_list)
         strides = [_stride_of(e, nest.rhs, variable) for variable in variables]
+        step = tile_strides[nest.column_axis]
+        if step.number != 1:
+            source = MemorySource(pointer, (*strides, step), element, align)
+            pointer, strides = _gathered(e, nest, source, counts, columns)
         return Panels(pointer, strides, element, align, 0, ZERO, unsigned)
     # Packed: [batch.., panels, k.., width]; the program's n offset is a multiple of the width.
     axes = nest.rhs.axis_list
@@ -238,6 +248,33 @@ def _panels(
             batch_stride = e.f.mul(batch_stride, e.sizes.of(view.shape[axis]))
     pointer = e.f.gep(e.view(nest.rhs.view), index, memory_of(element))
     return Panels(pointer, strides, element, align, width, depth, unsigned)
+
+
+def _gathered(
+    e: KernelEmitter, nest: Nest, source: MemorySource, counts: list[V], columns: V
+) -> tuple[V, list[V]]:
+    """A right operand whose n is not contiguous, copied to scratch as [k.., n]."""
+    type = tile.tile_type(nest.rhs.out)
+    width = type.shape[nest.column_axis].substitute(e.plan.substitution)
+    sizes = [_loop_bound(loop) for loop in nest.loops]
+    pointer = e.scratch(product([*sizes, width]) * item_bytes(tile.view_type(nest.rhs.view)))
+    strides: list[V] = []
+    step = e.sizes.of(width)
+    for count in reversed(counts):
+        strides.insert(0, step)
+        step = e.f.mul(step, count)
+    target = MemorySource(pointer, (*strides, integer(1)), source.element, source.align)
+    e.copy(source, target, [*counts, columns])
+    return pointer, strides
+
+
+def _loop_bound(loop: tile.ForOp) -> Dim:
+    owner = loop.to.owner
+    if isinstance(owner, tile.SizeOp):
+        return owner.dim
+    if isinstance(owner, arith.ConstantOp) and isinstance(owner.value, IntegerAttr):
+        return Dim.of(owner.value.value.data)
+    raise CompileError("the bound of a contraction loop is neither a size nor a constant")
 
 
 def pending_nest(e: KernelEmitter, value: SSAValue) -> NestSource | None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from xdsl.dialects import arith
+from xdsl.dialects.builtin import IntegerAttr
 from xdsl.ir import Block, Operation, SSAValue
 
 from infini_ir.dialects import tile
@@ -529,6 +530,19 @@ class KernelEmitter:
 
         self._nest(extents, outer, [None] * rank, row)
 
+    def copy(self, source: MemorySource, target: MemorySource, extents: Sequence[V]) -> None:
+        """Copy memory to memory, vectors along the last axis."""
+        last = len(extents) - 1
+
+        def row(point: Point) -> None:
+            def inner(coordinate: Coordinate) -> None:
+                full = (*point[:last], coordinate)
+                target.store(self, full, source.at(self, full))
+
+            self.vector_loop(extents[last], inner)
+
+        self._nest(extents, range(last), [None] * (last + 1), row)
+
     def _vector_axis(self, strides: Sequence[V], extents: Sequence[V]) -> int | None:
         """The axis to vectorise: the last one of stride 1, else the last that is long."""
         long = [
@@ -754,6 +768,8 @@ class KernelEmitter:
 
     def _bound_of(self, op: tile.ForOp) -> Dim:
         owner = op.to.owner
+        if isinstance(owner, arith.ConstantOp) and isinstance(owner.value, IntegerAttr):
+            return Dim.of(owner.value.value.data)
         return owner.dim if isinstance(owner, tile.SizeOp) else Dim.of(-1)
 
     def _carried_cells(self, op: tile.ForOp) -> list[MemorySource]:

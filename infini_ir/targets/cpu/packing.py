@@ -152,7 +152,7 @@ def packable_view(kernel: tile.KernelOp) -> int | None:
 def _plain(nest: contraction.Nest) -> bool:
     """Whether the right operand is [batch.., k.., n] in the order of the loops."""
     view = tile.view_type(nest.rhs.view)
-    if nest.rhs.axis_list[1] != view.rank - 1:
+    if nest.dot.transposed is not None or nest.rhs.axis_list[1] != view.rank - 1:
         return False
     variables = [loop.body.block.args[0] for loop in nest.loops]
     axes = [list(nest.rhs.offsets).index(v) if v in nest.rhs.offsets else -1 for v in variables]

@@ -130,7 +130,7 @@ def _plan_contraction(
     a, b = tile.view_type(lhs.view), tile.view_type(rhs.view)
     accumulator = tile.tile_type(nest.dot.acc)
     lanes = max(1, features.vector_bytes // max(4, item_size(accumulator.dtype)))
-    n_size = b.shape[rhs.axis_list[1]]
+    n_size = b.shape[rhs.axis_list[nest.column_axis]]
     row_axes = lhs.axis_list[:-1]
     row_sizes = [a.shape[axis] for axis in row_axes]
     k_size = product(b.shape).exact_divide(n_size)
@@ -200,7 +200,7 @@ def _blocks(
         pieces = max(1, PROGRAMS // max(1, outer_programs))
         n_block = max(width, -(-columns // pieces) // width * width)
         reason = f"right operand of {weights} bytes is read once, columns are shared"
-    parameters = {"BN": n_block, "BK": 1 << 30}
+    parameters = {"BN": n_block, "BK": depth}
     _row_blocks(parameters, row_sizes, row_block, strip, kernel)
     return parameters, _order(kernel), reason
 
@@ -237,7 +237,7 @@ def _plan_attention(kernel: tile.KernelOp, features: CpuFeatures) -> Plan:
     limit, vectors = register_tile(features, features.vector_bytes // 4, None)
     block = min(max(1, rows), 64 if rows % 64 == 0 or rows > 128 else 128)
     strip = _strip([Dim.of(block)], limit)
-    parameters = {"BM": block, "BN": 128, "BK": 1 << 30, "BR": 1, "BC": 64, "BH": 1, "BW": 1}
+    parameters = {"BM": block, "BN": 128, "BK": 128, "BR": 1, "BC": 64, "BH": 1, "BW": 1}
     return Plan(parameters, strip, vectors, 1, (), "scores of one block stay in L2")
 
 

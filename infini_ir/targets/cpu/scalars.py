@@ -169,6 +169,11 @@ def _abs_integer(f: Function, op: Operation, v: Sequence[V], type: str) -> V:
 
 
 def _bitcast(f: Function, op: Operation, v: Sequence[V], type: str) -> V:
+    if v[0].type == "i1" and type != "i1":
+        return _convert("zext")(f, op, v, type)
+    if type == "i1" and v[0].type != "i1":
+        zero = "zeroinitializer" if v[0].lanes > 1 else "0"
+        return f.assign(f"icmp ne {v[0].typed}, {zero}", "i1", v[0].lanes)
     return _convert("bitcast")(f, op, v, type)
 
 

@@ -1,0 +1,85 @@
+"""The texts below the tile dialect, as outputs of `infini-opt` and `infini compile --emit`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.utils.target import Target
+
+from infini_ir.dialects import tile
+from infini_ir.dialects.context import weights_of
+from infini_ir.dialects.tile import program
+from infini_ir.runtime.metadata import weight_table
+from infini_ir.utils.errors import CompileError
+from infini_ir.utils.weights import WeightStore
+
+if TYPE_CHECKING:
+    from infini_ir.targets.cpu.target import Emitted
+
+
+@dataclass(frozen=True)
+class LlvmOutput(Target):
+    """The LLVM IR of a legalised tile program: every kernel, then the host program."""
+
+    name = "llvm"
+    cpu: str = "native"
+
+    def emit(self, ctx: Context, module: ModuleOp, output: IO[str]) -> None:
+        output.write(emitted(ctx, module, self.cpu).text())
+
+
+@dataclass(frozen=True)
+class AsmOutput(Target):
+    """The machine's assembly of a legalised tile program."""
+
+    name = "asm"
+    cpu: str = "native"
+
+    def emit(self, ctx: Context, module: ModuleOp, output: IO[str]) -> None:
+        from infini_ir.targets.cpu.features import named
+        from infini_ir.targets.cpu.toolchain import assembly
+
+        made = emitted(ctx, module, self.cpu)
+        for text in [*made.kernels.values(), made.main]:
+            output.write(assembly(text, named(self.cpu)) + "\n")
+
+
+def emitted(ctx: Context, module: ModuleOp, cpu: str) -> Emitted:
+    """The LLVM IR for a machine. Weights that are only names take their size from the type."""
+    from infini_ir.targets.cpu.packing import remove_unused
+    from infini_ir.targets.cpu.target import CpuTarget, program_of
+
+    entry = program_of(module)
+    if "arena" not in entry.attributes:
+        raise CompileError(
+            "the tile program is not legalised for a CPU; run --pipeline=default, or "
+            "--pipeline=tile on a module of the graph dialect, before this output"
+        )
+    remove_unused(module)
+    offsets = weight_offsets(module, weights_of(ctx))
+    return CpuTarget(cpu, cache=None).emit(module, offsets)
+
+
+def weight_offsets(module: ModuleOp, store: WeightStore) -> dict[str, int]:
+    """Where each weight lies in the section of weights."""
+    sizes: dict[str, tuple[str, tuple[int, ...]]] = {}
+    for op in module.walk():
+        if isinstance(op, program.WeightOp):
+            handle = op.handle.data
+            known = handle in store
+            shape = store.shape(handle) if known else stored_shape(tile.view_type(op.out))
+            sizes.setdefault(handle, (tile.view_type(op.out).dtype, shape))
+    table = weight_table((name, dtype, shape) for name, (dtype, shape) in sizes.items())
+    return {entry.name: entry.offset for entry in table}
+
+
+def stored_shape(view: tile.ViewType) -> tuple[int, ...]:
+    """The sizes of a weight in memory, with what fills up the last panel."""
+    sizes = [dim.value or 0 for dim in view.shape]
+    width = view.panel_width
+    if width:
+        sizes[-1] = -(-sizes[-1] // width) * width
+    return tuple(sizes)

@@ -1,0 +1,100 @@
+"""What there is of dialects, passes and outputs, by name; imported when asked for.
+
+Only tools use this table: the compiler itself names what it runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+
+def _load(module: str, name: str) -> Any:
+    return getattr(import_module(module), name)
+
+
+def _table(prefix: str, entries: dict[str, str]) -> dict[str, Callable[[], Any]]:
+    """Factories from `module:name` texts."""
+    table: dict[str, Callable[[], Any]] = {}
+    for key, place in entries.items():
+        module, _, name = place.partition(":")
+        table[key] = partial(_load, prefix + module, name)
+    return table
+
+
+DIALECTS = {
+    **_table(
+        "xdsl.dialects.",
+        {
+            "builtin": "builtin:Builtin",
+            "func": "func:Func",
+            "arith": "arith:Arith",
+            "math": "math:Math",
+            "scf": "scf:Scf",
+        },
+    ),
+    **_table("infini_ir.dialects.", {"graph": "graph:Graph", "tile": "tile:Tile"}),
+}
+"""Dialects by name."""
+
+PASSES = {
+    **_table(
+        "infini_ir.",
+        {
+            "cpu-pack-weights": "targets.cpu.packing:CpuPackWeightsPass",
+            "cpu-plan": "targets.cpu.planning:CpuPlanPass",
+            "graph-cse": "passes.graph.cse:GraphCsePass",
+            "graph-dce": "passes.graph.dce:GraphDcePass",
+            "graph-expand-composites": "passes.graph.expand_composites:ExpandCompositesPass",
+            "graph-fold-batch-norm": "passes.graph.fold_batch_norm:GraphFoldBatchNormPass",
+            "graph-fold-constants": "passes.graph.fold_constants:GraphFoldConstantsPass",
+            "graph-fuse": "passes.graph.fuse:GraphFusePass",
+            "graph-recognize-composites": "passes.graph.recognize:GraphRecognizeCompositesPass",
+            "graph-simplify": "passes.graph.simplify:GraphSimplifyPass",
+            "graph-to-tile": "lowering.graph_to_tile:GraphToTilePass",
+            "graph-unify-symbols": "passes.graph.unify_symbols:GraphUnifySymbolsPass",
+            "tile-expand-math": "passes.tile.expand_math:ExpandMathPass",
+            "tile-insert-barriers": "passes.tile.insert_barriers:InsertBarriersPass",
+            "tile-plan-memory": "passes.tile.plan_memory:PlanMemoryPass",
+        },
+    ),
+    **_table(
+        "xdsl.transforms.",
+        {
+            "canonicalize": "canonicalize:CanonicalizePass",
+            "cse": "common_subexpression_elimination:CommonSubexpressionElimination",
+            "dce": "dead_code_elimination:DeadCodeElimination",
+        },
+    ),
+}
+"""Passes by name: ours, and the three of xDSL's that are of use with them."""
+
+TARGETS = {
+    **_table("xdsl.targets.", {"mlir": "mlir:MLIRTarget"}),
+    **_table("infini_ir.tools.", {"llvm": "outputs:LlvmOutput", "asm": "outputs:AsmOutput"}),
+}
+"""Forms in which `infini-opt` prints a module."""
+
+
+def pipeline(name: str, machine: str = "native") -> tuple[Any, ...]:
+    """The passes of a named pipeline, made: `graph`, `tile` (from graph to what the CPU
+    target emits) or `default`, which is one after the other.
+    """
+    parts: list[Any] = []
+    if name in ("graph", "default"):
+        from infini_ir.passes.graph.pipeline import graph_pipeline
+        from infini_ir.targets.cpu.target import COMPOSITES
+
+        parts += graph_pipeline(COMPOSITES)
+    if name in ("tile", "default"):
+        from infini_ir.lowering.graph_to_tile import GraphToTilePass
+        from infini_ir.targets.cpu.target import CpuTarget
+
+        parts += [GraphToTilePass(), *CpuTarget(machine, cache=None).passes()]
+    return tuple(parts)
+
+
+PIPELINES = ("default", "graph", "tile")
+"""What `pipeline` accepts."""
