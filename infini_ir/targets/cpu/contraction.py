@@ -218,6 +218,7 @@ def _panels(
     nest: Nest,
     variables: list[SSAValue],
     counts: list[V],
+    columns: V,
     view: tile.ViewType,
 ) -> Panels:
     element, align = llvm_type(view.element), item_bytes(view)
