@@ -192,8 +192,10 @@ def linear_regressor(n: Node) -> SSAValue:
 def linear_classifier(n: Node) -> Sequence[SSAValue]:
     b = n.builder
     labels = class_labels(n, "classlabels_ints")
-    width = need_size(n, n.type(0).shape[-1], "the number of features")
-    outputs = len(n.required("coefficients")) // width
+    outputs = len(n.attribute("intercepts", None) or [])
+    if not outputs:
+        width = need_size(n, n.type(0).shape[-1], "the number of features")
+        outputs = len(n.required("coefficients")) // max(width, 1)
     scores = _products(n, outputs)
     post = n.attribute("post_transform", "NONE")
     if outputs == 1 and len(labels) == 2:
