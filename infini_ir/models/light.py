@@ -32,6 +32,9 @@ LIGHT_MODELS = (
 _RESIDUAL_SCALE = 0.5
 """Of a normalisation that feeds a sum: sixteen residual blocks then grow 6-fold, not 256-fold."""
 
+_LAST_SCALE = {"inception_v1": 0.02, "shufflenet": 0.02}
+"""Of the last matrix of networks whose activations grow all the same, lest softmax saturate."""
+
 _Uses = dict[str, list[tuple[onnx.NodeProto, int]]]
 
 
@@ -41,10 +44,10 @@ def light_model(name: str, seed: int = 0) -> onnx.ModelProto:
         raise ModelError(f"no light model '{name}'; there are: {', '.join(LIGHT_MODELS)}")
     model = onnx.load(_folder() / f"light_{name}.onnx")
     graph, rng = model.graph, np.random.default_rng(seed)
-    uses = _uses(graph)
+    uses, last = _uses(graph), _LAST_SCALE.get(name, 1.0)
     weights = [
-        numpy_helper.from_array(_values(shape, uses, name, rng), name)
-        for name, shape in _weights(graph)
+        numpy_helper.from_array(_values(shape, uses, weight, rng, last), weight)
+        for weight, shape in _weights(graph, uses)
     ]
     drawn = {weight.name for weight in weights}
     nodes = [node for node in graph.node if node.op_type != "ConstantOfShape"]
@@ -79,27 +82,30 @@ def _folder() -> Path:
 
 def _uses(graph: onnx.GraphProto) -> _Uses:
     """Who reads a value, and as which operand."""
-    uses: _Uses = defaultdict(list)
+    uses: _LAST_SCALE = {"inception_v1": 0.02, "shufflenet": 0.02}
+"""Of the last matrix of networks whose activations grow all the same, lest softmax saturate."""
+
+_Uses = defaultdict(list)
     for node in graph.node:
         for position, name in enumerate(node.input):
             uses[name].append((node, position))
     return uses
 
 
-def _weights(graph: onnx.GraphProto) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Names and shapes of the float constants, in graph order."""
+def _weights(graph: onnx.GraphProto, uses: _Uses) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Names and shapes of the float constants that are read, in graph order."""
     constants = {i.name: i for i in graph.initializer}
     for initializer in graph.initializer:
-        if initializer.data_type == onnx.TensorProto.FLOAT:
+        if initializer.data_type == onnx.TensorProto.FLOAT and initializer.name in uses:
             yield initializer.name, tuple(initializer.dims)
     for node in graph.node:
-        if node.op_type == "ConstantOfShape":
+        if node.op_type == "ConstantOfShape" and node.output[0] in uses:
             shape = numpy_helper.to_array(constants[node.input[0]])
             yield node.output[0], tuple(int(size) for size in shape)
 
 
 def _values(
-    shape: tuple[int, ...], uses: _Uses, name: str, rng: np.random.Generator
+    shape: tuple[int, ...], uses: _Uses, name: str, rng: np.random.Generator, last: float
 ) -> np.ndarray:
     """Random values for a weight, scaled by what it is to the node that reads it."""
     node, position = _reader(uses, name)
@@ -107,7 +113,7 @@ def _values(
     if node.op_type == "Conv" and position == 1:
         return normal * np.float32(np.sqrt(2 / np.prod(shape[1:])))
     if node.op_type == "Gemm" and position == 1:
-        return normal * np.float32(np.sqrt(1 / shape[1]))
+        return normal * np.float32(last * np.sqrt(1 / shape[1]))
     if node.op_type == "BatchNormalization" and position == 4:
         return (1 + 0.1 * np.tanh(normal)).astype(np.float32)
     if (node.op_type == "BatchNormalization" and position == 1) or node.op_type == "Mul":
