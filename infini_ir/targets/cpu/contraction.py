@@ -168,7 +168,7 @@ def nest_product(
     ]
     columns = e.access_extents(
         nest.rhs.view, nest.rhs.offsets, nest.rhs.axis_list, nest.rhs.out
-    )[1]
+    )[nest.column_axis]
     plan = e.plan
     initial = nest.outer.carried[0]
     e.prepare(initial)
