@@ -82,10 +82,7 @@ def _folder() -> Path:
 
 def _uses(graph: onnx.GraphProto) -> _Uses:
     """Who reads a value, and as which operand."""
-    uses: _LAST_SCALE = {"inception_v1": 0.02, "shufflenet": 0.02}
-"""Of the last matrix of networks whose activations grow all the same, lest softmax saturate."""
-
-_Uses = defaultdict(list)
+    uses: _Uses = defaultdict(list)
     for node in graph.node:
         for position, name in enumerate(node.input):
             uses[name].append((node, position))
