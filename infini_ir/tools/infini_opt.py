@@ -1,7 +1,7 @@
 """`infini-opt`: reads a module or an ONNX model, runs passes, prints a module or code.
 
-    infini-opt model.onnx -p graph-simplify,graph-dce --timing
-    infini-opt kernels.mlir --pipeline=tile --target llvm:x86-64-v3
+infini-opt model.onnx -p graph-simplify,graph-dce --timing
+infini-opt kernels.mlir --pipeline=tile --target llvm:x86-64-v3
 """
 
 from __future__ import annotations
@@ -23,14 +23,21 @@ from xdsl.parser import Parser
 from xdsl.passes import ModulePass, PassPipeline
 from xdsl.printer import Printer
 from xdsl.utils.arg_spec import ArgSpec, parse_pipeline
-from xdsl.utils.exceptions import ArgSpecParseError, DiagnosticException, ParseError, VerifyException
+from xdsl.utils.exceptions import (
+    ArgSpecParseError,
+    DiagnosticException,
+    ParseError,
+    VerifyException,
+)
 from xdsl.xdsl_opt_main import xDSLOptMain
 
 from infini_ir import __version__, universe
 from infini_ir.dialects.context import CompilerContext
+from infini_ir.tools.declared import declare_weights
 from infini_ir.tools.failures import BROKEN_PIPE, INTERRUPTED, describe, location_text, one_line
 from infini_ir.utils.errors import CompileError, InfiniError, OptionError
 from infini_ir.utils.pass_report import IrDumps, PassReport
+from infini_ir.utils.weights import WeightStore
 
 SEPARATOR = b"// -----"
 _USER_ERRORS = (DiagnosticException, ParseError, InfiniError)
@@ -87,14 +94,26 @@ class InfiniOptMain(xDSLOptMain):
         add = arg_parser.add_argument
         add("--pipeline", choices=universe.PIPELINES, help="a named pipeline; as -p NAME")
         add("--cpu", default="native", help="machine that named pipelines compile for")
-        add("--print-ir-after-all", action="store_true", help="print the module after every pass")
+        add(
+            "--print-ir-after-all",
+            action="store_true",
+            help="print the module after every pass",
+        )
         add("--print-ir-after-change", action="store_true", help="... that changed it")
         add("--print-ir-after", default="", metavar="PASS,...", help="... after these passes")
         add("--print-ir-before", default="", metavar="PASS,...", help="... before these")
         add("--timing", action="store_true", help="time and operations of each pass (stderr)")
         add("--statistics", action="store_true", help="operations by name (stderr)")
-        add("--check-semantics", action="store_true", help="name the first pass that changes results")
-        add("--reproducer", metavar="FILE", help="where to write a failing input and its pipeline")
+        add(
+            "--check-semantics",
+            action="store_true",
+            help="name the first pass that changes results",
+        )
+        add(
+            "--reproducer",
+            metavar="FILE",
+            help="where to write a failing input and its pipeline",
+        )
         add("--traceback", action="store_true", help="show where an error comes from")
         add("--list-passes", action=_ListPasses, help="the passes and their options")
         add("--list-targets", action=_ListTargets, help="the outputs and the machines")
@@ -129,6 +148,8 @@ class InfiniOptMain(xDSLOptMain):
             raise OptionError(f"{name}: the outermost operation is not builtin.module")
         starts = _line_starts(text)
         self.lines = {op: starts(position) for op, position in parser.lines.items()}
+        self.ctx.weights, self.ctx.decisions = WeightStore(), []
+        declare_weights(self.ctx.weights, module, random=self.args.check_semantics)
         return module
 
     def _parse_onnx(self, io: IO[bytes]) -> ModuleOp:
@@ -230,8 +251,6 @@ class InfiniOptMain(xDSLOptMain):
     def apply_passes(self, prog: ModuleOp) -> None:
         before = prog.clone() if self.args.reproducer else None
         count = _histogram(prog) if self.args.statistics else None
-        if self.args.check_semantics:
-            _fill_missing_weights(self.ctx, prog)
         self.report.rows.clear()
         try:
             super().apply_passes(prog)
@@ -305,7 +324,9 @@ class _ListPasses(argparse.Action):
             made = factory()
             print(f"{name}\n    {_summary(made)}")
             for option in get_pass_option_infos(made):
-                default = f" = {option.default_value}" if option.default_value is not None else ""
+                default = (
+                    f" = {option.default_value}" if option.default_value is not None else ""
+                )
                 print(f"    {{{option.name}}}: {option.expected_type}{default}")
         print(f"pipelines: {', '.join(universe.PIPELINES)}")
         parser.exit()
@@ -319,7 +340,9 @@ class _ListTargets(argparse.Action):
         from infini_ir.targets.cpu.features import NAMES
 
         for name, factory in universe.TARGETS.items():
-            print(f"{name}\n    {_summary(factory()) if name != 'mlir' else 'The module as text.'}")
+            print(
+                f"{name}\n    {_summary(factory()) if name != 'mlir' else 'The module as text.'}"
+            )
         print(f"machines (llvm:NAME, asm:NAME, --cpu NAME): {', '.join(NAMES)}")
         parser.exit()
 
@@ -334,8 +357,7 @@ def _drop(parser: argparse.ArgumentParser, *flags: str) -> None:
     """Take back options of xDSL's driver that ours replace."""
     for flag in flags:
         action = parser._option_string_actions[flag]
-        parser._remove_action(action)
-        parser.set_defaults(**{action.dest: False})
+        action.help = argparse.SUPPRESS
         for name in action.option_strings:
             del parser._option_string_actions[name]
 
@@ -390,18 +412,6 @@ def _statistics(before: Counter[str], after: Counter[str], ctx: CompilerContext)
     return "\n".join(lines) + "\n"
 
 
-def _fill_missing_weights(ctx: CompilerContext, module: ModuleOp) -> None:
-    """Give weights of a text random numbers, so that the module can be interpreted."""
-    from infini_ir.dialects.graph import WeightOp, tensor_type
-    from infini_ir.passes.check_semantics import random_inputs
-
-    for op in module.walk():
-        if isinstance(op, WeightOp) and op.handle.data not in ctx.weights:
-            seed = len(ctx.weights)
-            array = random_inputs([tensor_type(op.out)], {}, seed)[0]
-            ctx.weights.add(op.handle.data, array)
-
-
 def main(args: Sequence[str] | None = None) -> int:
     """Run the tool; the exit code."""
     arguments = list(sys.argv[1:] if args is None else args)
@@ -413,12 +423,12 @@ def main(args: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
-    except Exception as error:
+    except (Exception, ArgSpecParseError) as error:
         return _fail(error, "--traceback" in arguments)
     return 0
 
 
-def _fail(error: Exception, show: bool) -> int:
+def _fail(error: BaseException, show: bool) -> int:
     if show:
         traceback.print_exception(error)
     line, code = describe(error)

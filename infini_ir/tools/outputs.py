@@ -9,7 +9,6 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.utils.target import Target
 
-from infini_ir.dialects import tile
 from infini_ir.dialects.context import weights_of
 from infini_ir.dialects.tile import program
 from infini_ir.runtime.metadata import weight_table
@@ -48,7 +47,7 @@ class AsmOutput(Target):
 
 
 def emitted(ctx: Context, module: ModuleOp, cpu: str) -> Emitted:
-    """The LLVM IR for a machine. Weights that are only names take their size from the type."""
+    """The LLVM IR for a machine."""
     from infini_ir.targets.cpu.packing import remove_unused
     from infini_ir.targets.cpu.target import CpuTarget, program_of
 
@@ -69,17 +68,6 @@ def weight_offsets(module: ModuleOp, store: WeightStore) -> dict[str, int]:
     for op in module.walk():
         if isinstance(op, program.WeightOp):
             handle = op.handle.data
-            known = handle in store
-            shape = store.shape(handle) if known else stored_shape(tile.view_type(op.out))
-            sizes.setdefault(handle, (tile.view_type(op.out).dtype, shape))
+            sizes.setdefault(handle, (store.dtype(handle), store.shape(handle)))
     table = weight_table((name, dtype, shape) for name, (dtype, shape) in sizes.items())
     return {entry.name: entry.offset for entry in table}
-
-
-def stored_shape(view: tile.ViewType) -> tuple[int, ...]:
-    """The sizes of a weight in memory, with what fills up the last panel."""
-    sizes = [dim.value or 0 for dim in view.shape]
-    width = view.panel_width
-    if width:
-        sizes[-1] = -(-sizes[-1] // width) * width
-    return tuple(sizes)
