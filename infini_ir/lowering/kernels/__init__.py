@@ -10,6 +10,7 @@ FAMILIES = (
     "rows",
     "convolution",
     "pool",
+    "control",
     "gather",
     "scatter",
     "cumulative",
