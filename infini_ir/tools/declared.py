@@ -27,7 +27,8 @@ def _declare(store: WeightStore, op: object, random: bool) -> None:
 
     if isinstance(op, graph.WeightOp):
         kind = graph.tensor_type(op.out)
-        dtype, shape = kind.dtype, kind.static_shape()
+        # The verifier, which comes later, says what is wrong with a size that is not known.
+        dtype, shape = kind.dtype, tuple(dim.value or 0 for dim in kind.shape)
     elif isinstance(op, program.WeightOp):
         view = tile.view_type(op.out)
         dtype, shape = view.dtype, stored_shape(view)
