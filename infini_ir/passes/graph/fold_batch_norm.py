@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
@@ -12,6 +13,7 @@ from xdsl.passes import ModulePass
 
 from infini_ir.dialects.context import weights_of
 from infini_ir.dialects.graph import (
+    ELEMENTWISE_OPS,
     AddOp,
     ConvOp,
     DivOp,
@@ -33,8 +35,11 @@ from infini_ir.passes.graph.matching import (
     producer,
     strip_broadcast,
 )
-from infini_ir.passes.graph.rules import apply_rules
+from infini_ir.passes.graph.rules import apply_rules, for_each, merged
+from infini_ir.passes.graph.simplify_elementwise import compute_before_broadcast
 from infini_ir.utils.symbolic import ONE, Dim
+
+_T = TypeVar("_T", AddOp, MulOp)
 
 
 @dataclass(frozen=True)
@@ -183,9 +188,48 @@ def scale_dot(op: MulOp | DivOp, b: GraphBuilder) -> SSAValue | None:
     return None
 
 
-BATCH_NORM_RULES = {
-    MulOp: (scale_conv, scale_dot),
-    DivOp: (scale_conv, scale_dot),
-    AddOp: (shift_conv,),
-    SubOp: (shift_conv,),
-}
+def _stored_operand(value: SSAValue, kind: type[_T]) -> tuple[SSAValue, SSAValue] | None:
+    """(x, c) where the value is x + c or x * c with c stored, and used only here."""
+    op = producer(value, kind)
+    if op is None or not value.has_one_use() or not is_float(value):
+        return None
+    for x, constant in commuted(op):
+        if is_stored(strip_broadcast(constant)):
+            return x, constant
+    return None
+
+
+def merge_scales(op: MulOp, b: GraphBuilder) -> SSAValue | None:
+    """(x * a) * c is x * (a * c), and (x * a + t) * c is x * (a * c) + t * c."""
+    for value, factor in commuted(op):
+        if not is_stored(strip_broadcast(factor)):
+            continue
+        scaled = _stored_operand(value, MulOp)
+        if scaled is not None:
+            return b.mul(scaled[0], b.mul(scaled[1], factor))
+        shifted = _stored_operand(value, AddOp)
+        scaled = None if shifted is None else _stored_operand(shifted[0], MulOp)
+        if shifted is not None and scaled is not None:
+            product = b.mul(scaled[0], b.mul(scaled[1], factor))
+            return b.add(product, b.mul(shifted[1], factor))
+    return None
+
+
+def merge_shifts(op: AddOp, b: GraphBuilder) -> SSAValue | None:
+    """(x + s) + t is x + (s + t)."""
+    for value, summand in commuted(op):
+        shifted = _stored_operand(value, AddOp)
+        if shifted is not None and is_stored(strip_broadcast(summand)):
+            return b.add(shifted[0], b.add(shifted[1], summand))
+    return None
+
+
+BATCH_NORM_RULES = merged(
+    {
+        MulOp: (scale_conv, scale_dot, merge_scales),
+        DivOp: (scale_conv, scale_dot),
+        AddOp: (shift_conv, merge_shifts),
+        SubOp: (shift_conv,),
+    },
+    for_each(ELEMENTWISE_OPS, compute_before_broadcast),
+)

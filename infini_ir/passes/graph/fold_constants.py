@@ -17,7 +17,9 @@ from infini_ir.dialects.context import weights_of
 from infini_ir.dialects.graph import (
     BroadcastOp,
     ConstantOp,
+    ConvOp,
     DimOp,
+    DotOp,
     IotaOp,
     RngOp,
     TensorType,
@@ -41,7 +43,8 @@ class GraphFoldConstantsPass(ModulePass):
     Fold operations whose operands are constants into constants, and those on weights into
     derived weights, which are computed only when someone asks for their numbers.
 
-    Repetitions are left alone (a kernel repeats for nothing), but folded through.
+    Repetitions are left alone (a kernel repeats for nothing) but folded through, unless a
+    product or convolution reads them.
     """
 
     name = "graph-fold-constants"
@@ -64,6 +67,8 @@ def fold_constants(
     for op in list(root.walk()):
         if folder.may_fold(op):
             changed |= folder.fold(op)
+        elif isinstance(op, BroadcastOp) and _is_matrix(op):
+            changed |= folder.keep_repeated(op)
     return changed
 
 
@@ -139,6 +144,14 @@ class _Folder:
         self._fold_later(op, sources, out)
         return True
 
+    def keep_repeated(self, op: BroadcastOp) -> bool:
+        """Make a repetition of something stored a weight."""
+        sources, out = _sources(op), tensor_type(op.out)
+        if sources is None or not out.is_static():
+            return False
+        self._fold_later(op, sources, out)
+        return True
+
     def _is_worthwhile(self, sources: Sequence[_Source], out: TensorType) -> bool:
         if not any(isinstance(source.leaf, WeightOp) for source in sources):
             return _byte_count(out) <= self.limits.max_fresh_bytes
@@ -168,6 +181,15 @@ def _sources(op: Operation) -> list[_Source] | None:
             return None
         sources.append(source)
     return sources
+
+
+def _is_matrix(op: BroadcastOp) -> bool:
+    """Whether a product or convolution reads the value as its second operand or bias."""
+    return any(
+        (isinstance(use.operation, DotOp) and use.index == 1)
+        or (isinstance(use.operation, ConvOp) and use.index > 0)
+        for use in op.out.uses
+    )
 
 
 def _byte_count(tensor: TensorType) -> int:

@@ -29,6 +29,8 @@ from infini_ir.dialects.graph import (
     SliceOp,
     SoftmaxOp,
     TransposeOp,
+    WindowOp,
+    ints_of,
 )  # fmt: skip
 from infini_ir.dialects.graph.builder import GraphBuilder
 from infini_ir.dialects.graph.types import tensor_type
@@ -85,7 +87,7 @@ def _is_light(value: SSAValue) -> bool:
 
 _CARRIES_ON = (
     *ELEMENTWISE_OPS, GeluOp, BroadcastOp, ConcatOp, PadOp, SliceOp, ReduceOp, SoftmaxOp, GatherOp,
-    CumulativeOp, QuantizeOp, DequantizeOp, TransposeOp, ReshapeOp,
+    CumulativeOp, QuantizeOp, DequantizeOp, TransposeOp, ReshapeOp, WindowOp,
 )  # fmt: skip
 
 
@@ -244,6 +246,22 @@ def below_gather(op: GatherOp, b: GraphBuilder) -> SSAValue | None:
     return moved(picked, perm, b)
 
 
+def below_window(op: WindowOp, b: GraphBuilder) -> SSAValue | None:
+    transpose = moving(op.x)
+    if transpose is None:
+        return None
+    perm, axes = transpose.permutation, ints_of(op.axes)
+    windows = b.window(
+        transpose.x,
+        [perm[axis] for axis in axes],
+        op.sizes.data,
+        ints_of(op.strides),
+        ints_of(op.dilations),
+    )
+    rank = len(perm)
+    return moved(windows, (*perm, *range(rank, rank + len(axes))), b)
+
+
 def below_arg_reduce(op: ArgReduceOp, b: GraphBuilder) -> SSAValue | None:
     transpose = moving(op.x)
     if transpose is None or op.keep is None:
@@ -341,6 +359,7 @@ MOVING_RULES = merged(
         SliceOp: (below_slice,),
         ReduceOp: (below_reduce,),
         GatherOp: (below_gather,),
+        WindowOp: (below_window,),
         ArgReduceOp: (below_arg_reduce,),
         ReshapeOp: (below_reshape,),
         DotOp: (into_dot,),
