@@ -124,6 +124,8 @@ class HostBuilder:
         self.places: dict[SSAValue, Placement] = {}
         self.targets: dict[Operation, list[Placement | None]] = {}
         """For a block's terminator: where each value it gives should be computed."""
+        self.padded: dict[Hashable, tuple[Placement, bool]] = {}
+        """Values with padding around them, and whether that is complete."""
         self.entry_symbols: set[str] = set()
         """Symbols that the program's inputs define."""
         self.symbols: set[str] = set()

@@ -20,8 +20,10 @@ from infini_ir.lowering.kernels.windows import (
     Spatial,
     arrange_channels_last,
     channels_last_memory,
+    filler_of,
     input_of,
     padded,
+    spatial_of,
     to_channels_last,
 )
 from infini_ir.lowering.placement import Placement
@@ -35,14 +37,15 @@ def lower_convolution(cluster: Cluster, host: HostBuilder) -> None:
     op = _bare(op)
     spatial = spatial_of(op)
     layout, rank = op.layout.data, tensor_type(op.x).rank
-    x = input_of(cluster, op.x).transposed(to_channels_last(layout, rank))
-    w = _filters(input_of(cluster, op.w), layout)
+    x, value = input_of(cluster, op.x)
+    w = _filters(input_of(cluster, op.w)[0], layout)
     groups = op.groups.value.data
     kernel = w.shape[: spatial.rank]
     outer, inner = w.shape[-1], w.shape[-2]
     name = "conv_" + "x".join(map(str, kernel)) if kernel else "conv"
     kernel_dtype = accumulation_type(tensor_type(op.out).dtype)
-    x = padded(host, x, spatial, 0, cluster.label)
+    x = x.transposed(to_channels_last(layout, rank))
+    x = padded(host, x, value, spatial, filler_of(op), cluster.label)
     own = lambda result: channels_last_memory(host, result, layout)  # noqa: E731
     depthwise = groups > 1 and inner is ONE and outer is x.shape[-1]
     channels_last = arrange_channels_last(op)
@@ -91,16 +94,6 @@ def _bare(op: graph.ConvOp) -> graph.ConvOp:
         total = b.add(total, b.broadcast_to(bias, out.shape))
     Rewriter.replace_op(op, (), [b.cast(total, out.element)])
     return bare
-
-
-def spatial_of(op: graph.ConvOp) -> Spatial:
-    return Spatial(
-        ints_of(op.strides),
-        ints_of(op.dilations),
-        op.lo.data,
-        op.hi.data,
-        ints_of(op.input_dilation),
-    )
 
 
 def _filters(w: Placement, layout: Layout) -> Placement:

@@ -19,11 +19,12 @@ from infini_ir.lowering.kernels.contraction import anchors
 from infini_ir.lowering.kernels.elementwise import ANCHORS
 from infini_ir.lowering.kernels.windowed import WindowSum, launch_windows
 from infini_ir.lowering.kernels.windows import (
-    Spatial,
     arrange_channels_last,
     channels_last_memory,
+    filler_of,
     input_of,
     padded,
+    spatial_of,
     to_channels_last,
 )
 from infini_ir.utils.symbolic import ONE, ZERO, Dim
@@ -36,15 +37,10 @@ def lower_pool(cluster: Cluster, host: HostBuilder) -> None:
     dtype = accumulation_type(tensor_type(op.x).dtype)
     anchor = _divided(op, dtype) if kind is PoolKind.avg else op.out
     rank, layout = tensor_type(op.x).rank, op.layout.data
-    spatial = Spatial(
-        ints_of(op.strides), ints_of(op.dilations), op.lo.data, op.hi.data, [1] * (rank - 2)
-    )
-    x = input_of(cluster, op.x)
-    b = GraphBuilder(cluster.block)
-    neutral = b.lowest(x.dtype) if kind is PoolKind.max else 0
-    x = padded(
-        host, x.transposed(to_channels_last(layout, rank)), spatial, neutral, cluster.label
-    )
+    spatial = spatial_of(op)
+    x, value = input_of(cluster, op.x)
+    x = x.transposed(to_channels_last(layout, rank))
+    x = padded(host, x, value, spatial, filler_of(op), cluster.label)
     view = x.window(range(1, rank - 1), ints_of(op.sizes), spatial.strides, spatial.dilations)
     name = f"{kind.value}_pool_" + "x".join(map(str, ints_of(op.sizes)))
     windows = WindowSum(name, "max" if kind is PoolKind.max else "add", view)
