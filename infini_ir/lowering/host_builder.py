@@ -356,7 +356,7 @@ class HostBuilder:
 
     def constant(self, array: np.ndarray, hint: str = "constant") -> Placement:
         """A table of numbers, kept with the weights; equal tables are kept once."""
-        array = np.ascontiguousarray(array)
+        array = np.ascontiguousarray(array).reshape(np.shape(array))  # keeps rank 0
         dtype = dtypes.dtype_name(array.dtype)
         key = ("constant", dtype, array.shape, array.tobytes())
         handle = self._constants.get(key)
