@@ -136,6 +136,7 @@ class HostBuilder:
         self._claimed: set[tuple[Operation, int]] = set()
         self._by_text: dict[str, str] = {}
         self._by_key: dict[Hashable, KernelBuilder] = {}
+        self._is_keyed: set[KernelBuilder] = set()
         self._names: set[str] = set()
         self._added: dict[KernelBuilder, str] = {}
         self._constants: dict[Hashable, str] = {}
@@ -372,6 +373,7 @@ class HostBuilder:
         known = self._by_key.get(key)
         if known is None:
             known = self._by_key[key] = build()
+            self._is_keyed.add(known)
         return known
 
     def launch(
@@ -393,21 +395,24 @@ class HostBuilder:
         """The name of the kernel in the module, where it or an equal one is put."""
         if kernel in self._added:
             return self._added[kernel]
-        op = kernel.op
-        wish, origin = op.sym_name.data, op.origin
-        op.sym_name, op.origin = StringAttr("k"), None
-        text = _text(op)
-        name = self._by_text.get(text)
+        # Text tells equal kernels; those with a key differ already if their keys do.
+        text = None if kernel in self._is_keyed else _text_of(kernel.op)
+        name = None if text is None else self._by_text.get(text)
         if name is None:
-            name, count = wish, 1
-            while name in self._names:
-                count += 1
-                name = f"{wish}_{count}"
-            self._names.add(name)
-            self._by_text[text] = name
-            op.sym_name, op.origin = StringAttr(name), origin
-            self.kernels.insert_op_before(op, self.program)
+            name = self._unique_name(kernel.op.sym_name.data)
+            kernel.op.sym_name = StringAttr(name)
+            self.kernels.insert_op_before(kernel.op, self.program)
+            if text is not None:
+                self._by_text[text] = name
         self._added[kernel] = name
+        return name
+
+    def _unique_name(self, wish: str) -> str:
+        name, count = wish, 1
+        while name in self._names:
+            count += 1
+            name = f"{wish}_{count}"
+        self._names.add(name)
         return name
 
     # Symbols
@@ -442,7 +447,11 @@ class HostBuilder:
         return Dim.symbol(name)
 
 
-def _text(op: Operation) -> str:
+def _text_of(kernel: tile.KernelOp) -> str:
+    """The text of a kernel but for its name and what it was made from."""
+    name, origin = kernel.sym_name, kernel.origin
+    kernel.sym_name, kernel.origin = StringAttr("k"), None
     out = StringIO()
-    Printer(stream=out, print_generic_format=False).print_op(op)
+    Printer(stream=out).print_op(kernel)
+    kernel.sym_name, kernel.origin = name, origin
     return out.getvalue()
