@@ -49,12 +49,19 @@ def splat(value: SSAValue) -> Scalar | None:
         owner = owner.x.owner
     if not isinstance(owner, ConstantOp):
         return None
-    numbers = owner.value.data
+    return _common_number(owner.value.data)
+
+
+def _common_number(numbers: Sequence[Scalar]) -> Scalar | None:
+    """The number that all are, the sign of zeros included."""
     if not numbers:
         return None
     first = numbers[0]
-    if len(numbers) > 1 and any(repr(n) != repr(first) for n in numbers):
-        return None
+    if len(numbers) > 1:
+        if numbers[-1] != first or numbers.count(first) != len(numbers):
+            return None
+        if first == 0 and len({math.copysign(1.0, n) for n in numbers}) > 1:
+            return None
     return first
 
 

@@ -33,7 +33,8 @@ class Outliner:
         self.arguments: dict[SSAValue, SSAValue] = {}
 
     def run(self) -> None:
-        for op in self.cluster.ops:
+        # The anchor reads nothing but operands of the cluster, so that it can come first.
+        for op in sorted(self.cluster.ops, key=lambda op: not is_anchor(op)):
             free = set(fused_operands(op))
             mapping = {v: self.take(v) if v in free else self.argument(v) for v in op.operands}
             self.copy(op, mapping)
