@@ -54,26 +54,25 @@ def light_model(name: str, seed: int = 0) -> onnx.ModelProto:
     read = {name for node in nodes for name in node.input}
     kept = [i for i in graph.initializer if i.name in read and i.name not in drawn]
     inputs = [i for i in graph.input if i.name in read - drawn - {k.name for k in kept}]
-    for field, values in (
-        (graph.node, nodes),
-        (graph.initializer, [*kept, *weights]),
-        (graph.input, inputs),
-    ):
-        del field[:]
-        field.extend(values)
+    for part in (graph.node, graph.initializer, graph.input):
+        del part[:]
+    graph.node.extend(nodes)
+    graph.initializer.extend([*kept, *weights])
+    graph.input.extend(inputs)
     model.ir_version = max(model.ir_version, 4)  # initializers need not be graph inputs
     return model
 
 
-def light_inputs(model: onnx.ModelProto, seed: int = 0) -> dict[str, np.ndarray]:
-    """Standard normal arrays for the inputs of a light model."""
-    rng = np.random.default_rng(seed)
-    return {
-        i.name: rng.standard_normal(
-            [d.dim_value for d in i.type.tensor_type.shape.dim], dtype=np.float32
-        )
-        for i in model.graph.input
-    }
+def light_inputs(name: str, seed: int = 0) -> dict[str, np.ndarray]:
+    """Standard normal arrays for the input of a light model: one image, by its name."""
+    shape = (1, 3, 224, 224)
+    model = onnx.load(_folder() / f"light_{name}.onnx")
+    image = next(i.name for i in model.graph.input if _shape(i) == shape)
+    return {image: np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)}
+
+
+def _shape(value: onnx.ValueInfoProto) -> tuple[int, ...]:
+    return tuple(d.dim_value for d in value.type.tensor_type.shape.dim)
 
 
 def _folder() -> Path:
