@@ -1,6 +1,7 @@
 """Running sums, products and extrema: a loop along the axis, a tile across it.
 
-Programs share out the other axes; the last of them vectorises. Narrow floats accumulate in
+Programs share out the other axes; the last of them vectorises, unless the scanned axis is
+the closest in memory: then each row goes element by element. Narrow floats accumulate in
 f32 and round when they are stored.
 """
 
@@ -18,7 +19,7 @@ from infini_ir.lowering.kernel_builder import KernelBuilder, Position
 from infini_ir.lowering.kernels.combining import accumulation_type, combine, identity
 from infini_ir.lowering.kernels.positions import axes_from
 from infini_ir.lowering.scalar_builder import ScalarBuilder
-from infini_ir.utils.symbolic import Dim
+from infini_ir.utils.symbolic import ONE, Dim
 
 OUT, X = 0, 1
 
@@ -49,19 +50,25 @@ def lower_cumulative(op: graph.CumulativeOp, host: HostBuilder) -> None:
     types = [
         ViewType.of(shape, p.dtype, step) for p, step in zip((out, x), strides, strict=True)
     ]
-    steps = ["1"] * (len(loops) - 1) + ["BC"] * min(1, len(loops))
+    across = bool(loops) and x.strides[axis] is not ONE
+    steps = ["1"] * (len(loops) - across) + ["BC"] * across
     k = KernelBuilder("cumulative", types, sizes, steps, origin_of(op))
-    _write(k, op, x.dtype, x.shape[axis], len(loops))
+    _write(k, op, x.dtype, x.shape[axis], [len(loops) - 1] if across else [])
     views = [host.view(p, shape, step) for p, step in zip((out, x), strides, strict=True)]
     host.launch(k, views, label_of(op))
 
 
 def _write(
-    k: KernelBuilder, op: graph.CumulativeOp, dtype: str, length: Dim, loops: int
+    k: KernelBuilder,
+    op: graph.CumulativeOp,
+    dtype: str,
+    length: Dim,
+    across: Sequence[int],
 ) -> None:
+    """`across`: the axis of the tile, none where elements are taken one by one."""
     kind, wide = op.kind.data.name, accumulation_type(dtype)
     out, x = k.views
-    across, capacity = ([loops - 1], ["BC"]) if loops else ([], [])
+    capacity = ["BC"] * len(across)
     dims = list(range(len(capacity)))
 
     def body(s: ScalarBuilder, total: SSAValue, value: SSAValue) -> Sequence[SSAValue]:

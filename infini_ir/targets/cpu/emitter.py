@@ -785,7 +785,7 @@ class KernelEmitter:
                 cell.store(self, (), self.element(initial, ()))
             else:
                 cell = self.scratch_tile(initial)
-                self.sweep([(initial, cell)], [self.sizes.of(d) for d in type.shape])
+                self.sweep([(initial, cell)], self.extents(initial))
             cells.append(cell)
         return cells
 
@@ -804,15 +804,12 @@ class KernelEmitter:
                 source = self.sources[value]
                 if not isinstance(source, MemorySource):
                     fresh = self.scratch_tile(value)
-                    self.sweep(
-                        [(value, fresh)],
-                        [self.sizes.of(d) for d in tile.tile_type(value).shape],
-                    )
+                    self.sweep([(value, fresh)], self.extents(value))
                     self.sources[value] = fresh
                     source = fresh
                 moved.append((value, source, cell))
         for value, _, cell in moved:
-            self.sweep([(value, cell)], [self.sizes.of(d) for d in tile.tile_type(value).shape])
+            self.sweep([(value, cell)], self.extents(value))
         for value, cell in scalars:
             cell.store(self, (), value)
 
