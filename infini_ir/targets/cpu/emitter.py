@@ -19,7 +19,7 @@ from xdsl.dialects.builtin import IntegerAttr
 from xdsl.ir import Block, Operation, SSAValue
 
 from infini_ir.dialects import tile
-from infini_ir.targets.cpu import contraction
+from infini_ir.targets.cpu import contraction, overwriting
 from infini_ir.targets.cpu.features import CpuFeatures
 from infini_ir.targets.cpu.plan import Plan
 from infini_ir.targets.cpu.reductions import Combiner
@@ -82,6 +82,9 @@ class KernelEmitter:
     kept: dict[Operation, Kept] = field(default_factory=dict)
     strides_of: dict[SSAValue, tuple[Dim, V]] = field(default_factory=dict)
     """Loop and grid offsets: (bound, step), to know where edges cannot be."""
+    loaded: dict[SSAValue, list[SSAValue]] = field(default_factory=dict)
+    """Tiles that were loaded from each view and are read from it when they are needed."""
+    emitted: set[Operation] = field(default_factory=set)
     scratch_bytes: Dim = field(default_factory=lambda: Dim.of(0))
     _memory: list[dict[object, tuple[V, ...]]] = field(default_factory=lambda: [{}])
 
@@ -198,12 +201,13 @@ class KernelEmitter:
         if operand in self.scalars:
             return Position(self._as_i64(self.scalar(operand)))
         point = tuple(point[d] for d in dims)
-        consecutive = self._consecutive(operand, point)
+        unsigned = not is_signed(operand)
+        consecutive = self._consecutive(operand, point, unsigned=unsigned)
         if consecutive is not None:
             return Position(consecutive, True)
-        return Position(self._as_i64(self.element(operand, point)))
+        return Position(self._as_i64(self.element(operand, point), unsigned=unsigned))
 
-    def _consecutive(self, operand: SSAValue, point: Point) -> V | None:
+    def _consecutive(self, operand: SSAValue, point: Point, *, unsigned: bool) -> V | None:
         """For a map that is just `offset + coord` of the vector axis: its first lane."""
         owner = operand.owner
         if not isinstance(owner, tile.MapOp) or not any(c.vector for c in point):
@@ -224,15 +228,16 @@ class KernelEmitter:
             return None
         first = tuple(Coordinate(c.position) for c in point)
         mask, self.mask = self.mask, None
-        value = self._as_i64(MapSource(owner, 0).at(self, first))
+        value = self._as_i64(MapSource(owner, 0).at(self, first), unsigned=unsigned)
         self.mask = mask
         return value
 
-    def _as_i64(self, value: V) -> V:
+    def _as_i64(self, value: V, *, unsigned: bool = False) -> V:
         if value.type == "i64":
             return value
         wide = "i64" if value.lanes == 1 else f"<{value.lanes} x i64>"
-        return self.f.assign(f"sext {value.typed} to {wide}", "i64", value.lanes)
+        extend = "zext" if unsigned else "sext"
+        return self.f.assign(f"{extend} {value.typed} to {wide}", "i64", value.lanes)
 
     # Extents
 
@@ -310,9 +315,11 @@ class KernelEmitter:
             if isinstance(op, tile.StoreOp):
                 group = self._store_group(ops, index)
                 self._stores(group)
+                self.emitted.update(group)
                 index += len(group)
                 continue
             self._operation(op)
+            self.emitted.add(op)
             index += 1
 
     def _operation(self, op: Operation) -> None:
@@ -326,7 +333,12 @@ class KernelEmitter:
     def _load(self, op: tile.LoadOp) -> None:
         pointer, strides = self.slice_address(op.view, op.offsets, op.axis_list)
         item = dtypes.item_size(tile.view_type(op.view).dtype)
-        self.sources[op.out] = MemorySource(pointer, strides, element_type_of(op.out), item)
+        source = MemorySource(pointer, strides, element_type_of(op.out), item)
+        if not op.axis_list:
+            self.sources[op.out] = ScalarSource(source.at(self, ()))
+            return
+        self.sources[op.out] = source
+        self.loaded.setdefault(op.view, []).append(op.out)
 
     def slice_address(
         self, view: SSAValue, offsets: Sequence[SSAValue], axes: Sequence[int]
@@ -349,6 +361,7 @@ class KernelEmitter:
         item = dtypes.item_size(memory.dtype)
         source = GatherSource(op, self.view(op.view), strides, element_type_of(op.out), item)
         self.sources[op.out] = source
+        self.loaded.setdefault(op.view, []).append(op.out)
 
     def _full(self, op: tile.FullOp) -> None:
         self.sources[op.out] = ScalarSource(self.scalar(op.scalar))
@@ -447,6 +460,14 @@ class KernelEmitter:
             self.sweep(list(zip(op.outs, kept.memory, strict=True)), self.extents(op.outs[0]))
             self.settle(op)
 
+    def is_computed(self, value: SSAValue) -> bool:
+        """Whether a value is at hand or in scratch memory, so that its operands are not
+        needed for it any more."""
+        source = self.sources.get(value)
+        if isinstance(source, MemorySource):
+            return not isinstance(value.owner, tile.LoadOp)
+        return isinstance(source, ScalarSource)
+
     def settle(self, op: tile.MapOp) -> None:
         """From here on the map's results are read from scratch memory."""
         kept = self.kept[op]
@@ -474,6 +495,7 @@ class KernelEmitter:
         return tile.tile_type(op.value).shape, shape, offsets
 
     def _stores(self, group: list[tile.StoreOp]) -> None:
+        overwriting.keep_before(self, group)
         targets: list[tuple[SSAValue, MemorySource]] = []
         nests = [contraction.pending_nest(self, op.value) for op in group]
         plain = all(op.combine.data == tile.Combine.set for op in group)
@@ -506,8 +528,10 @@ class KernelEmitter:
         axis = self._vector_axis(targets[0][1].strides, extents)
 
         def write(point: Point) -> None:
+            # All are computed first: a store may write what another's value is loaded from.
+            results = [self.element(value, point) for value, _ in targets]
             for index, (value, memory) in enumerate(targets):
-                result = self.element(value, point)
+                result = results[index]
                 combine = combines[index] if combines else None
                 if combine is not None:
                     old = memory.at(self, point)
@@ -745,6 +769,8 @@ class KernelEmitter:
         nest = contraction.match(op)
         if nest is not None and contraction.emit(self, nest):
             return
+        self._prepare_outside(op)
+        overwriting.keep_before_loop(self, op)
         carried = self._carried_cells(op)
         body = op.body.block
         step = self.sizes.of(op.step_size)
@@ -765,6 +791,14 @@ class KernelEmitter:
         self.f.loop(limit, iteration, step=int(step.number), hint="for")
         for result, cell in zip(op.outs, carried, strict=True):
             self.sources[result] = self._current(cell)
+
+    def _prepare_outside(self, loop: tile.ForOp) -> None:
+        """Compute what a loop's body needs of the values before it: once, and also where
+        the loop runs zero times, as what follows may need them too."""
+        for op in loop.body.walk():
+            for operand in op.operands:
+                if operand in self.sources:
+                    self.prepare(operand)
 
     def _bound_of(self, op: tile.ForOp) -> Dim:
         owner = op.to.owner
@@ -829,6 +863,7 @@ class KernelEmitter:
 
     def _scatter(self, op: tile.ScatterOp) -> None:
         """Elements one by one, in row-major order, those inside the view."""
+        overwriting.keep_before(self, [op])
         self.prepare(op.value)
         memory = tile.view_type(op.view)
         strides = [self.sizes.of(d) for d in memory.strides]
