@@ -83,6 +83,17 @@ def convert(
     return _integer_to_integer(s, x, given, wanted)
 
 
+def reinterpret(s: ScalarBuilder, x: SSAValue, given: str, wanted: str) -> SSAValue:
+    """The same bits as another type. A bool is a byte, 0 or 1."""
+    if given == wanted:
+        return x
+    if given == "i1":
+        x = s.emit(arith.ExtUIOp(x, scalar_type("i8")))
+    if wanted == "i1":
+        return s.compare("ne", s.bitcast(x, "i8"), s.constant(0, "i8"))
+    return s.bitcast(x, wanted)
+
+
 def _is_zero_extended(dtype: str) -> bool:
     return dtypes.is_unsigned(dtype) or dtype == "i1"
 
@@ -91,6 +102,8 @@ def _integer_to_integer(s: ScalarBuilder, x: SSAValue, given: str, wanted: str) 
     before, after = bits_of(given), bits_of(wanted)
     if before == after:
         return x
+    if max(before, after) < 8 and 1 not in (before, after):
+        x, given, before = _integer_to_integer(s, x, given, "i8"), "i8", 8
     type_ = scalar_type(wanted)
     if before > after:
         return s.emit(arith.TruncIOp(x, type_))

@@ -13,7 +13,7 @@ from xdsl.ir import Operation, SSAValue
 
 from infini_ir.dialects import graph
 from infini_ir.dialects.graph import tensor_type
-from infini_ir.lowering.conversions import convert
+from infini_ir.lowering.conversions import convert, reinterpret
 from infini_ir.lowering.scalar_builder import ScalarBuilder, bits_of
 from infini_ir.utils import dtypes
 
@@ -51,7 +51,7 @@ def elementwise(s: ScalarBuilder, op: Operation, args: list[Scalar]) -> Scalar:
         saturate = op.saturate is not None
         return convert(s, args[0], dtype, wanted, saturate=saturate, rounding=rounding)
     if isinstance(op, graph.BitcastOp):
-        return s.bitcast(args[0], tensor_type(op.out).dtype)
+        return reinterpret(s, args[0], dtype, tensor_type(op.out).dtype)
     if isinstance(op, graph.SelectOp):
         return s.select(*args)
     if dtype in HALVES:

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from ml_dtypes import iinfo
 from xdsl.dialects.builtin import IndexType
 from xdsl.ir import Attribute
 
@@ -34,6 +35,10 @@ def as_element(array: Array, dtype: np.dtype) -> Array:
     """The result of scalar code as elements of `dtype`: the inverse of `signless`."""
     if dtype.kind == "u" and array.dtype.kind == "i":
         return np.array(array, order="C").view(dtype)
+    if dtype.kind == "V" and array.dtype.kind == "V" and dtype != array.dtype:
+        # Numbers narrower than a byte: by their low bits.
+        low = array.astype(np.int8).view(np.uint8) & ((1 << iinfo(dtype).bits) - 1)
+        return low.astype(dtype)
     return array.astype(dtype, copy=False)
 
 
@@ -86,9 +91,12 @@ class Memory:
         if self.panel:
             return _unpack(flat, self.shape, self.panel)
         strides = tuple(s * flat.itemsize for s in self.strides)
-        return np.lib.stride_tricks.as_strided(
-            flat[self.offset :], self.shape, strides, writeable=flat.flags.writeable
+        # numpy cannot stride all types that it did not build in; bytes it can.
+        plain = flat if flat.itemsize > 1 else flat.view(np.uint8)
+        strided = np.lib.stride_tricks.as_strided(
+            plain[self.offset :], self.shape, strides, writeable=flat.flags.writeable
         )
+        return strided.view(flat.dtype)
 
 
 def _unpack(flat: Array, shape: tuple[int, ...], panel: int) -> Array:

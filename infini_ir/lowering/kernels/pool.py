@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 from xdsl.ir import SSAValue
 from xdsl.rewriter import InsertPoint, Rewriter
 
@@ -11,6 +12,7 @@ from infini_ir.dialects import graph
 from infini_ir.dialects.graph import TensorType, ints_of, tensor_type
 from infini_ir.dialects.graph.builder import GraphBuilder
 from infini_ir.dialects.graph.composites import PoolKind, spatial_axes
+from infini_ir.dialects.graph.shaping import CONSTANT_LIMIT
 from infini_ir.lowering.cluster import Cluster
 from infini_ir.lowering.epilogue import Epilogue
 from infini_ir.lowering.expression import accumulation_type
@@ -110,6 +112,14 @@ def _counts_along(
     """Along one axis, the number of positions of a window inside [-below, size + beyond)."""
     window = ints_of(op.sizes)[i]
     stride, dilation = ints_of(op.strides)[i], ints_of(op.dilations)[i]
+    known = [size.value for size in (op.lo.data[i], shape[axis], size, below, beyond)]
+    if None not in known and (known[1] or 0) * 8 <= CONSTANT_LIMIT:
+        lo, count, length, before, after = (value or 0 for value in known)
+        starts = np.arange(count)[:, None] * stride - lo
+        positions = starts + np.arange(window) * dilation
+        inside = (positions >= -before) & (positions < length + after)
+        sizes = [size.value or 1 for size in shape]
+        return b.constant(inside.sum(1).reshape(sizes), dtype)
     last = b.sub(b.dim(size + beyond), 1)
     position = b.mul(b.iota(shape, "i64", axis), stride)
     start = b.sub(position, b.dim(op.lo.data[i]))
