@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xdsl.dialects.builtin import FileLineColLoc
+from xdsl.dialects.builtin import FileLineColLoc, NameLoc
 from xdsl.ir import Operation
 from xdsl.pattern_rewriter import PatternRewriter
 
@@ -15,8 +15,10 @@ def replace_at(rewriter: PatternRewriter, op: Operation, *new_ops: Operation) ->
 
 
 def subject_of(op: Operation) -> str:
-    """What a person knows an operation by: its source location, else its value's name."""
+    """What a person knows an operation by: its source node or place, else its value's name."""
     location = op.location
+    if isinstance(location, NameLoc):
+        return location.desc.data
     if isinstance(location, FileLineColLoc):
         return f"{location.filename.data}:{location.line.data}"
     hint = op.results[0].name_hint if op.results else None

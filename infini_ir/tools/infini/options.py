@@ -1,0 +1,147 @@
+"""Options that commands share, and the forms of their values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from infini_ir.utils.errors import OptionError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from infini_ir.compiler import Options
+
+Decorator = Callable[[Any], Any]
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
+threads_option = click.option(
+    "--threads", type=click.IntRange(min=1), help="Most threads that a call uses."
+)
+seed_option = click.option("--seed", type=int, default=0, help="Of the random inputs.")
+shape_option = click.option(
+    "--shape",
+    "sizes",
+    metavar="NAME=SIZE,...",
+    multiple=True,
+    help="Sizes of the model's symbols, such as B=1,S=128.",
+)
+
+
+def compile_options(function: Any) -> Any:
+    """The options that say how to compile."""
+    for option in (
+        click.option("--no-cache", is_flag=True, help="Generate all code anew."),
+        click.option(
+            "--check-semantics",
+            is_flag=True,
+            help="Compare results before and after each pass.",
+        ),
+        click.option("--precision", default="f32", help="Precision to compute in."),
+        click.option(
+            "--target", default="cpu", help="Device and machine, such as cpu:x86-64-v3."
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def split_pair(text: str, wanted: str) -> tuple[str, str]:
+    """The two sides of `name=value`; wrong usage where there are none."""
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise click.UsageError(f"'{text}' is not of the form {wanted}")
+    return name, value
+
+
+def parse_sizes(texts: Sequence[str]) -> dict[str, int]:
+    """Symbol sizes from `B=1,S=128`."""
+    sizes: dict[str, int] = {}
+    for part in (part for text in texts for part in text.split(",") if part.strip()):
+        name, value = split_pair(part.strip(), "NAME=SIZE")
+        try:
+            sizes[name.strip()] = int(value)
+        except ValueError:
+            raise click.UsageError(f"--shape {part}: '{value}' is not a whole number") from None
+        if sizes[name.strip()] < 0:
+            raise click.UsageError(f"--shape {part}: a size is not negative")
+    return sizes
+
+
+def parse_overrides(texts: Sequence[str]) -> dict[str, Any]:
+    """Shapes (`x=1x3x224x224`, `ids=B,128`) or fixed values (`n=shape.npy`) of inputs."""
+    overrides: dict[str, Any] = {}
+    for text in texts:
+        name, value = split_pair(text, "NAME=1x3x224x224 or NAME=FILE.npy")
+        overrides[name] = fixed_value(value) if value.endswith(".npy") else parse_shape(value)
+    return overrides
+
+
+def parse_shape(text: str) -> tuple[int | str, ...]:
+    """Sizes with `x` or commas between them; names are symbols, nothing is a scalar."""
+    if not text.strip():
+        return ()
+    parts = text.split(",") if "," in text else _at_x(text)
+    return tuple(_size(part.strip(), text) for part in parts)
+
+
+def _at_x(text: str) -> list[str]:
+    """`1x3xHxW` in parts. A symbol with an x in its name wants the form with commas."""
+    return text.split("x")
+
+
+def _size(text: str, whole: str) -> int | str:
+    if text.isdigit():
+        return int(text)
+    if text.isidentifier():
+        return text
+    raise click.UsageError(
+        f"'{whole}' is no shape; give sizes or names with x or commas between them, as 1x3xHxW"
+    )
+
+
+def fixed_value(path: str) -> np.ndarray:
+    """The array of a .npy file."""
+    from infini_ir.tools.infini.inputs import read_npy
+
+    return read_npy(path, f"'{path}'")
+
+
+def make_options(
+    target: str,
+    precision: str,
+    check_semantics: bool = False,
+    no_cache: bool = False,
+    threads: int | None = None,
+    inputs: dict[str, Any] | None = None,
+) -> Options:
+    """The compiler's options."""
+    from infini_ir.compiler import Options
+
+    options = Options(
+        target, precision, threads, inputs or None, check_semantics, cache=not no_cache
+    )
+    if options.target.startswith("cpu"):
+        from infini_ir.targets.cpu.features import named
+
+        named(options.cpu)
+    return options
+
+
+def check_writable(path: str | Path) -> None:
+    """Refuse an output that cannot be written before the work is done."""
+    import os
+
+    place = Path(path)
+    folder = place.parent
+    if place.is_dir():
+        raise OptionError(f"cannot write '{path}': it is a folder; name a file")
+    if not folder.is_dir():
+        raise OptionError(
+            f"cannot write '{path}': there is no folder '{folder}'; make it first"
+        )
+    if not os.access(folder, os.W_OK):
+        raise OptionError(f"cannot write '{path}': no permission to write in '{folder}'")
