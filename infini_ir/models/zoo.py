@@ -37,6 +37,8 @@ class Model:
     sizes: tuple[Mapping[str, int], ...] = ({},)
     """Sizes to run with; a benchmark takes the first."""
     tolerance: float = FAR
+    has_small: bool = False
+    """Whether there is a small variant."""
     missing: Callable[[], str | None] = field(default=lambda: None)
     """Why the model cannot be had here, if so."""
 
@@ -113,6 +115,7 @@ def _torch(small: bool) -> list[Model]:
             partial(torch_zoo.exported, name, small=small),
             torch_zoo.find(name).arrays,
             _TORCH_SIZES.get(name, ({},)),
+            has_small=True,
             missing=partial(_torch_missing, name),
         )
         for name in torch_zoo.TORCH_MODELS
