@@ -1,4 +1,5 @@
-"""Lower one function to tile, run it in the tile interpreter, compare with the graph's."""
+"""Lower one function to tile, run it in the tile interpreter or natively, and compare with
+the graph interpreter."""
 
 from __future__ import annotations
 
@@ -9,12 +10,14 @@ from xdsl.dialects import func
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Block, Region, SSAValue
 
-from infini_ir.dialects.context import compiler_context
+from infini_ir.dialects.context import CompilerContext, compiler_context
 from infini_ir.dialects.graph import TensorType
 from infini_ir.dialects.graph.builder import GraphBuilder
 from infini_ir.interpreters.graph.run import interpret
 from infini_ir.interpreters.tile import interpret_program
 from infini_ir.lowering.graph_to_tile import GraphToTilePass
+from infini_ir.runtime.model import CompiledModel
+from infini_ir.targets.cpu.target import CpuTarget
 
 Build = Callable[..., Sequence[SSAValue]]
 
@@ -36,15 +39,39 @@ def compare(
     rtol: float = 1e-5,
     atol: float = 1e-6,
     parameters: dict[str, int] | None = None,
+    native: bool = False,
 ) -> ModuleOp:
-    """Check lowered code against the graph interpreter; returns the lowered module."""
+    """Check lowered code, interpreted or as machine code, against the graph interpreter;
+    returns the lowered module."""
     ctx = compiler_context()
     module = graph_module(types, build)
     module.verify()
     wanted = interpret(module, inputs, ctx)
     GraphToTilePass().apply(ctx, module)
     module.verify()
-    given = interpret_program(module, inputs, ctx, parameters=parameters, check_races=True)
+    if native:
+        given = run_native(module.clone(), inputs, ctx)
+    else:
+        given = interpret_program(module, inputs, ctx, parameters=parameters, check_races=True)
+    _check(given, wanted, rtol, atol)
+    return module
+
+
+def run_native(
+    module: ModuleOp, inputs: Sequence[np.ndarray], ctx: CompilerContext
+) -> list[np.ndarray]:
+    """Compile a tile module for this machine, and run it."""
+    target = CpuTarget(cache=None)
+    for current in target.passes():
+        current.apply(ctx, module)
+    module.verify()
+    result = CompiledModel(target.build(module, ctx))(*inputs)
+    return [result] if isinstance(result, np.ndarray) else list(result)
+
+
+def _check(
+    given: Sequence[np.ndarray], wanted: Sequence[np.ndarray], rtol: float, atol: float
+) -> None:
     assert len(given) == len(wanted)
     for one, other in zip(given, wanted, strict=True):
         assert one.shape == other.shape and one.dtype == other.dtype
@@ -53,4 +80,3 @@ def compare(
             np.testing.assert_allclose(one, other, rtol=rtol, atol=atol)
         else:
             np.testing.assert_array_equal(one, other)
-    return module

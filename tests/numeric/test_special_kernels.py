@@ -325,3 +325,74 @@ def test_attention_to_nothing():
             lambda b, q, k, v: [b.insert(graph.AttentionOp(q, k, v, scale=1.0)).out],
             [_floats(batch, 2, queries, 4), *[_floats(batch, 2, keys, 4) for _ in "kv"]],
         )
+
+
+def _native_cases():
+    """Each kernel once as machine code, with sizes larger than its tiles."""
+    n, x = 5000, T(["A", "B"], "f32")
+    wide, tall = _values("f4", (5, n)), _values("f4", (n, 5))
+    indices = rng.integers(-2, n + 2, size=(n, 1))
+    yield (
+        "gather rows",
+        [x, T(["K"], "i64")],
+        lambda b, x, i: [b.gather(x, i, 0)],
+        [tall, indices[:, 0]],
+    )
+    yield (
+        "gather",
+        [x, T(["K"], "i64")],
+        lambda b, x, i: [b.gather(x, i, 1)],
+        [wide, indices[:, 0]],
+    )
+    for kind in ("set", "add"):
+        yield (
+            f"scatter rows {kind}",
+            [x, T(["K", 1], "i64"), T(["K", "B"], "f32")],
+            lambda b, x, i, u, kind=kind: [b.scatter_nd(kind, x, i, u)],
+            [_floats(n, 5), indices, _floats(n, 5)],
+        )
+    yield (
+        "scatter",
+        [T(["A"], "f32"), T(["K", 1], "i32"), T(["K"], "f32")],
+        lambda b, x, i, u: [b.scatter_nd("add", x, i, u)],
+        [_floats(n), indices.astype("i4"), _floats(n)],
+    )
+    for axis in (0, 1):
+        yield f"scan {axis}", [x], lambda b, x, a=axis: [b.cumulative("max", x, a)], [wide]
+        yield f"scan tall {axis}", [x], lambda b, x, a=axis: [b.cumulative("max", x, a)], [tall]
+        for data in (wide, tall):
+            yield (
+                f"position {axis} of {data.shape}",
+                [x],
+                lambda b, x, a=axis: [
+                    b.arg_reduce("max", x, a),
+                    b.arg_reduce("min", x, a, last=True),
+                ],
+                [data],
+            )
+        yield (
+            f"sort {axis}",
+            [x],
+            lambda b, x, a=axis: list(b.sort([x], a, descending=True)),
+            [wide],
+        )
+    yield "nonzero", [x], lambda b, x: [b.nonzero(x, "K")], [wide]
+    yield (
+        "random",
+        [T([2], "ui64")],
+        lambda b, s: list(b.rng(s, [n])),
+        [np.array([7, 2**63], np.uint64)],
+    )
+    sizes = [T(["B", 4, "S", 20], "f32"), *[T(["B", 2, "T", 20], "f32")] * 2]
+    yield (
+        "attention",
+        sizes,
+        lambda b, q, k, v: [b.insert(graph.AttentionOp(q, k, v, scale=0.2, causal=True)).out],
+        [_floats(1, 4, 70, 20), _floats(1, 2, 130, 20), _floats(1, 2, 130, 20)],
+    )
+
+
+@pytest.mark.parametrize("case", list(_native_cases()), ids=lambda case: case[0])
+def test_machine_code(case):
+    _, types, build, inputs = case
+    compare(types, build, inputs, rtol=1e-4, atol=1e-4, native=True)
