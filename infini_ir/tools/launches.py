@@ -32,7 +32,7 @@ class Launch:
     seconds: float = 0.0
     """The least time that the machine needs."""
     bound: str = ""
-    """What sets it: `compute`, `cache` or `memory`."""
+    """What sets it: `compute`, `L1`, `L2` or `memory`."""
     measured: float | None = None
     plan: Plan = field(default_factory=Plan)
 
@@ -79,7 +79,9 @@ def launches_of(module: ModuleOp, sizes: Mapping[str, int], machine: Machine) ->
             operations_of(kernel, {**sizes, **plan.parameters}),
             plan=plan,
         )
-        launch.seconds, launch.bound = machine.seconds(launch.operations, launch.traffic)
+        launch.seconds, launch.bound = machine.seconds(
+            launch.operations, launch.traffic, serial=op.serial is not None
+        )
         found.append(launch)
     return found
 
@@ -112,10 +114,12 @@ def traffic_of(launch: program.LaunchOp, sizes: Mapping[str, int]) -> float:
     total = 0.0
     for view in dict.fromkeys(launch.views):
         type = tile.view_type(view)
-        count = 1
+        count, reach = 1, 1
         for size, stride in zip(type.shape, type.strides, strict=True):
-            count *= 1 if stride.value == 0 else size.evaluate(sizes)
-        total += count * item_size(type.dtype)
+            length, step = size.evaluate(sizes), abs(stride.evaluate(sizes))
+            count *= length if step else 1
+            reach += max(0, length - 1) * step
+        total += min(count, reach) * item_size(type.dtype)
     return total
 
 

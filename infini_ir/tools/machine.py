@@ -1,8 +1,7 @@
 """What this machine can do at most: arithmetic and memory traffic, measured once and kept.
 
 The numbers are limits to compare kernels with: a loop of independent multiply-adds in
-registers, and sums over memory that a core's second-level cache holds and over more than any
-cache holds.
+registers, and sums over memory that a core's first cache holds, its second, and none.
 """
 
 from __future__ import annotations
@@ -33,19 +32,29 @@ class Machine:
     """f32 operations a second; a multiply-add counts two."""
     memory: float
     """Bytes a second read from memory."""
-    cache: float
-    """Bytes a second read from the second-level caches."""
-    cache_bytes: int
-    """What the threads' second-level caches hold."""
+    l1: float = 0.0
+    """Bytes a second read from the first-level caches."""
+    l1_bytes: int = 0
+    """What the threads' first-level caches hold."""
+    l2: float = 0.0
+    l2_bytes: int = 0
 
-    def seconds(self, operations: float, traffic: float) -> tuple[float, str]:
-        """The least time for a kernel, and what sets it: `compute`, `cache` or `memory`."""
-        fits = traffic <= self.cache_bytes
-        moving = traffic / (self.cache if fits else self.memory)
-        computing = operations / self.flops
-        if computing >= moving:
-            return computing, "compute"
-        return moving, "cache" if fits else "memory"
+    def seconds(
+        self, operations: float, traffic: float, *, serial: bool = False
+    ) -> tuple[float, str]:
+        """The least time for a kernel, and what sets it: `compute`, `L1`, `L2` or `memory`.
+
+        `serial`: on one of the threads.
+        """
+        part = self.threads if serial else 1
+        computing = operations / self.flops * part
+        if traffic <= self.l1_bytes // part:
+            moving, place = traffic / self.l1 * part, "L1"
+        elif traffic <= self.l2_bytes // part:
+            moving, place = traffic / self.l2 * part, "L2"
+        else:
+            moving, place = traffic / self.memory, "memory"
+        return (computing, "compute") if computing >= moving else (moving, place)
 
 
 def known_machine(threads: int) -> Machine:
@@ -73,7 +82,7 @@ def known_machine(threads: int) -> Machine:
 def _identity(threads: int) -> tuple[str, ...]:
     from infini_ir.runtime.host import cpu_count_available, host_flags
 
-    return ("1", str(threads), str(cpu_count_available()), " ".join(sorted(host_flags())))
+    return ("2", str(threads), str(cpu_count_available()), " ".join(sorted(host_flags())))
 
 
 def measure(threads: int) -> Machine:
@@ -90,8 +99,6 @@ def measure(threads: int) -> Machine:
         multiply(out[thread].ctypes.data, count)
         return float(count * _CHAINS * lanes * 2)
 
-    near = max(1, features.l2_bytes // 2 // (_CHAINS * lanes * 4))
-
     def read_blocks(block: np.ndarray, times: int) -> Callable[[int], float]:
         steps = block.shape[1] // (_CHAINS * lanes)
 
@@ -104,11 +111,15 @@ def measure(threads: int) -> Machine:
 
     with ThreadPoolExecutor(threads) as pool:
         flops = _rate(pool, threads, compute)
-        small = np.ones((threads, near * _CHAINS * lanes), np.float32)
-        cache = _rate(pool, threads, read_blocks(small, 500))
-        large = np.ones((threads, _MEMORY_BYTES // 4), np.float32)
-        memory = _rate(pool, threads, read_blocks(large, 1))
-    return Machine(threads, flops, memory, cache, threads * features.l2_bytes)
+        rates = []
+        for size in (features.l1_bytes * 3 // 4, features.l2_bytes // 2, _MEMORY_BYTES):
+            data = np.ones((threads, size // 4), np.float32)
+            work = read_blocks(data, max(1, _MEMORY_BYTES // 4 // size))
+            rates.append(_rate(pool, threads, work))
+    l1, l2, memory = rates
+    return Machine(
+        threads, flops, memory, l1, threads * features.l1_bytes, l2, threads * features.l2_bytes
+    )
 
 
 def _rate(pool: ThreadPoolExecutor, threads: int, work: Callable[[int], float]) -> float:

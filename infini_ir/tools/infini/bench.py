@@ -121,7 +121,7 @@ def _prepare(model: str, options: Options) -> tuple[CompiledModel, dict[str, Any
 
 def _onnxruntime(
     model: str, arrays: dict[str, np.ndarray], compiled: CompiledModel
-) -> Callable[[], list[np.ndarray]]:
+) -> Callable[[], Any]:
     """A call of the model in ONNX Runtime with as many threads."""
     try:
         import onnxruntime
@@ -139,7 +139,7 @@ def _onnxruntime(
     except Exception as error:  # its errors have no common base but Exception
         reason = " ".join(str(error).split())[:300]
         raise InfiniError(f"ONNX Runtime cannot run '{model}': {reason}") from error
-    return lambda: [np.asarray(value) for value in session.run(names, arrays)]
+    return lambda: session.run(names, arrays)
 
 
 def _errors(

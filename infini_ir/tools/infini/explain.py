@@ -101,12 +101,12 @@ def _machine(threads: int, peak: float | None, bandwidth: float | None) -> Machi
     from infini_ir.tools.machine import Machine, known_machine
 
     if peak is not None and bandwidth is not None:
-        return Machine(threads, peak * 1e9, bandwidth * 1e9, bandwidth * 1e9, 0)
+        return Machine(threads, peak * 1e9, bandwidth * 1e9)
     machine = known_machine(threads)
     if peak is not None:
         machine = replace(machine, flops=peak * 1e9)
     if bandwidth is not None:
-        machine = replace(machine, memory=bandwidth * 1e9, cache_bytes=0)
+        machine = replace(machine, memory=bandwidth * 1e9, l1_bytes=0, l2_bytes=0)
     return machine
 
 
@@ -161,8 +161,10 @@ def _facts(
             "threads": machine.threads,
             "gflops": machine.flops / 1e9,
             "memory_gb_per_second": machine.memory / 1e9,
-            "cache_gb_per_second": machine.cache / 1e9,
-            "cache_bytes": machine.cache_bytes,
+            "l1_gb_per_second": machine.l1 / 1e9,
+            "l1_bytes": machine.l1_bytes,
+            "l2_gb_per_second": machine.l2 / 1e9,
+            "l2_bytes": machine.l2_bytes,
         },
         "launches": [launch.to_json() for launch in launches],
         "totals": {
@@ -206,11 +208,7 @@ def _print(facts: dict[str, Any]) -> None:
     click.echo()
     sizes = ", ".join(f"{name}={size}" for name, size in facts["sizes"].items())
     lines = {"sizes": sizes} if sizes else {}
-    lines["machine"] = (
-        f"{machine['threads']} threads: {machine['gflops']:.4g} GFLOP/s, "
-        f"{machine['memory_gb_per_second']:.3g} GB/s from memory, "
-        f"{machine['cache_gb_per_second']:.3g} GB/s from {size_text(machine['cache_bytes'])} of cache"
-    )
+    lines["machine"] = _machine_text(machine)
     lines["totals"] = (
         f"{totals['launches']} launches, {size_text(totals['bytes'])}, "
         f"{totals['operations']:.3g} operations, at least {time_text(totals['limit_seconds'])}"
@@ -220,6 +218,18 @@ def _print(facts: dict[str, Any]) -> None:
             f"{time_text(totals['measured_seconds'])}, each launch repeated alone"
         )
     print_facts(lines)
+
+
+def _machine_text(machine: dict[str, Any]) -> str:
+    from infini_ir.tools.infini.show import size_text
+
+    parts = [f"{machine['memory_gb_per_second']:.3g} GB/s from memory"]
+    for level in ("l2", "l1"):
+        if machine[f"{level}_bytes"]:
+            rate, size = machine[f"{level}_gb_per_second"], size_text(machine[f"{level}_bytes"])
+            parts.append(f"{rate:.3g} GB/s from {size} of {level.upper()}")
+    threads = f"{machine['threads']} threads" if machine["threads"] != 1 else "1 thread"
+    return f"{threads}: {machine['gflops']:.4g} GFLOP/s, {', '.join(parts)}"
 
 
 def _row(entry: dict[str, Any], with_times: bool) -> list[str]:
