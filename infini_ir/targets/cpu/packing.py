@@ -174,7 +174,7 @@ def remove_unused(module: ModuleOp) -> None:
     for op in list(module.body.block.ops):
         if isinstance(op, tile.KernelOp) and op.sym_name.data not in used:
             Rewriter.erase_op(op)
-    for op in list(module.walk()):
+    for op in list(module.walk(reverse=True)):
         if isinstance(op, program.WeightOp | program.AliasOp) and not op.results[0].uses:
             Rewriter.erase_op(op)
 
