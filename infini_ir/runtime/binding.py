@@ -23,6 +23,12 @@ class Binding:
     """Output shapes; None where the program decides while running."""
     arena: int
     """Bytes of scratch memory."""
+    workers: int = 1
+    """Threads that are worth using for these sizes."""
+
+
+SHORT_CALL = 40_000
+"""Nanoseconds of work below which waking a parked thread (about 50 us) is no gain."""
 
 
 def bind(metadata: Metadata, shapes: Shapes, workers: int = 1) -> Binding:
@@ -47,7 +53,12 @@ def bind(metadata: Metadata, shapes: Shapes, workers: int = 1) -> Binding:
         tuple((metadata.symbols.index(name), value) for name, value in values.items()),
         tuple(_output_shape(spec, values) for spec in metadata.outputs),
         metadata.arena.evaluate(values) + workers * metadata.scratch.evaluate(values),
+        1 if _is_short(metadata, values) else workers,
     )
+
+
+def _is_short(metadata: Metadata, values: dict[str, int]) -> bool:
+    return metadata.work is not None and metadata.work.evaluate(values) < SHORT_CALL
 
 
 def _define(

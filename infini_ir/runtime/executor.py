@@ -175,7 +175,7 @@ class Executor:
                     fields[index] = address_of(output)
                 outputs.append(output)
                 index += 1
-            self._call(context)
+            self._call(context, binding.workers)
             if None in binding.outputs:
                 self._collect(context, outputs)
         finally:
@@ -213,9 +213,8 @@ class Executor:
         self._bindings[shapes] = binding
         return binding
 
-    def _call(self, context: _Context) -> None:
+    def _call(self, context: _Context, workers: int) -> None:
         """Run native code, with the pool's threads where they are free and of use."""
-        workers = self._workers
         if workers > 1:
             pool = shared_pool()
             if pool.acquire(workers, self.program.image, self.metadata.entries):

@@ -111,6 +111,9 @@ class Metadata:
     max_workers: int | None = None
     """Threads that can be of use; None where more are always better. 1 for small programs,
     which then never touch the pool."""
+    work: Dim | None = None
+    """Nanoseconds that a call takes on one thread, roughly, from symbols that inputs define;
+    None where it is not known. Short calls do not wake other threads."""
     checks: tuple[Check, ...] = ()
     weights: tuple[WeightEntry, ...] = ()
     producer: str = ""
@@ -167,6 +170,7 @@ class Metadata:
             "arena": str(self.arena),
             "scratch": str(self.scratch),
             "max_workers": self.max_workers,
+            "work": None if self.work is None else str(self.work),
             "entries": self.entries,
             "checks": [check.to_json() for check in self.checks],
             "weights": [weight.to_json() for weight in self.weights],
@@ -189,6 +193,7 @@ class Metadata:
             arena=Dim.parse(data["arena"]),
             scratch=Dim.parse(data["scratch"]),
             max_workers=None if workers is None else int(workers),
+            work=None if data["work"] is None else Dim.parse(data["work"]),
             entries={str(name): int(offset) for name, offset in data["entries"].items()},
             checks=tuple(map(Check.from_json, data["checks"])),
             weights=tuple(map(WeightEntry.from_json, data["weights"])),

@@ -69,6 +69,13 @@ def _fence(block: Block, state: _State) -> None:
         if isinstance(op, program.BarrierOp):
             state.pending.clear()
             continue
+        if isinstance(op, program.LoopOp) and _is_serial(op):
+            # One worker does all of it; the others pass through.
+            accesses = [a for inner in op.walk() for a in _accesses(inner)]
+            if any(new.conflicts(old) for new in accesses for old in state.pending):
+                _barrier(op, state)
+            state.pending.extend(accesses)
+            continue
         if op.regions:
             _barrier(op, state)
             for inner in regions_of(op):
@@ -83,6 +90,18 @@ def _fence(block: Block, state: _State) -> None:
         if any(new.conflicts(old) for new in accesses for old in state.pending):
             _barrier(op, state)
         state.pending.extend(accesses)
+
+
+def _is_serial(loop: program.LoopOp) -> bool:
+    """Whether only launches on the one serial worker touch memory in a loop."""
+    return loop.until is None and all(
+        op.serial is not None
+        if isinstance(op, program.LaunchOp)
+        else not isinstance(op, program.BindOp | program.IfOp | program.WhileOp)
+        and not (isinstance(op, program.LoopOp) and op.until is not None)
+        and not (isinstance(op, program.AllocOp) and op.dynamic is not None)
+        for op in loop.walk()
+    )
 
 
 def _barrier(op: Operation, state: _State) -> None:

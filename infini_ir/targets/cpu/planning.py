@@ -14,13 +14,14 @@ from xdsl.passes import ModulePass
 from infini_ir.dialects import tile
 from infini_ir.dialects.tile import program
 from infini_ir.targets.cpu import contraction
+from infini_ir.targets.cpu.cost import kernel_nanoseconds
 from infini_ir.targets.cpu.features import CpuFeatures, host, named
 from infini_ir.targets.cpu.plan import Plan
 from infini_ir.utils.dtypes import item_size
 from infini_ir.utils.symbolic import PARAMETERS, Dim, product
 
-SERIAL_WORK = 8192
-"""Element operations below which a barrier costs more than a second worker saves."""
+SERIAL_NANOSECONDS = 3000
+"""Work of a kernel below which the barriers cost more than a second worker saves."""
 
 SWEEP_ELEMENTS = 4096
 """Elements of a program of an elementwise kernel: long loops, and enough programs to share."""
@@ -50,8 +51,7 @@ class CpuPlanPass(ModulePass):
         for launch in op.walk():
             if isinstance(launch, program.LaunchOp):
                 kernel = kernels[launch.kernel.string_value()]
-                work = _work(kernel)
-                if work is not None and work < SERIAL_WORK:
+                if kernel_nanoseconds(kernel) < SERIAL_NANOSECONDS:
                     launch.properties["serial"] = UnitAttr()
 
 
@@ -239,29 +239,3 @@ def _plan_attention(kernel: tile.KernelOp, features: CpuFeatures) -> Plan:
     strip = _strip([Dim.of(block)], limit)
     parameters = {"BM": block, "BN": 128, "BK": 128, "BR": 1, "BC": 64, "BH": 1, "BW": 1}
     return Plan(parameters, strip, vectors, 1, (), "scores of one block stay in L2")
-
-
-def _work(kernel: tile.KernelOp) -> int | None:
-    """Rough element operations of the whole grid; None where sizes are symbolic."""
-    total = product(kernel.bounds.data).value
-    if total is None:
-        return None
-    largest = 1
-    for op in kernel.body.walk():
-        if isinstance(op, tile.LoadOp):
-            view = tile.view_type(op.view)
-            inner = 1
-            for axis, capacity in zip(op.axis_list, tile.tile_type(op.out).shape, strict=True):
-                if capacity.value is not None:
-                    inner *= capacity.value
-                elif str(capacity) == "BK":
-                    inner *= _known(view.shape[axis], 1 << 20)
-            largest = max(largest, inner)
-        elif isinstance(op, tile.ForOp):
-            owner = op.to.owner
-            bound = owner.dim.value if isinstance(owner, tile.SizeOp) else None
-            if bound is None:
-                return None
-            if op.step_size.value == 1:
-                total *= max(1, bound)
-    return total * largest

@@ -22,6 +22,7 @@ from infini_ir.passes.tile.plan_memory import PlanMemoryPass
 from infini_ir.runtime.metadata import Check, Metadata, weight_table
 from infini_ir.runtime.program import CodeBytes, Program
 from infini_ir.runtime.signature import TensorSpec
+from infini_ir.targets.cpu.cost import program_nanoseconds
 from infini_ir.targets.cpu.emitter import KernelEmitter
 from infini_ir.targets.cpu.features import CpuFeatures, host, named
 from infini_ir.targets.cpu.linker import link
@@ -163,6 +164,7 @@ class CpuTarget:
             arena=entry.attributes["arena"].data[0],  # pyright: ignore[reportAttributeAccessIssue]
             scratch=emitted.scratch,
             max_workers=None if _has_parallel_launch(module) else 1,
+            work=_work(module, entry, emitted.symbols),
             checks=emitted.checks,
             weights=table,
             producer=PRODUCER,
@@ -250,6 +252,14 @@ def signature_of(
         for name, (dtype, shape) in zip(names("outputs", len(types)), types, strict=True)
     )
     return inputs, outputs
+
+
+def _work(module: ModuleOp, entry: program.ProgramOp, symbols: tuple[str, ...]) -> Dim:
+    """Nanoseconds of a call on one thread; sizes that the program computes count as 64."""
+    kernels = {k.sym_name.data: k for k in module.body.block.ops if isinstance(k, tile.KernelOp)}
+    work = program_nanoseconds(entry, kernels)
+    given = set(input_symbols(entry))
+    return work.substitute({name: Dim.of(64) for name in work.symbols() - given})
 
 
 def _has_parallel_launch(module: ModuleOp) -> bool:
