@@ -20,6 +20,7 @@ from infini_ir.lowering.expression import Expression, Operands, shape_key
 from infini_ir.lowering.host_builder import HostBuilder
 from infini_ir.lowering.kernel_builder import KernelBuilder
 from infini_ir.lowering.placement import Placement
+from infini_ir.lowering.view_ops import is_view
 from infini_ir.utils.symbolic import ONE, ZERO
 
 
@@ -42,7 +43,7 @@ def lower_pointwise(cluster: Cluster, host: HostBuilder, name: str = "") -> None
 
 def name_of(cluster: Cluster) -> str:
     """The operation's name where it is one, else `pointwise`."""
-    ops = [op for op in cluster.ops() if op.operands]
+    ops = [op for op in cluster.ops() if op.operands and not is_view(op)]
     names = {op.name.removeprefix("graph.") for op in ops}
     return names.pop() if len(names) == 1 else "pointwise"
 
