@@ -27,7 +27,7 @@ from infini_ir.targets.cpu.sources import (
     narrowed,
     point_key,
 )
-from infini_ir.targets.cpu.writer import ZERO, V, integer
+from infini_ir.targets.cpu.writer import ONE, ZERO, V, integer
 
 from infini_ir.utils.errors import CompileError
 from infini_ir.utils.symbolic import Dim, product
@@ -325,8 +325,10 @@ def emit_with_stores(
 
     def finish(point: Point, value: V) -> None:
         source.registers[point_key(point)] = value
-        for target, memory in targets:
-            memory.store(e, point, e.element(target, point))
+        # All are computed first: a store may write what another's value is loaded from.
+        results = [e.element(target, point) for target, _ in targets]
+        for result, (_, memory) in zip(results, targets, strict=True):
+            memory.store(e, point, result)
 
     level = e.enter()
     run(e, nest_product(e, source.nest, finish, source))
@@ -522,7 +524,8 @@ def _strip(
     cells = _initial_cells(e, p, row_points, columns, masks)
     base = _base(e, p, outer, inner)
     offsets = [_row_offset(e, p, h, w) for h, w in rows]
-    _k_loops(e, p, base, offsets, _panel_pointers(e, p, column, vectors), cells, masks)
+    pointers = _panel_pointers(e, p, column, vectors, rest)
+    _k_loops(e, p, base, offsets, pointers, cells, masks)
     for row, point in enumerate(row_points):
         for v, coordinate in enumerate(columns):
             kind = f"<{e.lanes} x {p.accumulator}>"
@@ -591,8 +594,11 @@ def _row_offset(e: KernelEmitter, p: Product, h: int, w: int) -> V:
     return e.f.add(offset, e.f.mul(integer(h), p.a_rows[0])) if h else offset
 
 
-def _panel_pointers(e: KernelEmitter, p: Product, column: V, vectors: int) -> list[V]:
-    """Where each vector of columns begins, at k = 0."""
+def _panel_pointers(
+    e: KernelEmitter, p: Product, column: V, vectors: int, rest: V | None
+) -> list[V]:
+    """Where each vector of columns begins, at k = 0. Vectors behind the last panel, which
+    are computed where `rest` is known only while running, read the last one again."""
     if not p.b.width:
         first = e.f.gep(p.b.pointer, column, memory_of(p.b.element))
         return [
@@ -601,11 +607,15 @@ def _panel_pointers(e: KernelEmitter, p: Product, column: V, vectors: int) -> li
     per_panel = p.b.width // e.lanes
     panel = e.f.mul(e.f.udiv(column, integer(p.b.width)), p.b.panel_stride)
     first = e.f.gep(p.b.pointer, panel, memory_of(p.b.element))
+    last = None
+    if rest is not None and rest.number is None and vectors > per_panel:
+        last = e.f.udiv(e.f.sub(rest, ONE), integer(p.b.width))
     pointers: list[V] = []
     for v in range(vectors):
-        start = e.f.gep(
-            first, e.f.mul(integer(v // per_panel), p.b.panel_stride), memory_of(p.b.element)
-        )
+        number: V = integer(v // per_panel)
+        if last is not None and v >= per_panel:
+            number = e.f.min(number, last)
+        start = e.f.gep(first, e.f.mul(number, p.b.panel_stride), memory_of(p.b.element))
         pointers.append(
             e.f.gep(start, integer(v % per_panel * e.lanes), memory_of(p.b.element))
         )

@@ -21,6 +21,7 @@ from infini_ir.dialects.context import weights_of
 from infini_ir.dialects.tile import program
 from infini_ir.targets.cpu import contraction
 from infini_ir.targets.cpu.plan import Plan
+from infini_ir.utils.dtypes import item_size
 from infini_ir.utils.weights import WeightStore
 
 
@@ -79,7 +80,7 @@ class _Packer:
         type = tile.view_type(kernel.views[position])
         if weight.handle.data not in self.store or type.panel_width or not type.is_dense():
             return
-        width = Plan.read(kernel.plan).vectors * self.lanes_of(type)
+        width = Plan.read(kernel.plan).vectors * self.lanes_of(kernel)
         packed = tile.ViewType.of(type.shape, type.element, panel=width)
         handle = self._packed_weight(
             weight.handle.data, type, _batch_axes(kernel, position), width
@@ -92,8 +93,13 @@ class _Packer:
         copy = self._packed_kernel(kernel, position, packed)
         launch.properties["kernel"] = SymbolRefAttr(copy.sym_name.data)
 
-    def lanes_of(self, type: tile.ViewType) -> int:
-        return self.lanes // 2 if type.dtype == "f64" else self.lanes
+    def lanes_of(self, kernel: tile.KernelOp) -> int:
+        """Lanes of the accumulators, whatever the type of the weight."""
+        for op in kernel.body.block.ops:
+            if isinstance(op, tile.ForOp) and (nest := contraction.match(op)) is not None:
+                item = item_size(tile.tile_type(nest.dot.acc).dtype)
+                return max(1, self.lanes * 4 // max(4, item))
+        return self.lanes
 
     def _packed_weight(self, handle: str, type: tile.ViewType, batch: int, width: int) -> str:
         shape = tuple(d.value or 0 for d in type.shape)

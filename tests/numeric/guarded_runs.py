@@ -1,0 +1,44 @@
+"""Runs all kernels with every buffer between forbidden pages: `guarded_runs.py end native`.
+
+Prints each name before its run, so that the last one says which kernel went too far.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+from product_cases import Product
+from test_cpu_products import FORMS, SMALL, SYMBOLIC, TYPES
+from tile_cases import CASES
+from tile_programs import GuardedRun, build, reference, same
+
+EDGES = [
+    Product((1,), (9,), 900, weight=True),
+    Product((2,), (9,), 450, weight=True, epilogue="both"),
+    Product((40,), (30,), 1000, a="i64", b="i64", acc="i64", weight=True),
+]
+
+
+def main(side: str, cpu: str) -> None:
+    at_end = side == "end"
+    for name, made in CASES.items():
+        print(name, flush=True)
+        case = made()
+        run = GuardedRun(build(case.program, cpu), at_end)
+        for inputs in case.inputs:
+            wanted = reference(case.program, inputs)
+            for one, other in zip(run(inputs), wanted, strict=True):
+                same(one, other, name, case.rtol, case.atol, case.exact)
+    for product in (*EDGES, *SMALL[::2], *SYMBOLIC[::2], *FORMS, *TYPES[::2]):
+        print(product, flush=True)
+        inputs = product.inputs()
+        given = GuardedRun(build(product.program, cpu), at_end)(inputs)
+        for one, other in zip(given, product.wanted(inputs), strict=True):
+            scale = float(np.max(np.abs(other.astype(np.float64)), initial=1.0))
+            same(one, other, str(product), product.tolerance(), product.tolerance() * scale)
+    print("done")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2])

@@ -1,0 +1,23 @@
+"""No kernel touches a byte outside its buffers: forbidden pages lie on both their sides."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).with_name("guarded_runs.py")
+
+
+@pytest.mark.parametrize(
+    ("side", "cpu"), [("end", "native"), ("start", "native"), ("end", "x86-64-v3")]
+)
+def test_inside_the_buffers(side, cpu):
+    run = subprocess.run(
+        [sys.executable, str(SCRIPT), side, cpu], capture_output=True, text=True, timeout=300
+    )
+    last = (run.stdout.split("\n")[-2:] or [""])[0]
+    assert run.returncode == 0, f"stopped with {run.returncode} in {last}: {run.stderr[-2000:]}"
+    assert last == "done"

@@ -1,0 +1,80 @@
+"""Matrix products compiled for several processors against numpy in double precision."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from product_cases import Product, chosen_sizes
+from tile_programs import CPUS, build, run_native, same
+
+SMALL = [
+    Product((m,), (k,), n, weight=number % 2 == 0, epilogue=("", "bias", "both")[number % 3])
+    for number, (m, k, n) in enumerate(chosen_sizes(17, 0))
+]
+SYMBOLIC = [
+    Product((m,), (k,), n, weight=number % 2 == 1, symbolic=True)
+    for number, (m, k, n) in enumerate(chosen_sizes(17, 1)[:6])
+]
+FORMS = [
+    Product((5, 9), (7,), 33),
+    Product((5, 9), (7,), 33, weight=True, epilogue="both"),
+    Product((3, 17), (3, 3, 5), 20, weight=True, epilogue="bias"),
+    Product((2, 3, 15), (2, 7), 40, weight=True),
+    Product((6, 14), (3, 13), 64, symbolic=True, weight=True, epilogue="residual"),
+    Product((9,), (5, 4, 3), 50, epilogue="two"),
+    Product((9,), (11,), 18, batch=(2, 3), epilogue="bias"),
+    Product((9,), (11,), 50, batch=(2, 3), weight=True),
+    Product((1,), (70,), 900, weight=True),
+    Product((2,), (33,), 500, weight=True, epilogue="both"),
+    Product((4,), (20,), 300, batch=(3,), weight=True, shared=True),
+    Product((1,), (20,), 130, batch=(2,), weight=True),
+    Product((40,), (17,), 21, column_stride=3),
+    Product((3,), (5,), 300, a="i64", b="i64", acc="i64", weight=True),
+    Product((3,), (5,), 300, acc="f64", weight=True),
+    Product((3,), (5,), 300, a="f64", b="f64", acc="f64", weight=True),
+    Product((40,), (300,), 700, weight=True),
+    Product((40,), (30,), 1000, a="i64", b="i64", acc="i64", weight=True),
+    Product((40,), (30,), 1000, acc="f64", weight=True),
+    Product((8,), (0,), 5),
+    Product((0,), (3,), 5),
+    Product((4,), (3,), 0),
+]
+TYPES = [
+    Product((15,), (19,), 37, a=a, b=b, acc=acc, out=out, weight=weight, epilogue=epilogue)
+    for a, b, acc, out in [
+        ("f16", "f16", "f32", "f16"),
+        ("bf16", "bf16", "f32", "bf16"),
+        ("f64", "f64", "f64", "f64"),
+        ("f32", "f32", "f64", "f64"),
+        ("i8", "i8", "i32", "i32"),
+        ("ui8", "i8", "i32", "i32"),
+        ("i32", "i32", "i32", "i32"),
+        ("i64", "i64", "i64", "i64"),
+        ("i32", "i32", "i64", "i64"),
+        ("f32", "bf16", "f32", "f32"),
+    ]
+    for weight, epilogue in ((False, ""), (True, "bias"))
+]
+
+
+def run(product: Product, cpu: str, threads: int = 1, **options: object) -> None:
+    built = build(product.program, cpu, **options)
+    inputs = product.inputs()
+    given = run_native(built, inputs, threads)
+    tolerance = product.tolerance()
+    for number, (one, other) in enumerate(zip(given, product.wanted(inputs), strict=True)):
+        scale = float(np.max(np.abs(other.astype(np.float64)), initial=1.0))
+        same(one, other, f"output {number}", tolerance, tolerance * scale)
+
+
+@pytest.mark.parametrize("product", [*SMALL, *SYMBOLIC, *FORMS, *TYPES], ids=str)
+def test_native(product):
+    run(product, "native")
+
+
+@pytest.mark.parametrize(
+    "product", [*SMALL[:3], *SYMBOLIC[:2], *FORMS[:9], *TYPES[::3]], ids=str
+)
+@pytest.mark.parametrize("cpu", CPUS[1:])
+def test_other_processors(product, cpu):
+    run(product, cpu)
