@@ -82,7 +82,7 @@ def known_machine(threads: int) -> Machine:
 def _identity(threads: int) -> tuple[str, ...]:
     from infini_ir.runtime.host import cpu_count_available, host_flags
 
-    return ("2", str(threads), str(cpu_count_available()), " ".join(sorted(host_flags())))
+    return ("3", str(threads), str(cpu_count_available()), " ".join(sorted(host_flags())))
 
 
 def measure(threads: int) -> Machine:
@@ -99,23 +99,23 @@ def measure(threads: int) -> Machine:
         multiply(out[thread].ctypes.data, count)
         return float(count * _CHAINS * lanes * 2)
 
-    def read_blocks(block: np.ndarray, times: int) -> Callable[[int], float]:
-        steps = block.shape[1] // (_CHAINS * lanes)
+    def reader(size: int) -> Callable[[int], float]:
+        """Reads `size` bytes of memory over and over, in blocks whose number is a power of 2."""
+        block = _CHAINS * features.vector_bytes
+        blocks = 1 << max(0, (size // block).bit_length() - 1)
+        turns = max(blocks, _MEMORY_BYTES // block)
+        data = np.ones((threads, blocks * block // 4), np.float32)
 
         def work(thread: int) -> float:
-            for _ in range(times):
-                read(out[thread].ctypes.data, block[thread].ctypes.data, steps)
-            return float(times * steps * _CHAINS * lanes * 4)
+            read(out[thread].ctypes.data, data[thread].ctypes.data, blocks - 1, turns)
+            return float(turns * block)
 
         return work
 
     with ThreadPoolExecutor(threads) as pool:
         flops = _rate(pool, threads, compute)
-        rates = []
-        for size in (features.l1_bytes * 3 // 4, features.l2_bytes // 2, _MEMORY_BYTES):
-            data = np.ones((threads, size // 4), np.float32)
-            work = read_blocks(data, max(1, _MEMORY_BYTES // 4 // size))
-            rates.append(_rate(pool, threads, work))
+        sizes = (features.l1_bytes * 3 // 4, features.l2_bytes // 2, _MEMORY_BYTES)
+        rates = [_rate(pool, threads, reader(size)) for size in sizes]
     l1, l2, memory = rates
     return Machine(
         threads, flops, memory, l1, threads * features.l1_bytes, l2, threads * features.l2_bytes
@@ -133,7 +133,7 @@ def _rate(pool: ThreadPoolExecutor, threads: int, work: Callable[[int], float]) 
 
 
 def _functions(lanes: int) -> tuple[Any, Any]:
-    """`multiply(out, count)` and `read(out, data, count)`, compiled."""
+    """`multiply(out, count)` and `read(out, data, mask, count)`, compiled."""
     import ctypes
 
     from infini_ir.runtime.image import Image
@@ -146,7 +146,7 @@ def _functions(lanes: int) -> tuple[Any, Any]:
     pointer, word = ctypes.c_void_p, ctypes.c_int64
     return (
         image.function(linked.entries["multiply"], None, pointer, word),
-        image.function(linked.entries["read"], None, pointer, pointer, word),
+        image.function(linked.entries["read"], None, pointer, pointer, word, word),
     )
 
 
@@ -157,7 +157,7 @@ def _kernel_text(lanes: int) -> str:
         f"  %n{i} = call {vector} @llvm.fma.v{lanes}f32({vector} %s{i}, {vector} {half}, {vector} {half})"
         for i in range(_CHAINS)
     ]
-    read = ["  %at = mul i64 %i, " + str(_CHAINS)]
+    read = ["  %block = and i64 %i, %mask", f"  %at = mul i64 %block, {_CHAINS}"]
     for i in range(_CHAINS):
         read += [
             f"  %o{i} = add i64 %at, {i}",
@@ -169,7 +169,7 @@ def _kernel_text(lanes: int) -> str:
         [
             f"declare {vector} @llvm.fma.v{lanes}f32({vector}, {vector}, {vector})",
             *_loop("multiply", "ptr %out, i64 %count", vector, multiply),
-            *_loop("read", "ptr %out, ptr %data, i64 %count", vector, read),
+            *_loop("read", "ptr %out, ptr %data, i64 %mask, i64 %count", vector, read),
         ]
     )
 
