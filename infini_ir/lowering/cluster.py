@@ -9,6 +9,7 @@ shape of the kernel's domain, and no index arithmetic is left.
 from __future__ import annotations
 
 from xdsl.ir import Block, Operation, SSAValue
+from xdsl.rewriter import Rewriter
 
 from infini_ir.dialects import graph
 from infini_ir.dialects.graph import tensor_type
@@ -51,12 +52,20 @@ class Cluster:
         self.op = op
         self.host = host
         self.block = _body_of(op)
-        self.inputs = dict(zip(self.block.args, op.operands, strict=True))
+        self.inputs: dict[SSAValue, SSAValue] = dict(
+            zip(self.block.args, op.operands, strict=True)
+        )
         """The host's value of each argument."""
         for inner in list(self.block.ops):
             if type(inner) in DEFINITIONS and not isinstance(inner, WHOLE):
                 expand(inner)
-        self.results = op.results
+        self.results: list[SSAValue] = [result for result in op.results if result.uses]
+        """The results that are used; the others are not computed."""
+        last = self.block.last_op
+        assert isinstance(last, graph.YieldOp)
+        pairs = zip(last.values, op.results, strict=True)
+        wanted = graph.YieldOp([value for value, result in pairs if result.uses])
+        Rewriter.replace_op(last, wanted)
 
     @property
     def outputs(self) -> tuple[SSAValue, ...]:

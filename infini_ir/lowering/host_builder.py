@@ -44,13 +44,13 @@ from infini_ir.dialects import graph, tile
 from infini_ir.dialects.context import CompilerContext
 from infini_ir.dialects.dims import FactsAttr
 from infini_ir.dialects.graph import tensor_type
-from infini_ir.dialects.tile import program
+from infini_ir.dialects.tile import dense_strides, program
 from infini_ir.lowering.kernel_builder import KernelBuilder
 from infini_ir.lowering.placement import Placement, Size, dims
 from infini_ir.lowering.view_ops import inverse_of, literal_of
 from infini_ir.utils import dtypes
 from infini_ir.utils.errors import CompileError
-from infini_ir.utils.symbolic import Dim
+from infini_ir.utils.symbolic import ZERO, Dim
 
 Accept = Callable[[Placement], bool]
 OpT = TypeVar("OpT", bound=Operation)
@@ -225,7 +225,10 @@ class HostBuilder:
         wanted = self.wanted(value, accept)
         if wanted is None:
             kind = tensor_type(value)
-            wanted = own() if own is not None else self.alloc(kind.shape, kind.dtype)
+            if own is not None:
+                wanted = own()
+            else:
+                wanted = self._for_reshape(value, accept) or self.alloc(kind.shape, kind.dtype)
         self.places[value] = wanted
         return wanted
 
@@ -244,6 +247,30 @@ class HostBuilder:
             if accept is None or accept(found):
                 self._claimed.add(key)
                 return found
+        return None
+
+    def _for_reshape(self, value: SSAValue, accept: Accept | None) -> Placement | None:
+        """Memory in the order of a transposed result, where that is reshaped next and could
+        not be if it lay in the order of the value: it would have to be copied."""
+        kind = tensor_type(value)
+        dense = Placement(None, ZERO, kind.shape, dense_strides(kind.shape), kind.dtype)
+        for use in value.uses:
+            turn = use.operation
+            if not isinstance(turn, graph.TransposeOp):
+                continue
+            turned = dense.transposed(turn.permutation)
+            for after in turn.out.uses:
+                reshape = after.operation
+                if not isinstance(reshape, graph.ReshapeOp):
+                    continue
+                back = inverse_of(turn)
+                if turned.reshaped(tensor_type(reshape.out).shape) is not None or not back:
+                    continue
+                like = Placement(None, ZERO, turned.shape, dense_strides(turned.shape), "i1")
+                before = back.change(like)
+                if before is None or (accept is not None and not accept(before)):
+                    continue
+                return back.change(self.alloc(turned.shape, kind.dtype))
         return None
 
     def early_destination(self, result: SSAValue) -> Placement | None:

@@ -147,7 +147,7 @@ class RowPlan:
         key = ("reduce", op)
         if key not in self._known:
             source = self._tile(op.x, (), True, accumulation_type(wanted))
-            step = self._add(ReduceStep(KINDS[op.kind.data.value], source))
+            step = self._add(ReduceStep(KINDS[op.kind.data.name], source))
             if accumulation_type(wanted) != wanted:
                 step = self._rounded(step, wanted)
             self._known[key] = step

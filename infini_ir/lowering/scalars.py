@@ -46,7 +46,7 @@ def elementwise(s: ScalarBuilder, op: Operation, args: list[Scalar]) -> Scalar:
     """The scalar code of an elementwise operation on scalars of its operands' types."""
     dtype = tensor_type(op.operands[-1]).dtype
     if isinstance(op, graph.CastOp):
-        rounding = op.rounding.data.value if op.rounding is not None else "nearest"
+        rounding = op.rounding.data.name if op.rounding is not None else "nearest"
         wanted = tensor_type(op.out).dtype
         saturate = op.saturate is not None
         return convert(s, args[0], dtype, wanted, saturate=saturate, rounding=rounding)
@@ -58,7 +58,7 @@ def elementwise(s: ScalarBuilder, op: Operation, args: list[Scalar]) -> Scalar:
         args = [s.widen(arg) for arg in args]
     if isinstance(op, graph.CompareOp):
         unsigned = dtypes.is_unsigned(dtype) or dtype == "i1"
-        return s.compare(op.predicate.data.value, *args, unsigned=unsigned)
+        return s.compare(op.predicate.data.name, *args, unsigned=unsigned)
     wide = "f32" if dtype in HALVES else dtype
     result = (
         _UNARY[type(op)](s, args[0], wide) if len(args) == 1 else _binary(s, op, args, wide)

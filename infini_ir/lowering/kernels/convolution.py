@@ -75,7 +75,7 @@ def _bare(op: graph.ConvOp) -> graph.ConvOp:
         graph.ConvOp(
             op.x,
             op.w,
-            layout=op.layout.data.value,
+            layout=op.layout.data.name,
             groups=op.groups.value.data,
             strides=ints_of(op.strides),
             dilations=ints_of(op.dilations),

@@ -35,6 +35,8 @@ def form_of(cluster: Cluster) -> Form:
 )  # fmt: skip
 def lower_cluster(op: Operation, host: HostBuilder) -> None:
     """One kernel where the cluster has the form of one, else its operations one by one."""
+    if not any(result.uses for result in op.results):
+        return
     cluster = Cluster(op, host)
     try:
         form_of(cluster)(cluster, host)

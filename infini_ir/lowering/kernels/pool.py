@@ -44,7 +44,7 @@ def lower_pool(cluster: Cluster, host: HostBuilder) -> None:
     x = x.transposed(to_channels_last(layout, rank))
     x = padded(host, x, value, spatial, filler_of(op), cluster.label)
     view = x.window(range(1, rank - 1), ints_of(op.sizes), spatial.strides, spatial.dilations)
-    name = f"{kind.value}_pool_" + "x".join(map(str, ints_of(op.sizes)))
+    name = f"{kind.name}_pool_" + "x".join(map(str, ints_of(op.sizes)))
     windows = WindowSum(name, "max" if kind is PoolKind.max else "add", view)
     epilogue = Epilogue(cluster, anchor, arrange_channels_last(op), dtype)
     launch_windows(

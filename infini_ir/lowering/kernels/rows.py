@@ -79,7 +79,7 @@ def _name(cluster: Cluster) -> str:
     for kind in (graph.SoftmaxOp, graph.LayerNormOp, graph.RmsNormOp):
         if any(isinstance(op, kind) for op in ops):
             return kind.name.removeprefix("graph.")
-    kinds = {op.kind.data.value for op in ops if isinstance(op, graph.ReduceOp)}
+    kinds = {op.kind.data.name for op in ops if isinstance(op, graph.ReduceOp)}
     return f"reduce_{kinds.pop()}" if len(kinds) == 1 else "rows"
 
 

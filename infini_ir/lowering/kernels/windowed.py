@@ -16,7 +16,7 @@ from infini_ir.lowering.kernel_builder import KernelBuilder
 from infini_ir.lowering.kernels.pointwise import shape_key_of
 from infini_ir.lowering.placement import Placement
 from infini_ir.lowering.scalar_builder import ScalarBuilder
-from infini_ir.utils.symbolic import ONE, ZERO
+from infini_ir.utils.symbolic import ONE, ZERO, Dim
 
 WINDOW = "window"
 
@@ -133,7 +133,7 @@ class _Writer:
         for view, i in zip(k.views, self.in_memory, strict=True):
             views[i] = view
         outer = self.grid[-2:]
-        capacity = {outer[0]: "BW", outer[1]: "BC"}
+        capacity: dict[int, str | Dim] = {outer[0]: "BW", outer[1]: "BC"}
         capacity.update({i: self.axes[i].size for i in self.window})
         writer = TileWriter(
             k,
@@ -141,7 +141,7 @@ class _Writer:
             self.operands,
             views,
             [*k.offsets, *[0] * len(self.window)],
-            dict(capacity),
+            capacity,
             [self.view_axes(i) for i in range(len(self.operands))],
         )
         total = self._reduced(k, writer, [outer[0], *self.window, outer[1]])
