@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from io import StringIO
 from typing import Any
 
@@ -170,9 +171,12 @@ class CpuTarget:
             producer=PRODUCER,
             report={**(report or {}), "llvm_seconds": time.perf_counter() - begin},
         )
-        lazy = LazyTexts(
-            {**(texts or {})}, {"llvm": emitted.text, "asm": lambda: self._assembly(emitted)}
-        )
+        above = texts or {}
+        made: dict[str, Callable[[], str]] = {
+            level: partial(above.__getitem__, level) for level in above
+        }
+        made |= {"llvm": emitted.text, "asm": lambda: self._assembly(emitted)}
+        lazy = LazyTexts({}, made)
         return Program(metadata, CodeBytes(image.code), store, texts=lazy)
 
     def _assembly(self, emitted: Emitted) -> str:
