@@ -28,12 +28,14 @@ from infini_ir.targets.cpu.sources import (
     point_key,
 )
 from infini_ir.targets.cpu.writer import ONE, ZERO, V, integer
-
 from infini_ir.utils.errors import CompileError
 from infini_ir.utils.symbolic import Dim, product
 
 if TYPE_CHECKING:
     from infini_ir.targets.cpu.emitter import KernelEmitter
+
+LOOPED_FINISH = 24
+"""Scalar operations after a product from which they become a loop over rows."""
 
 UNROLL = 4
 """Steps of the innermost loop written out."""
@@ -138,6 +140,8 @@ class Product:
     strip: tuple[int, int]
     vectors: int
     panels: int
+    finish_cost: int = 0
+    """Scalar operations of `finish` for one element."""
 
 
 def emit(e: KernelEmitter, nest: Nest) -> bool:
@@ -225,7 +229,9 @@ def _panels(
     unsigned = is_unsigned(view.element)
     width = view.panel_width
     if not width:
-        pointer, tile_strides = e.slice_address(nest.rhs.view, nest.rhs.offsets, nest.rhs.axis_list)
+        pointer, tile_strides = e.slice_address(
+            nest.rhs.view, nest.rhs.offsets, nest.rhs.axis_list
+        )
         strides = [_stride_of(e, nest.rhs, variable) for variable in variables]
         step = tile_strides[nest.column_axis]
         if step.number != 1:
@@ -331,9 +337,20 @@ def emit_with_stores(
             memory.store(e, point, result)
 
     level = e.enter()
-    run(e, nest_product(e, source.nest, finish, source))
+    described = nest_product(e, source.nest, finish, source)
+    described.finish_cost = sum(_finish_cost(e, target) for target, _ in targets)
+    run(e, described)
     e.leave(level)
     source.registers.clear()
+
+
+def _finish_cost(e: KernelEmitter, value: SSAValue) -> int:
+    owner = value.owner
+    if not isinstance(owner, tile.MapOp) or isinstance(e.sources.get(value), MemorySource):
+        return 0
+    own = sum(not isinstance(op, arith.ConstantOp) for op in owner.body.block.ops)
+    tiles = [v for v in owner.inputs if isinstance(v.type, tile.TileType)]
+    return own + sum(_finish_cost(e, operand) for operand in tiles)
 
 
 def materialize(e: KernelEmitter, value: SSAValue, source: NestSource) -> None:
@@ -526,15 +543,55 @@ def _strip(
     offsets = [_row_offset(e, p, h, w) for h, w in rows]
     pointers = _panel_pointers(e, p, column, vectors, rest)
     _k_loops(e, p, base, offsets, pointers, cells, masks)
+    if p.finish_cost > LOOPED_FINISH and len(rows) > 1:
+        _finish_rows(e, p, cells, columns, masks, (outer, inner), (height, size))
+        return
     for row, point in enumerate(row_points):
         for v, coordinate in enumerate(columns):
-            kind = f"<{e.lanes} x {p.accumulator}>"
-            value = e.f.assign(
-                f"load {kind}, ptr {cells[row][v].text}, align 64", p.accumulator, e.lanes
-            )
+            value = _cell_value(e, p, cells[row][v])
             e.mask = masks[v]
             p.finish((*point, coordinate), value)
             e.mask = None
+
+
+def _cell_value(e: KernelEmitter, p: Product, cell: V) -> V:
+    kind = f"<{e.lanes} x {p.accumulator}>"
+    return e.f.assign(f"load {kind}, ptr {cell.text}, align 64", p.accumulator, e.lanes)
+
+
+def _finish_rows(
+    e: KernelEmitter,
+    p: Product,
+    cells: list[list[V]],
+    columns: list[Coordinate],
+    masks: list[V | None],
+    origin: tuple[V | None, V],
+    shape: tuple[int, int],
+) -> None:
+    """What follows a product, as a loop over the rows of the register tile: its code is
+    long, and written out for every row it would take longer to compile than to run."""
+    kind = f"<{e.lanes} x {p.accumulator}>"
+    table = e.f.alloca(kind, shape[0] * shape[1] * len(columns))
+    for row, line in enumerate(cells):
+        for v, cell in enumerate(line):
+            slot = e.f.gep(table, integer(row * len(columns) + v), kind)
+            e.f.store(_cell_value(e, p, cell), slot, 64)
+    outer, inner = origin
+    for h in range(shape[0]):
+        first = () if outer is None else (Coordinate(e.f.add(outer, integer(h))),)
+
+        def one(w: V, h: int = h, first: Point = first) -> None:
+            level = e.enter()
+            begin = e.f.mul(e.f.add(integer(h * shape[1]), w), integer(len(columns)))
+            for v, coordinate in enumerate(columns):
+                slot = e.f.gep(table, e.f.add(begin, integer(v)), kind)
+                value = _cell_value(e, p, slot)
+                e.mask = masks[v]
+                p.finish((*first, Coordinate(e.f.add(inner, w)), coordinate), value)
+                e.mask = None
+            e.leave(level)
+
+        e.f.loop(integer(shape[1]), one, hint="finish")
 
 
 def _vector_count(e: KernelEmitter, rest: V | None, width: int) -> int:

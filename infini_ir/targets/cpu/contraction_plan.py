@@ -1,0 +1,208 @@
+"""The plan of a product: how programs share it, and the register tile.
+
+Blocks divide their axis wherever the size is known and has a fitting divisor: then every
+extent is a constant, and no code for odd ends is made.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from infini_ir.dialects import tile
+from infini_ir.targets.cpu import contraction
+from infini_ir.targets.cpu.features import CpuFeatures
+from infini_ir.targets.cpu.plan import Plan
+from infini_ir.utils.dtypes import item_size
+from infini_ir.utils.symbolic import product
+
+PROGRAMS = 16
+"""Programs that a large kernel should have, so that workers end together."""
+
+FEW_ROWS = 6
+"""Rows below which a register tile waits for its additions instead of its products."""
+
+UNKNOWN_ROWS, UNKNOWN_COLUMNS, UNKNOWN_DEPTH = 256, 1024, 1024
+"""What symbolic sizes are taken for when costs are compared."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A product as the plan sees it; None: a symbolic size."""
+
+    rows: list[int | None]
+    """The row axes that a program covers: one or two."""
+    columns: int | None
+    depth: int
+    outer: int
+    """Programs that other axes of the grid make."""
+    item: int
+    """Bytes of an element of the right operand."""
+    lanes: int
+    limit: int
+    """Rows of the register tile at most."""
+    vectors: int
+
+    @property
+    def row_count(self) -> int:
+        total = 1
+        for size in self.rows:
+            total *= UNKNOWN_ROWS if size is None else size
+        return total
+
+    @property
+    def column_count(self) -> int:
+        return UNKNOWN_COLUMNS if self.columns is None else self.columns
+
+
+def register_tile(features: CpuFeatures, lanes: int, columns: int | None) -> tuple[int, int]:
+    """(rows, vectors) that keep the accumulators in registers."""
+    wide = columns is None or columns > lanes
+    if features.vector_registers >= 32:
+        return (14, 2) if wide else (24, 1)
+    return (6, 2) if wide else (12, 1)
+
+
+def plan_contraction(
+    kernel: tile.KernelOp, nest: contraction.Nest, features: CpuFeatures
+) -> Plan:
+    """The plan of a kernel around one product."""
+    shape = _shape(kernel, nest, features)
+    weights = shape.depth * shape.column_count * shape.item
+    cache = features.l2_bytes // 2
+    wanted = max(1, -(-PROGRAMS // shape.outer))
+    parameters, strip = _rows(shape, wanted)
+    pieces = shape.row_count // max(1, _covered(parameters, shape))
+    rows_enough = pieces * shape.outer >= PROGRAMS // 4
+    if weights <= cache and rows_enough and shape.row_count * 4 >= shape.column_count:
+        columns = shape.column_count if shape.columns is not None else _whole_panels(shape)
+        reason = f"right operand of {weights} bytes stays in L2, rows are shared"
+    else:
+        at_once = max(1, -(-shape.row_count * shape.depth * shape.item // cache))
+        parameters, strip = _rows(shape, 1 if at_once == 1 else at_once)
+        columns = _column_block(shape, wanted)
+        reason = f"right operand of {weights} bytes is read once, columns are shared"
+    panels = 1
+    rows = strip[0] * strip[1]
+    if rows * 2 <= shape.limit:
+        panels = max(1, min(4, shape.limit // (2 * rows)))
+    parameters = {**_named(kernel, parameters), "BN": columns, "BK": shape.depth}
+    return Plan(parameters, strip, shape.vectors, panels, (), reason)
+
+
+def _shape(kernel: tile.KernelOp, nest: contraction.Nest, features: CpuFeatures) -> Shape:
+    a, b = tile.view_type(nest.lhs.view), tile.view_type(nest.rhs.view)
+    columns = b.shape[nest.rhs.axis_list[nest.column_axis]]
+    depth = product(b.shape[i] for i in _depth_axes(nest))
+    lanes = max(
+        1, features.vector_bytes // max(4, item_size(tile.tile_type(nest.dot.acc).dtype))
+    )
+    limit, vectors = register_tile(features, lanes, columns.value)
+    steps = zip(kernel.bounds.data, kernel.steps.data, strict=True)
+    outer = 1
+    for bound, step in steps:
+        if step.value == 1:
+            outer *= max(1, bound.value if bound.value is not None else 8)
+    return Shape(
+        [a.shape[axis].value for axis in nest.lhs.axis_list[:-1]],
+        columns.value,
+        depth.value if depth.value is not None else UNKNOWN_DEPTH,
+        outer,
+        item_size(b.dtype),
+        lanes,
+        limit,
+        vectors,
+    )
+
+
+def _depth_axes(nest: contraction.Nest) -> list[int]:
+    variables = [loop.body.block.args[0] for loop in nest.loops]
+    return [i for i, offset in enumerate(nest.rhs.offsets) if offset in variables]
+
+
+def _named(kernel: tile.KernelOp, parameters: dict[str, int]) -> dict[str, int]:
+    """The one row axis of a kernel may be called BM or BW."""
+    used = {name for step in kernel.steps.data for name in step.symbols()}
+    if "BM" in parameters and "BM" not in used and "BW" in used:
+        return {"BW": parameters["BM"]}
+    return parameters
+
+
+def _covered(parameters: dict[str, int], shape: Shape) -> int:
+    if "BM" in parameters:
+        return min(parameters["BM"], shape.row_count)
+    return parameters["BH"] * parameters["BW"]
+
+
+def _rows(shape: Shape, pieces: int) -> tuple[dict[str, int], tuple[int, int]]:
+    """Row blocks for about so many programs, and the register tile's rows."""
+    limit = shape.limit
+    if len(shape.rows) == 1:
+        size = shape.rows[0]
+        if size is None:
+            return {"BM": 8 * limit}, (1, limit)
+        block = divide(size, pieces, limit)
+        return {"BM": block}, (1, even_strip(block, limit))
+    height, width = shape.rows
+    if width is None:
+        return {"BH": 1, "BW": 4 * limit}, (1, limit)
+    if height is None:
+        return {"BH": 4, "BW": max(1, width)}, _flat_strip(4, width, limit)
+    block = divide(height, pieces, 1)
+    return {"BH": block, "BW": max(1, width)}, _flat_strip(block, width, limit)
+
+
+def _flat_strip(height: int, width: int, limit: int) -> tuple[int, int]:
+    if width >= limit or width < 1:
+        return 1, even_strip(width, limit)
+    return max(1, min(limit // width, height)), width
+
+
+def even_strip(size: int, limit: int) -> int:
+    """Rows of strips that cover an axis evenly, at most `limit`."""
+    return max(1, -(-size // max(1, -(-size // limit))))
+
+
+def efficiency(size: int, limit: int) -> float:
+    """The share of a register tile's work that counts, for strips over an axis."""
+    strip = even_strip(size, limit)
+    whole, rest = divmod(size, strip)
+    spent = whole * max(strip, FEW_ROWS) + (max(rest, FEW_ROWS) if rest else 0)
+    return size / spent * min(1.0, strip / limit + 0.3) if spent else 1.0
+
+
+def divide(size: int, pieces: int, limit: int) -> int:
+    """A block of an axis: a divisor near size / pieces whose strips waste little."""
+    if size <= 1:
+        return 1
+    candidates = [p for p in range(1, min(size, 4 * pieces) + 1) if size % p == 0]
+
+    def score(p: int) -> tuple[float, float]:
+        useful = round(efficiency(size // p, limit), 1) if limit > 1 else 1.0
+        nearness = min(p, pieces) / max(p, pieces)
+        return useful * (0.5 + nearness), nearness
+
+    best = max(candidates, key=score)
+    if best * 4 < pieces and size >= 4 * pieces * limit:
+        # No divisor near: blocks of whole strips, and one shorter block at the end.
+        return max(limit, size // pieces // limit * limit)
+    return size // best
+
+
+def _whole_panels(shape: Shape) -> int:
+    width = shape.lanes * shape.vectors
+    return -(-shape.column_count // width) * width
+
+
+def _column_block(shape: Shape, pieces: int) -> int:
+    """Columns of a program: whole panels, dividing the axis where that is possible."""
+    width = shape.lanes * shape.vectors
+    groups = -(-shape.column_count // width)
+    if shape.columns is None:
+        return width * max(1, groups // pieces)
+    if shape.columns % width == 0:
+        divisors = [q for q in range(1, min(groups, 2 * pieces) + 1) if groups % q == 0]
+        best = min(divisors, key=lambda q: max(q, pieces) / min(q, pieces))
+        return shape.columns // best
+    if groups <= 2:
+        return max(1, shape.columns)
+    return width * max(1, -(-groups // pieces))
