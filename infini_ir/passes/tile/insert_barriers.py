@@ -53,7 +53,8 @@ class InsertBarriersPass(ModulePass):
     Puts `tile.barrier` before a launch, or a read of memory by the host program, that
     touches memory which an operation since the last barrier writes, or writes memory that
     one reads. Memory that the plan lets two values share counts as one. Launches on the one
-    serial worker keep their order by themselves. Control operations are fenced on all sides.
+    serial worker keep their order by themselves. Regions of control operations end with a
+    barrier, and begin with the read of the flag that led to them.
     """
 
     name = "tile-insert-barriers"
@@ -78,13 +79,14 @@ def _fence(block: Block, state: _State) -> None:
             continue
         if op.regions:
             _barrier(op, state)
+            flags = [_access(operand, False, False) for operand in op.operands]
             for inner in regions_of(op):
-                nested = _State()
-                _fence(inner, nested)
+                # All workers have yet to read the flag that led here.
+                _fence(inner, _State(list(flags)))
                 # A loop's next iteration, or what follows, must see all of this one.
                 if inner.last_op is None or not isinstance(inner.last_op, program.BarrierOp):
                     inner.add_op(program.BarrierOp())
-            state.pending.clear()
+            state.pending = [] if isinstance(op, program.IfOp) else flags
             continue
         accesses = _accesses(op)
         if any(new.conflicts(old) for new in accesses for old in state.pending):

@@ -85,13 +85,14 @@ def _lives(entry: program.ProgramOp) -> list[Life]:
             for operand in op.operands:
                 use(operand, step, loops)
             begin = step
+            used: list[SSAValue] = []
             for inner in regions_of(op):
-                used: list[SSAValue] = []
                 visit(inner, [*loops, (inner, used)])
                 step += 1
-                for root in used:
-                    lives[root].touch(begin)
-                    lives[root].touch(step)
+            # Through all regions: those of a while follow each other again and again.
+            for root in used:
+                lives[root].touch(begin)
+                lives[root].touch(step)
             for operand in op.operands if op.regions else ():
                 # A flag is read again after its region.
                 use(operand, step, loops)
