@@ -199,7 +199,7 @@ def _column_block(shape: Shape, pieces: int) -> int:
     groups = -(-shape.column_count // width)
     if shape.columns is None:
         return width * max(1, groups // pieces)
-    if shape.columns % width == 0:
+    if shape.columns and shape.columns % width == 0:
         divisors = [q for q in range(1, min(groups, 2 * pieces) + 1) if groups % q == 0]
         best = min(divisors, key=lambda q: max(q, pieces) / min(q, pieces))
         return shape.columns // best
