@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 from random_programs import RandomProgram
-from tile_programs import TileProgram, build, run_native
+from tile_programs import TileProgram, build, native, run_native
 from xdsl.dialects.builtin import ModuleOp
-from xdsl.ir import Block, SSAValue
+from xdsl.ir import Block, Region, SSAValue
 
 from infini_ir.dialects.context import compiler_context
 from infini_ir.dialects.tile import program, view_type
@@ -18,7 +18,7 @@ from infini_ir.interpreters.tile import interpret_program
 from infini_ir.passes.tile.insert_barriers import InsertBarriersPass
 from infini_ir.passes.tile.plan_memory import PlanMemoryPass
 from infini_ir.utils.dtypes import item_size
-
+from infini_ir.utils.symbolic import Dim
 
 # Seed 157: a value that only a while's condition reads, and one that only its body holds.
 SEEDS = [*range(60), 157]
@@ -162,3 +162,35 @@ def test_native_on_several_threads(seed):
         for _ in range(5):
             (given,) = run_native(built, inputs, threads)
             np.testing.assert_allclose(given, wanted, 1e-4, 1e-4)
+
+
+@pytest.mark.parametrize("flag", [True, False])
+def test_a_branch_sets_a_size(flag):
+    """What was computed of a symbol before a branch that sets and uses it is stale after."""
+    p = TileProgram([(["N"], "f32"), ([], "i1")], [(["N"], "f32")])
+    x, condition, y = p.views
+    p.emit(program.SetOp("K", Dim.of("N")))
+
+    def launch(scale: float, name: str) -> None:
+        views = [p.alias(v, ["K"]) for v in (x, y)]
+        k = p.kernel(name, views, ["K"], [4])
+        loaded = k.load(k.views[0], k.offsets, [0], [4])
+        (z,) = k.map(
+            [loaded], [[0]], ["f32"], [4], lambda s, v: [s.mul(v, s.constant(scale, "f32"))]
+        )
+        k.store(z, k.views[1], k.offsets, [0])
+        p.launch(k, views)
+
+    launch(1.0, "before")
+    outer, regions = p.block, []
+    for number in range(2):
+        p.block = Block()
+        p.emit(program.SetOp("K", Dim.of(5 + 8 * number)))
+        launch(2.0 + number, f"inside{number}")
+        regions.append(Region(p.block))
+    p.block = outer
+    p.emit(program.IfOp(condition, *regions))
+    launch(-1.0, "after")
+    inputs = [np.arange(30, dtype=np.float32), np.array(flag)]
+    (wanted,) = interpret_program(p.module, inputs)
+    np.testing.assert_array_equal(native(p, inputs)[0], wanted)

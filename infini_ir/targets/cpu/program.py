@@ -115,11 +115,12 @@ class ProgramEmitter:
             _HANDLERS[op.__class__](self, op)
 
     def _region(self, block: Block) -> None:
-        """A block that may not run: what it computed is not known after it."""
+        """A block that may not run: what it computed is not known after it, nor what was
+        computed before from a symbol that it sets."""
         known, self.sizes.known = self.sizes.known, dict(self.sizes.known)
         self._block(block)
         self.sizes.known = {
-            dim: value for dim, value in known.items() if dim in self.sizes.known
+            dim: value for dim, value in known.items() if self.sizes.known.get(dim) is value
         }
 
     def _alloc(self, op: program.AllocOp) -> None:
