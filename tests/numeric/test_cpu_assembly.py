@@ -1,0 +1,70 @@
+"""The innermost loops of products: accumulators in registers, multiply-adds as wide as can be."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+import pytest
+from product_cases import Product
+from tile_programs import build
+
+MATMUL = Product((512,), (512,), 512, weight=True, epilogue="bias")
+UNPACKED = Product((512,), (512,), 512)
+SKINNY = Product((1,), (512,), 4096, weight=True)
+ROWS = Product((4,), (512,), 1024, weight=True)
+CONVOLUTION = Product((28, 28), (3, 3, 64), 64, weight=True, epilogue="both")
+SMALL_IMAGE = Product((7, 7), (3, 3, 128), 256, weight=True, epilogue="both")
+DOUBLE = Product((128,), (256,), 256, a="f64", b="f64", acc="f64", weight=True)
+HALF = Product((128,), (256,), 256, a="f16", b="f16", acc="f32", out="f16", weight=True)
+"""Its conversions take registers of their own, of which AVX2 has too few."""
+
+
+def innermost_loops(assembly: str) -> list[list[str]]:
+    """The instructions from each label to a branch back to it, with no other label between."""
+    loops: list[list[str]] = []
+    label, body = "", []
+    for line in assembly.splitlines():
+        if found := re.match(r"(\.LBB\w+):", line):
+            label, body = found[1], []
+        elif line.startswith("\t") and not line.startswith("\t."):
+            body.append(line.strip())
+            if re.match(rf"j\w+\s+{re.escape(label)}$", line.strip()):
+                loops.append(list(body))
+    return loops
+
+
+def hot_loop(product: Product, cpu: str) -> list[str]:
+    """The innermost loop with the most multiply-adds."""
+    loops = innermost_loops(build(product.program, cpu).texts["asm"])
+    return max(loops, key=lambda loop: sum("vfmadd" in line for line in loop))
+
+
+def is_vector_stack_access(line: str) -> bool:
+    return "(%rsp" in line and re.search(r"%[xyz]mm", line) is not None
+
+
+PRODUCTS = [MATMUL, UNPACKED, SKINNY, ROWS, CONVOLUTION, SMALL_IMAGE, DOUBLE, HALF]
+
+
+@pytest.mark.parametrize(("cpu", "register"), [("x86-64-v4", "zmm"), ("x86-64-v3", "ymm")])
+@pytest.mark.parametrize("product", PRODUCTS, ids=str)
+def test_accumulators_stay_in_registers(product, cpu, register):
+    if product is HALF and register == "ymm":
+        pytest.skip("conversions to f32 take more registers than AVX2 has left")
+    loop = hot_loop(product, cpu)
+    products = [line for line in loop if "vfmadd" in line]
+    assert len(products) >= 8
+    assert all(f"%{register}" in line for line in products)
+    assert not [line for line in loop if is_vector_stack_access(line)]
+    # Nothing else is computed: loads, broadcasts and the steps of addresses remain.
+    assert not [line for line in loop if re.match(r"v(mul|add|sub|div)|call", line)]
+
+
+def test_as_many_accumulators_as_registers_hold():
+    """14 rows of 2 vectors where there are 32 registers, 6 of 2 where there are 16; each is
+    multiplied and added to once in each of the steps that are written out."""
+    for cpu, count in (("x86-64-v4", 28), ("x86-64-v3", 12)):
+        products = [line for line in hot_loop(MATMUL, cpu) if "vfmadd" in line]
+        accumulators = Counter(line.rsplit("%", 1)[1] for line in products)
+        assert sorted(accumulators.values()) == [len(products) // count] * count
