@@ -39,6 +39,8 @@ TURN = 0.02
 """Seconds that the calls of a turn take together, at least one call."""
 MAX_SECONDS = 30.0
 """Of timing a model; slow ones get fewer turns."""
+WIDTH = 130
+"""Columns of text that the table wants."""
 SLOWEST = 0.5
 """The ratio that no model may be below."""
 
@@ -69,11 +71,29 @@ class Row:
     problem: str = ""
 
 
+@dataclass(frozen=True)
+class Timing:
+    """How to time."""
+
+    threads: int
+    rounds: int
+    cpu_time: bool = False
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        return time.thread_time if self.cpu_time else time.perf_counter
+
+
 @click.command()
 @click.option("--models", help="Names, separated by commas; all of them when left out.")
 @click.option("--small", is_flag=True, help="The small variants of the PyTorch networks.")
 @click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True)
 @click.option("--rounds", type=click.IntRange(min=1), default=20, show_default=True)
+@click.option(
+    "--cpu-time",
+    is_flag=True,
+    help="Count the CPU time of one thread, not the clock's: for a machine that is busy.",
+)
 @click.option("--every-size", is_flag=True, help="Each case of symbolic sizes, not the first.")
 @click.option("--json", "path", type=click.Path(), help="Write the numbers to this file.")
 def main(
@@ -81,6 +101,7 @@ def main(
     small: bool,
     threads: int,
     rounds: int,
+    cpu_time: bool,
     every_size: bool,
     path: str | None,
 ) -> None:
@@ -92,33 +113,34 @@ def main(
     import infini_ir.frontends.onnx.importer
     import infini_ir.targets.cpu.target  # noqa: F401
 
+    timing = Timing(1 if cpu_time else threads, rounds, cpu_time)
     console = Console(stderr=True)
     rows: list[Row] = []
     for model in track(zoo.choose(models, small=small), "comparing", console=console):
-        rows += measure(model, threads, rounds, every_size)
+        rows += measure(model, timing, every_size)
         if path is not None:
             Path(path).write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
         gc.collect()
-    Console().print(table(rows, threads))
+    Console(width=max(console.width, WIDTH)).print(table(rows, timing))
     sys.exit(any(row.problem or row.ratio < SLOWEST for row in rows))
 
 
-def measure(model: zoo.Model, threads: int, rounds: int, every_size: bool) -> list[Row]:
+def measure(model: zoo.Model, timing: Timing, every_size: bool) -> list[Row]:
     """Rows of a model: one for each case of sizes."""
     if reason := model.missing():
         return [Row(model.name, problem=f"left out: {reason}")]
     cases = range(len(model.sizes)) if every_size else range(1)
     rows = [Row(model.name, _case_text(model, case)) for case in cases]
     try:
-        _measure(model, rows, threads, rounds)
+        _measure(model, rows, timing)
     except (InfiniError, AssertionError, LookupError, ValueError, TypeError) as error:
         for row in rows:
             row.problem = f"{type(error).__name__}: {error}"
     return rows
 
 
-def _measure(model: zoo.Model, rows: Sequence[Row], threads: int, rounds: int) -> None:
-    source = model.source()
+def _measure(model: zoo.Model, rows: Sequence[Row], timing: Timing) -> None:
+    source, threads = model.source(), timing.threads
     cpu, wall = _cpu_seconds(), time.perf_counter()
     compiled = infini_ir.compile(source, threads=threads, cache=False)
     cpu, wall = _cpu_seconds() - cpu, time.perf_counter() - wall
@@ -138,7 +160,7 @@ def _measure(model: zoo.Model, rows: Sequence[Row], threads: int, rounds: int) -
         for case, row in enumerate(rows):
             row.compile_cpu, row.compile_wall, row.session_cpu = cpu, wall, session_cpu
             row.artifact_bytes = size
-            _time_case(row, loaded, session, model.inputs(case, case), rounds)
+            _time_case(row, loaded, session, model.inputs(case, case), timing)
             row.load = max(load - row.infini, 0.0)
 
 
@@ -147,7 +169,7 @@ def _time_case(
     loaded: infini_ir.CompiledModel,
     session: onnxruntime.InferenceSession,
     inputs: zoo.Arrays,
-    rounds: int,
+    timing: Timing,
 ) -> None:
     names = [spec.name for spec in loaded.outputs]
     values = [inputs[spec.name] for spec in loaded.inputs]
@@ -160,7 +182,7 @@ def _time_case(
 
     outputs = ours()
     row.error = _error(outputs if isinstance(outputs, tuple) else (outputs,), theirs())
-    samples = _turns((ours, theirs), rounds)
+    samples = _turns((ours, theirs), timing)
     row.rounds = len(samples)
     row.infini = statistics.median(a for a, _ in samples)
     row.onnxruntime = statistics.median(b for _, b in samples)
@@ -168,21 +190,21 @@ def _time_case(
     row.best_ratio = min(b for _, b in samples) / min(a for a, _ in samples)
 
 
-def _turns(calls: Sequence[Callable[[], Any]], rounds: int) -> list[tuple[float, ...]]:
+def _turns(calls: Sequence[Callable[[], Any]], timing: Timing) -> list[tuple[float, ...]]:
     """Seconds a call, for each turn. Every turn starts after a pause with a call that is not
     counted."""
     repeats = [max(1, int(TURN / _once(call))) for call in calls]
     samples: list[tuple[float, ...]] = []
-    end = time.perf_counter() + MAX_SECONDS
-    while len(samples) < rounds and (len(samples) < 3 or time.perf_counter() < end):
+    end, clock = time.perf_counter() + MAX_SECONDS, timing.clock
+    while len(samples) < timing.rounds and (len(samples) < 3 or time.perf_counter() < end):
         turn = []
         for call, count in zip(calls, repeats, strict=True):
             time.sleep(PAUSE)
             call()
-            begin = time.perf_counter()
+            begin = clock()
             for _ in range(count):
                 call()
-            turn.append((time.perf_counter() - begin) / count)
+            turn.append((clock() - begin) / count)
         samples.append(tuple(turn))
     return samples
 
@@ -224,10 +246,11 @@ def _case_text(model: zoo.Model, case: int) -> str:
     return ", ".join(f"{name}={size}" for name, size in model.sizes[case].items())
 
 
-def table(rows: Sequence[Row], threads: int) -> Table:
+def table(rows: Sequence[Row], timing: Timing) -> Table:
     """The rows for reading."""
-    made = Table(title=f"{threads} threads; ratio: onnxruntime's time by ours", box=None)
-    made.add_column("model")
+    how = "CPU time of one thread" if timing.cpu_time else f"{timing.threads} threads"
+    made = Table(title=f"{how}; ratio: onnxruntime's time by ours", box=None)
+    made.add_column("model", no_wrap=True)
     columns = (
         "infini ms",
         "ort ms",
