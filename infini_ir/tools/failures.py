@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,8 @@ from infini_ir.utils.errors import InfiniError
 
 if TYPE_CHECKING:
     from xdsl.ir import Operation
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 USER_ERROR = 1
 INTERNAL_ERROR = 70
@@ -30,6 +33,8 @@ def describe(error: BaseException) -> tuple[str, int]:
     if isinstance(error, OSError) and error.filename is not None:
         reason = error.strerror or type(error).__name__
         return f"error: cannot use '{error.filename}': {reason}", USER_ERROR
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        return f"error: cannot write the output: {error.strerror}", USER_ERROR
     if isinstance(error, MemoryError):
         return "error: out of memory; use smaller inputs or fewer threads", USER_ERROR
     told = _of_xdsl(error)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import os
+import re
 import sys
 import traceback
 from collections import Counter
@@ -17,9 +18,11 @@ from dataclasses import replace
 from io import BytesIO
 from typing import IO, Any, NoReturn
 
+from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Operation
 from xdsl.parser import Parser
+from xdsl.parser.generic_parser import ParserState
 from xdsl.passes import ModulePass, PassPipeline
 from xdsl.printer import Printer
 from xdsl.utils.arg_spec import ArgSpec, parse_pipeline
@@ -29,6 +32,8 @@ from xdsl.utils.exceptions import (
     ParseError,
     VerifyException,
 )
+from xdsl.utils.lexer import Input
+from xdsl.utils.mlir_lexer import MLIRLexer
 from xdsl.xdsl_opt_main import xDSLOptMain
 
 from infini_ir import __version__, universe
@@ -47,15 +52,26 @@ class PassError(CompileError):
     """A pass that failed or left a module that is not valid, with the place."""
 
 
-class LocatingParser(Parser):
-    """A parser that notes the line at which each operation begins."""
+class Lexer(MLIRLexer):
+    """xDSL's lexer, whose pattern takes exponential time for a string that is not closed."""
 
-    lines: dict[Operation, int]
+    _unescaped_characters_regex = re.compile(
+        r'"(?:[^"\\\n\v\f]++|\\(?:["nt\\]|[0-9A-Fa-f]{2}))*+"'
+    )
+
+
+class LocatingParser(Parser):
+    """A parser that notes where in the text each operation begins."""
+
+    def __init__(self, ctx: Context, text: str, name: str) -> None:
+        super().__init__(ctx, "", name)
+        self._parser_state = ParserState(Lexer(Input(text, name)))
+        self.starts: dict[Operation, int] = {}
 
     def parse_operation(self) -> Operation:
         start = self._current_token.span.start
         op = super().parse_operation()
-        self.lines[op] = start
+        self.starts[op] = start
         return op
 
 
@@ -142,12 +158,11 @@ class InfiniOptMain(xDSLOptMain):
                 ".onnx or --frontend onnx"
             ) from error
         parser = LocatingParser(self.ctx, text, name)
-        parser.lines = self.lines
         module = parser.parse_module(not self.args.no_implicit_module)
         if not isinstance(module, ModuleOp):
             raise OptionError(f"{name}: the outermost operation is not builtin.module")
         starts = _line_starts(text)
-        self.lines = {op: starts(position) for op, position in parser.lines.items()}
+        self.lines = {op: starts(position) for op, position in parser.starts.items()}
         self.ctx.weights, self.ctx.decisions = WeightStore(), []
         declare_weights(self.ctx.weights, module, random=self.args.check_semantics)
         return module

@@ -125,4 +125,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         discard_output()
         code = BROKEN_PIPE
+    except OSError as error:
+        discard_output()
+        if not code:
+            line, code = describe(error)
+            print(line, file=sys.stderr)
     return code

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from infini_ir.tools.launches import Launch
     from infini_ir.tools.machine import Machine
 
+_ORIGIN_LENGTH = 110
+"""Characters of a kernel's origin in the table; --json has all of them."""
+
 
 @click.command()
 @click.argument("model")
@@ -232,6 +235,14 @@ def _machine_text(machine: dict[str, Any]) -> str:
     return f"{threads}: {machine['gflops']:.4g} GFLOP/s, {', '.join(parts)}"
 
 
+def _shortened(text: str) -> str:
+    """The beginning and the end of a long text: what is made and why, not of which nodes."""
+    if len(text) <= _ORIGIN_LENGTH:
+        return text
+    part = _ORIGIN_LENGTH // 2
+    return f"{text[:part]} ... {text[-part:]}"
+
+
 def _row(entry: dict[str, Any], with_times: bool) -> list[str]:
     from infini_ir.tools.infini.show import size_text, time_text
 
@@ -242,7 +253,7 @@ def _row(entry: dict[str, Any], with_times: bool) -> list[str]:
     row = [
         str(entry["number"]),
         entry["kernel"] + (" (one thread)" if entry["serial"] else ""),
-        (entry["origin"] or entry["node"]) + place,
+        _shortened(entry["origin"] or entry["node"]) + place,
         tiles,
         size_text(entry["bytes"]),
         f"{entry['operations']:.3g}",

@@ -421,6 +421,16 @@ def test_closed_pipe_is_quiet(mlp):
     assert tool.wait() in (0, 141)
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="wants /dev/full")
+def test_full_disk(compiled):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*TOOL, "run", compiled], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == 1
+    assert done.stderr == "error: cannot write the output: No space left on device\n"
+
+
 def test_process_exit_code_and_message(tmp_path):
     done = subprocess.run(
         [*TOOL, "run", tmp_path / "none.onnx"], capture_output=True, text=True

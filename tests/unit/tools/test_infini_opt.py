@@ -202,6 +202,12 @@ def test_syntax_error_has_a_place(opt, tmp_path):
     assert f"{path}:2:" in refused(opt(path))
 
 
+def test_string_that_is_not_closed(opt, tmp_path):
+    path = tmp_path / "bad.mlir"
+    path.write_text('func.func @f() attributes {"a" = "' + "some words, " * 20 + "\n")
+    assert f"{path}:1:" in refused(opt(path))
+
+
 def test_syntax_error_in_a_later_chunk(opt, tmp_path):
     path = tmp_path / "bad.mlir"
     path.write_text(ADD_TWICE + "// -----\nfunc.func @f(\n")
