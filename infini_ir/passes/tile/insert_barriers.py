@@ -37,9 +37,9 @@ class Access:
             return True
         if not (_in_arena(self.root) and _in_arena(other.root)):
             return False
-        if None in (self.begin, self.end, other.begin, other.end):
+        if self.begin is None or self.end is None or other.begin is None or other.end is None:
             return True
-        return self.begin < other.end and other.begin < self.end  # pyright: ignore[reportOptionalOperand]
+        return self.begin < other.end and other.begin < self.end
 
 
 @dataclass

@@ -20,8 +20,9 @@ from xdsl.ir import Block, Operation, SSAValue
 
 from infini_ir.dialects import tile
 from infini_ir.targets.cpu import contraction, overwriting
-from infini_ir.targets.cpu.features import CpuFeatures
+from infini_ir.targets.cpu.loops import LoopWriter
 from infini_ir.targets.cpu.plan import Plan
+from infini_ir.targets.cpu.reduce_sweeps import reduce_at
 from infini_ir.targets.cpu.reductions import Combiner
 from infini_ir.targets.cpu.scalars import emit_scalar, llvm_type, memory_of, stored_type
 from infini_ir.targets.cpu.sizes import Sizes
@@ -37,16 +38,13 @@ from infini_ir.targets.cpu.sources import (
     element_type_of,
     is_signed,
 )
-from infini_ir.targets.cpu.writer import ONE, ZERO, Function, Module, V, integer
+from infini_ir.targets.cpu.writer import ONE, ZERO, Function, Module, V
 from infini_ir.utils import dtypes
 from infini_ir.utils.errors import CompileError
 from infini_ir.utils.symbolic import Dim, product
 
 KEEP_COST = 12
 """Scalar operations from which a value with several users is computed once and kept."""
-
-UNROLL_LIMIT = 64
-"""Elements of a reduction inside another loop up to which it is written out."""
 
 
 class Position(NamedTuple):
@@ -65,18 +63,14 @@ class Kept:
 
 
 @dataclass
-class KernelEmitter:
+class KernelEmitter(LoopWriter):
     """Writes one kernel."""
 
     kernel: tile.KernelOp
     module: Module
-    features: CpuFeatures
     plan: Plan
     symbol_index: dict[str, int]
-    f: Function = field(init=False)
     sizes: Sizes = field(init=False)
-    lanes: int = field(init=False)
-    mask: V | None = None
     sources: dict[SSAValue, Source] = field(default_factory=dict)
     scalars: dict[SSAValue, V] = field(default_factory=dict)
     kept: dict[Operation, Kept] = field(default_factory=dict)
@@ -86,7 +80,6 @@ class KernelEmitter:
     """Tiles that were loaded from each view and are read from it when they are needed."""
     emitted: set[Operation] = field(default_factory=set)
     scratch_bytes: Dim = field(default_factory=lambda: Dim.of(0))
-    _memory: list[dict[object, tuple[V, ...]]] = field(default_factory=lambda: [{}])
 
     # The function
 
@@ -132,28 +125,6 @@ class KernelEmitter:
         self.block(self.kernel.body.block)
         self.leave(with_scope)
 
-    # Memory of what was computed, by loop level
-
-    def enter(self) -> int:
-        """Begin a scope whose computed values do not outlive it."""
-        self._memory.append({})
-        return len(self._memory)
-
-    def leave(self, level: int) -> None:
-        del self._memory[level - 1 :]
-
-    def remembered(self, key: object) -> tuple[V, ...] | None:
-        for level in reversed(self._memory):
-            if key in level:
-                return level[key]
-        return None
-
-    def remember(self, key: object, value: tuple[V, ...]) -> None:
-        self._memory[-1][key] = value
-
-    def mask_key(self) -> str | None:
-        return self.mask.text if self.mask is not None else None
-
     # Values
 
     def scalar(self, value: SSAValue) -> V:
@@ -167,26 +138,6 @@ class KernelEmitter:
 
     def element(self, value: SSAValue, point: Point) -> V:
         return self.sources[value].at(self, point)
-
-    def coordinate(self, coordinate: Coordinate) -> V:
-        """A position as a value: lanes follow one another on the vector axis."""
-        if not coordinate.vector:
-            return coordinate.position
-        base = self.f.splat(coordinate.position, self.lanes)
-        return self.add_vectors(base, self.f.lane_numbers(self.lanes))
-
-    def add_vectors(self, a: V | None, b: V) -> V:
-        if a is None:
-            return b
-        return self.f.assign(f"add {a.full_type} {a.text}, {b.text}", a.type, a.lanes)
-
-    def scaled(self, value: V, stride: V) -> V:
-        if stride.number == 1:
-            return value
-        wide = self.f.splat(stride, value.lanes)
-        return self.f.assign(
-            f"mul {value.full_type} {value.text}, {wide.text}", value.type, value.lanes
-        )
 
     def lanes_of(self, position: Position) -> V:
         value = self.f.splat(position.value, self.lanes)
@@ -224,7 +175,7 @@ class KernelEmitter:
             or any(isinstance(v.type, tile.TileType) for v in owner.inputs)
         ):
             return None
-        if not point[coords[0].axis.value.data].vector or owner.results.index(operand) != 0:
+        if not point[coords[0].axis.value.data].vector or owner.results[0] is not operand:
             return None
         first = tuple(Coordinate(c.position) for c in point)
         mask, self.mask = self.mask, None
@@ -262,7 +213,8 @@ class KernelEmitter:
             right = self._known_extents(op.rhs)
             return [*self._known_extents(op.lhs)[:-1], right[1 if op.transposed is None else 0]]
         if isinstance(op, tile.ForOp):
-            return self._known_extents(op.carried[list(op.results).index(value)])
+            index = next(i for i, result in enumerate(op.results) if result is value)
+            return self._known_extents(op.carried[index])
         return [None] * rank
 
     def _merged(self, operands: object, rank: int) -> list[V | None]:
@@ -353,7 +305,7 @@ class KernelEmitter:
         return pointer, tuple(strides[axis] for axis in axes)
 
     def view(self, view: SSAValue) -> V:
-        return V(f"%view{list(self.kernel.views).index(view)}", "ptr")
+        return V(f"%view{next(i for i, v in enumerate(self.kernel.views) if v is view)}", "ptr")
 
     def _gather(self, op: tile.GatherOp) -> None:
         memory = tile.view_type(op.view)
@@ -403,7 +355,7 @@ class KernelEmitter:
     def _reduce(self, op: tile.ReduceOp) -> None:
         if tile.tile_type(op.out).rank == 0:
             self.prepare(op.x, but=self.kept_of(op.x))
-            self.sources[op.out] = ScalarSource(self.reduce_at(op, ()))
+            self.sources[op.out] = ScalarSource(reduce_at(self, op, ()))
             return
         self.sources[op.out] = ReduceSource(op)
         if not self._reduces_in_place(op):
@@ -411,6 +363,10 @@ class KernelEmitter:
             memory = self.scratch_tile(op.out)
             self.sweep([(op.out, memory)], self.extents(op.out))
             self.sources[op.out] = memory
+
+    def reduced(self, op: tile.ReduceOp, point: Point) -> V:
+        """A reduction at a point of the kept axes."""
+        return reduce_at(self, op, point)
 
     def _reduces_in_place(self, op: tile.ReduceOp) -> bool:
         """Whether the one user needs each reduced element exactly once."""
@@ -525,7 +481,7 @@ class KernelEmitter:
     ) -> None:
         """Compute values at every point of their extent and write each to its memory."""
         rank = len(extents)
-        axis = self._vector_axis(targets[0][1].strides, extents)
+        axis = self.vector_axis_of(targets[0][1].strides, extents)
 
         def write(point: Point) -> None:
             # All are computed first: a store may write what another's value is loaded from.
@@ -540,7 +496,7 @@ class KernelEmitter:
                 memory.store(self, point, result)
 
         if axis is None:
-            self._nest(extents, range(rank), [None] * rank, write)
+            self.nest(extents, range(rank), [None] * rank, write)
             return
         outer = [a for a in range(rank) if a != axis]
 
@@ -552,7 +508,7 @@ class KernelEmitter:
 
             self.vector_loop(extents[axis], inner)
 
-        self._nest(extents, outer, [None] * rank, row)
+        self.nest(extents, outer, [None] * rank, row)
 
     def copy(self, source: MemorySource, target: MemorySource, extents: Sequence[V]) -> None:
         """Copy memory to memory, vectors along the last axis."""
@@ -565,203 +521,7 @@ class KernelEmitter:
 
             self.vector_loop(extents[last], inner)
 
-        self._nest(extents, range(last), [None] * (last + 1), row)
-
-    def _vector_axis(self, strides: Sequence[V], extents: Sequence[V]) -> int | None:
-        """The axis to vectorise: the last one of stride 1, else the last that is long."""
-        long = [
-            a
-            for a, extent in enumerate(extents)
-            if extent.number is None or int(extent.number) > 1
-        ]
-        unit = [a for a in long if strides[a].number == 1]
-        if unit:
-            return unit[-1]
-        return long[-1] if long else None
-
-    def _nest(
-        self,
-        extents: Sequence[V],
-        axes: Sequence[int],
-        point: list[Coordinate | None],
-        body: Callable[[Point], None],
-    ) -> None:
-        """Loops over the axes, outermost first, then the body."""
-        if not axes:
-            filled = tuple(c if c is not None else Coordinate(ZERO) for c in point)
-            level = self.enter()
-            body(filled)
-            self.leave(level)
-            return
-        axis, rest = axes[0], axes[1:]
-
-        def inside(position: V) -> None:
-            level = self.enter()
-            self._nest(
-                extents, rest, [*point[:axis], Coordinate(position), *point[axis + 1 :]], body
-            )
-            self.leave(level)
-
-        self.f.loop(extents[axis], inside, hint=f"axis{axis}.")
-
-    def vector_loop(self, extent: V, body: Callable[[Coordinate], None]) -> None:
-        """The body for whole vectors, then for the rest: masked, or one by one."""
-        lanes = self.lanes
-        if extent.number is not None:
-            whole = integer(int(extent.number) // lanes * lanes)
-            rest: V = integer(int(extent.number) % lanes)
-        else:
-            whole = self.f.assign(f"and i64 {extent.text}, {-lanes}", "i64")
-            rest = self.f.sub(extent, whole)
-        self.f.loop(
-            whole, lambda i: self._scoped(body, Coordinate(i, True)), step=lanes, hint="vector"
-        )
-        if self.features.has_avx512:
-            self.f.when(
-                self.f.compare("sgt", rest, ZERO), lambda: self._masked(body, whole, rest)
-            )
-        else:
-            self.f.loop(
-                extent, lambda i: self._scoped(body, Coordinate(i)), start=whole, hint="tail"
-            )
-
-    def _scoped(self, body: Callable[[Coordinate], None], coordinate: Coordinate) -> None:
-        level = self.enter()
-        body(coordinate)
-        self.leave(level)
-
-    def _masked(self, body: Callable[[Coordinate], None], whole: V, rest: V) -> None:
-        self.mask = self.f.first_lanes(rest, self.lanes)
-        self._scoped(body, Coordinate(whole, True))
-        self.mask = None
-
-    # Reductions
-
-    def reduce_at(self, op: tile.ReduceOp, point: Point) -> V:
-        """The reduction at a point of the kept axes."""
-        combiner = Combiner(op.kind.data, tile.tile_type(op.x).element)
-        extents = self.extents(op.x)
-        axes = op.axis_list
-        kept_points = iter(point)
-        full: list[Coordinate | None] = [
-            None if axis in axes else next(kept_points) for axis in range(len(extents))
-        ]
-        if any(c is not None and c.vector for c in full):
-            return self._reduce_lanes(op, combiner, extents, full)
-        return self._reduce_scalar(op, combiner, extents, full)
-
-    def _reduce_lanes(
-        self,
-        op: tile.ReduceOp,
-        combiner: Combiner,
-        extents: list[V],
-        point: list[Coordinate | None],
-    ) -> V:
-        """Each lane reduces on its own."""
-        axes = list(op.axis_list)
-        counts = [extents[a].number for a in axes]
-        total = 1
-        for count in counts:
-            total = total * int(count) if count is not None else UNROLL_LIMIT + 1
-        neutral = self.f.splat(combiner.neutral(), self.lanes)
-        if total <= UNROLL_LIMIT:
-            return self._written_out(op, combiner, extents, point, axes, neutral)
-        cell = self.f.alloca(neutral.full_type)
-        self.f.store(neutral, cell, 64)
-
-        def body(full: Point) -> None:
-            old = self.f.load(cell, neutral.type, self.lanes, 64)
-            value = self.f.splat(self.element(op.x, full), self.lanes)
-            self.f.store(combiner.apply(self.f, old, value), cell, 64)
-
-        self._nest(extents, axes, point, body)
-        return self.f.load(cell, neutral.type, self.lanes, 64)
-
-    def _written_out(
-        self,
-        op: tile.ReduceOp,
-        combiner: Combiner,
-        extents: list[V],
-        point: list[Coordinate | None],
-        axes: list[int],
-        neutral: V,
-    ) -> V:
-        points: list[list[Coordinate | None]] = [point]
-        for axis in axes:
-            points = [
-                [*p[:axis], Coordinate(integer(i)), *p[axis + 1 :]]
-                for p in points
-                for i in range(int(extents[axis].number or 0))
-            ]
-        total: V | None = None
-        for full in points:
-            filled = tuple(c for c in full if c is not None)
-            value = self.f.splat(self.element(op.x, filled), self.lanes)
-            total = value if total is None else combiner.apply(self.f, total, value)
-        return total if total is not None else neutral
-
-    def _reduce_scalar(
-        self,
-        op: tile.ReduceOp,
-        combiner: Combiner,
-        extents: list[V],
-        point: list[Coordinate | None],
-    ) -> V:
-        """Lanes along the last reduced axis, combined at the end."""
-        axis = max(op.axis_list, key=lambda a: (extents[a].number != 1, a))
-        outer = [a for a in op.axis_list if a != axis]
-        neutral = combiner.neutral()
-        wide = self.f.splat(neutral, self.lanes)
-        vector_cell = self.f.alloca(wide.full_type)
-        scalar_cell = self.f.alloca(neutral.type)
-        self.f.store(wide, vector_cell, 64)
-        self.f.store(neutral, scalar_cell, 8)
-        kept = self.kept_of(op.x)
-        keeping = kept is not None and kept.pending and len(op.axis_list) == len(extents)
-
-        def row(base: Point) -> None:
-            def inner(coordinate: Coordinate) -> None:
-                full = tuple(coordinate if a == axis else c for a, c in enumerate(base))
-                value = self._reduced_element(op, full, kept if keeping else None)
-                self._accumulate(combiner, value, coordinate, vector_cell, scalar_cell, wide)
-
-            self.vector_loop(extents[axis], inner)
-
-        self._nest(extents, outer, point, row)
-        if keeping:
-            assert isinstance(op.x.owner, tile.MapOp)
-            self.settle(op.x.owner)
-        lanes = combiner.across(self.f, self.f.load(vector_cell, neutral.type, self.lanes, 64))
-        return combiner.apply(self.f, lanes, self.f.load(scalar_cell, neutral.type, 1, 8))
-
-    def _reduced_element(self, op: tile.ReduceOp, point: Point, kept: Kept | None) -> V:
-        value = self.element(op.x, point)
-        if kept is not None:
-            owner = op.x.owner
-            assert isinstance(owner, tile.MapOp)
-            for out, memory in zip(owner.outs, kept.memory, strict=True):
-                memory.store(self, point, self.element(out, point))
-        return value
-
-    def _accumulate(
-        self,
-        combiner: Combiner,
-        value: V,
-        coordinate: Coordinate,
-        vectors: V,
-        scalars: V,
-        neutral: V,
-    ) -> None:
-        if not coordinate.vector:
-            old = self.f.load(scalars, neutral.type, 1, 8)
-            self.f.store(combiner.apply(self.f, old, value), scalars, 8)
-            return
-        value = self.f.splat(value, self.lanes)
-        if self.mask is not None:
-            text = f"select {self.mask.typed}, {value.typed}, {neutral.typed}"
-            value = self.f.assign(text, value.type, value.lanes)
-        old = self.f.load(vectors, neutral.type, self.lanes, 64)
-        self.f.store(combiner.apply(self.f, old, value), vectors, 64)
+        self.nest(extents, range(last), [None] * (last + 1), row)
 
     # Loops, products, scalars from memory
 
@@ -888,7 +648,7 @@ class KernelEmitter:
             )
             self.f.when(inside, lambda: self._combine_at(op, cell, point), "scatter")
 
-        self._nest(extents, range(len(extents)), [None] * len(extents), write)
+        self.nest(extents, range(len(extents)), [None] * len(extents), write)
 
     def _combine_at(self, op: tile.ScatterOp, cell: MemorySource, point: Point) -> None:
         level = self.enter()

@@ -81,9 +81,10 @@ def _reads_elsewhere(
     """Whether `value` at a point depends on `loaded` at other points than the writes'."""
     owner = value.owner
     if value is loaded:
+        assert isinstance(owner, tile.LoadOp | tile.GatherOp)
         return not aligned or not all(
             _same_slice(owner, w) for w in writes if w.view is owner.view
-        )  # pyright: ignore[reportAttributeAccessIssue]
+        )
     if not isinstance(owner, Operation) or not _is_lazy(owner) or e.is_computed(value):
         return False
     identity = tuple(range(tile.tile_type(value).rank))

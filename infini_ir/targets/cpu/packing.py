@@ -148,10 +148,9 @@ def packable_view(kernel: tile.KernelOp) -> int | None:
     """Which operand of a kernel is the right side of its contraction, if it has one."""
     for op in kernel.body.block.ops:
         if isinstance(op, tile.ForOp) and (nest := contraction.match(op)) is not None:
-            views = list(kernel.views)
             uses = [use.operation for use in nest.rhs.view.uses]
-            if nest.rhs.view in views and uses == [nest.rhs] and _plain(nest):
-                return views.index(nest.rhs.view)
+            if uses == [nest.rhs] and _plain(nest):
+                return next(i for i, v in enumerate(kernel.views) if v is nest.rhs.view)
     return None
 
 

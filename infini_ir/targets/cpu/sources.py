@@ -242,7 +242,7 @@ class ReduceSource(Source):
         key = (id(self.op), point_key(point), e.mask_key())
         known = e.remembered(key)
         if known is None:
-            known = (e.reduce_at(self.op, point),)
+            known = (e.reduced(self.op, point),)
             e.remember(key, known)
         return known[0]
 

@@ -107,7 +107,7 @@ class CpuTarget:
         for name, kernel in kernels.items():
             written = Module()
             emitter = KernelEmitter(
-                kernel, written, self.features, Plan.read(kernel.plan), index
+                kernel, written, Plan.read(kernel.plan), index, features=self.features
             )
             emitter.emit()
             texts[name] = written.text()
@@ -260,7 +260,9 @@ def signature_of(
 
 def _work(module: ModuleOp, entry: program.ProgramOp, symbols: tuple[str, ...]) -> Dim:
     """Nanoseconds of a call on one thread; sizes that the program computes count as 64."""
-    kernels = {k.sym_name.data: k for k in module.body.block.ops if isinstance(k, tile.KernelOp)}
+    kernels = {
+        k.sym_name.data: k for k in module.body.block.ops if isinstance(k, tile.KernelOp)
+    }
     work = program_nanoseconds(entry, kernels)
     given = set(input_symbols(entry))
     return work.substitute({name: Dim.of(64) for name in work.symbols() - given})

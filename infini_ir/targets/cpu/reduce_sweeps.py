@@ -1,0 +1,148 @@
+"""Reductions of a tile: each lane on its own, or lanes along the reduced axis."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from infini_ir.dialects import tile
+from infini_ir.targets.cpu.reductions import Combiner
+from infini_ir.targets.cpu.sources import Coordinate, Point
+from infini_ir.targets.cpu.writer import V, integer
+
+if TYPE_CHECKING:
+    from infini_ir.targets.cpu.emitter import Kept, KernelEmitter
+
+UNROLL_LIMIT = 64
+"""Elements of a reduction inside another loop up to which it is written out."""
+
+
+def reduce_at(e: KernelEmitter, op: tile.ReduceOp, point: Point) -> V:
+    """The reduction at a point of the kept axes."""
+    combiner = Combiner(op.kind.data, tile.tile_type(op.x).element)
+    extents = e.extents(op.x)
+    axes = op.axis_list
+    kept_points = iter(point)
+    full: list[Coordinate | None] = [
+        None if axis in axes else next(kept_points) for axis in range(len(extents))
+    ]
+    if any(c is not None and c.vector for c in full):
+        return _reduce_lanes(e, op, combiner, extents, full)
+    return _reduce_scalar(e, op, combiner, extents, full)
+
+
+def _reduce_lanes(
+    e: KernelEmitter,
+    op: tile.ReduceOp,
+    combiner: Combiner,
+    extents: list[V],
+    point: list[Coordinate | None],
+) -> V:
+    """Each lane reduces on its own."""
+    axes = list(op.axis_list)
+    counts = [extents[a].number for a in axes]
+    total = 1
+    for count in counts:
+        total = total * int(count) if count is not None else UNROLL_LIMIT + 1
+    neutral = e.f.splat(combiner.neutral(), e.lanes)
+    if total <= UNROLL_LIMIT:
+        return _written_out(e, op, combiner, extents, point, axes, neutral)
+    cell = e.f.alloca(neutral.full_type)
+    e.f.store(neutral, cell, 64)
+
+    def body(full: Point) -> None:
+        old = e.f.load(cell, neutral.type, e.lanes, 64)
+        value = e.f.splat(e.element(op.x, full), e.lanes)
+        e.f.store(combiner.apply(e.f, old, value), cell, 64)
+
+    e.nest(extents, axes, point, body)
+    return e.f.load(cell, neutral.type, e.lanes, 64)
+
+
+def _written_out(
+    e: KernelEmitter,
+    op: tile.ReduceOp,
+    combiner: Combiner,
+    extents: list[V],
+    point: list[Coordinate | None],
+    axes: list[int],
+    neutral: V,
+) -> V:
+    points: list[list[Coordinate | None]] = [point]
+    for axis in axes:
+        points = [
+            [*p[:axis], Coordinate(integer(i)), *p[axis + 1 :]]
+            for p in points
+            for i in range(int(extents[axis].number or 0))
+        ]
+    total: V | None = None
+    for full in points:
+        filled = tuple(c for c in full if c is not None)
+        value = e.f.splat(e.element(op.x, filled), e.lanes)
+        total = value if total is None else combiner.apply(e.f, total, value)
+    return total if total is not None else neutral
+
+
+def _reduce_scalar(
+    e: KernelEmitter,
+    op: tile.ReduceOp,
+    combiner: Combiner,
+    extents: list[V],
+    point: list[Coordinate | None],
+) -> V:
+    """Lanes along the last reduced axis, combined at the end."""
+    axis = max(op.axis_list, key=lambda a: (extents[a].number != 1, a))
+    outer = [a for a in op.axis_list if a != axis]
+    neutral = combiner.neutral()
+    wide = e.f.splat(neutral, e.lanes)
+    vector_cell = e.f.alloca(wide.full_type)
+    scalar_cell = e.f.alloca(neutral.type)
+    e.f.store(wide, vector_cell, 64)
+    e.f.store(neutral, scalar_cell, 8)
+    kept = e.kept_of(op.x)
+    keeping = kept is not None and kept.pending and len(op.axis_list) == len(extents)
+
+    def row(base: Point) -> None:
+        def inner(coordinate: Coordinate) -> None:
+            full = tuple(coordinate if a == axis else c for a, c in enumerate(base))
+            value = _reduced_element(e, op, full, kept if keeping else None)
+            _accumulate(e, combiner, value, coordinate, vector_cell, scalar_cell, wide)
+
+        e.vector_loop(extents[axis], inner)
+
+    e.nest(extents, outer, point, row)
+    if keeping:
+        assert isinstance(op.x.owner, tile.MapOp)
+        e.settle(op.x.owner)
+    lanes = combiner.across(e.f, e.f.load(vector_cell, neutral.type, e.lanes, 64))
+    return combiner.apply(e.f, lanes, e.f.load(scalar_cell, neutral.type, 1, 8))
+
+
+def _reduced_element(e: KernelEmitter, op: tile.ReduceOp, point: Point, kept: Kept | None) -> V:
+    value = e.element(op.x, point)
+    if kept is not None:
+        owner = op.x.owner
+        assert isinstance(owner, tile.MapOp)
+        for out, memory in zip(owner.outs, kept.memory, strict=True):
+            memory.store(e, point, e.element(out, point))
+    return value
+
+
+def _accumulate(
+    e: KernelEmitter,
+    combiner: Combiner,
+    value: V,
+    coordinate: Coordinate,
+    vectors: V,
+    scalars: V,
+    neutral: V,
+) -> None:
+    if not coordinate.vector:
+        old = e.f.load(scalars, neutral.type, 1, 8)
+        e.f.store(combiner.apply(e.f, old, value), scalars, 8)
+        return
+    value = e.f.splat(value, e.lanes)
+    if e.mask is not None:
+        text = f"select {e.mask.typed}, {value.typed}, {neutral.typed}"
+        value = e.f.assign(text, value.type, value.lanes)
+    old = e.f.load(vectors, neutral.type, e.lanes, 64)
+    e.f.store(combiner.apply(e.f, old, value), vectors, 64)

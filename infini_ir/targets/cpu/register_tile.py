@@ -1,0 +1,410 @@
+"""The register tile of a product: a strip of rows by a few vectors of columns.
+
+For each k it loads one element of A a row (broadcast) and one panel row of B, multiplies and
+adds; the accumulators stay in registers over all of k (Goto and van de Geijn, 2008).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from infini_ir.targets.cpu.scalars import memory_of
+from infini_ir.targets.cpu.sources import Coordinate, Point, narrowed
+from infini_ir.targets.cpu.writer import ONE, ZERO, V, integer
+
+if TYPE_CHECKING:
+    from infini_ir.targets.cpu.emitter import KernelEmitter
+
+LOOPED_FINISH = 24
+"""Scalar operations after a product from which they become a loop over rows."""
+
+UNROLL = 4
+"""Steps of the innermost loop written out."""
+
+
+@dataclass
+class Panels:
+    """The right operand: rows of k, each with vectors of n."""
+
+    pointer: V
+    k_strides: list[V]
+    element: str
+    memory_align: int
+    width: int
+    """Elements of a panel row when packed, else 0: n has stride 1 in memory."""
+    panel_stride: V
+    unsigned: bool
+
+
+@dataclass
+class Product:
+    """Everything a register tile needs to know."""
+
+    a_pointer: V
+    a_rows: list[V]
+    """Strides of the row axes."""
+    a_strides: list[V]
+    """Strides of the k loops, outermost first."""
+    a_element: str
+    a_align: int
+    a_unsigned: bool
+    b: Panels
+    counts: list[V]
+    rows: list[V]
+    columns: V
+    accumulator: str
+    initial: Callable[[Point], V]
+    finish: Callable[[Point, V], None]
+    strip: tuple[int, int]
+    vectors: int
+    panels: int
+    finish_cost: int = 0
+    """Scalar operations of `finish` for one element."""
+
+
+def run(e: KernelEmitter, p: Product) -> None:
+    """All strips of a product: panels of columns outside, rows inside."""
+    lanes, e.lanes = e.lanes, accumulator_lanes(e, p.accumulator)
+    width = p.vectors * e.lanes * p.panels
+    if p.b.width:
+        width = p.b.width * p.panels
+    if p.columns.number is not None:
+        whole = integer(int(p.columns.number) // width * width)
+        rest: V = integer(int(p.columns.number) % width)
+    else:
+        whole = e.f.mul(e.f.udiv(p.columns, integer(width)), integer(width))
+        rest = e.f.sub(p.columns, whole)
+    e.f.loop(whole, lambda j: _rows(e, p, j, None, width), step=width, hint="panel")
+    e.f.when(
+        e.f.compare("sgt", rest, ZERO), lambda: _rows(e, p, whole, rest, width), hint="edge"
+    )
+    e.lanes = lanes
+
+
+def accumulator_lanes(e: KernelEmitter, type: str) -> int:
+    bits = {"double": 64, "float": 32, "half": 32, "bfloat": 32}.get(type) or max(
+        32, int(type[1:])
+    )
+    return max(1, e.features.vector_bytes * 8 // bits)
+
+
+def _rows(e: KernelEmitter, p: Product, column: V, rest: V | None, width: int) -> None:
+    """All strips of one group of columns; `rest` is how many columns there are, None: all."""
+    outer, inner = (p.rows[0], p.rows[1]) if len(p.rows) == 2 else (None, p.rows[0])
+
+    def last_axis(outer_position: V | None, height: int) -> None:
+        _chunks(
+            e,
+            inner,
+            p.strip[1],
+            lambda position, size: _strip(
+                e, p, column, rest, width, outer_position, height, position, size
+            ),
+        )
+
+    if outer is None:
+        last_axis(None, 1)
+    else:
+        _chunks(e, outer, p.strip[0], last_axis)
+
+
+def _chunks(e: KernelEmitter, extent: V, size: int, body: Callable[[V, int], None]) -> None:
+    """Cover an extent by chunks of a size, then smaller ones."""
+    if extent.number is not None:
+        total = int(extent.number)
+        whole = total // size * size
+        e.f.loop(
+            integer(whole), lambda i: _scoped(e, lambda: body(i, size)), step=size, hint="strip"
+        )
+        if total > whole:
+            _scoped(e, lambda: body(integer(whole), total - whole))
+        return
+    start: V = ZERO
+    sizes = [size, *(s for s in (8, 4, 2, 1) if s < size)]
+    for chunk in sizes:
+        limit = (
+            e.f.mul(e.f.udiv(extent, integer(chunk)), integer(chunk))
+            if chunk & (chunk - 1)
+            else (e.f.assign(f"and i64 {extent.text}, {-chunk}", "i64"))
+        )
+        if chunk != size:
+            # What is left after the chunks before, in whole chunks of this size.
+            left = e.f.sub(extent, start)
+            limit = e.f.add(start, e.f.assign(f"and i64 {left.text}, {-chunk}", "i64"))
+        e.f.loop(
+            limit,
+            lambda i, chunk=chunk: _scoped(e, lambda: body(i, chunk)),
+            start=start,
+            step=chunk,
+            hint=f"strip{chunk}.",
+        )
+        start = limit
+
+
+def _scoped(e: KernelEmitter, body: Callable[[], None]) -> None:
+    level = e.enter()
+    body()
+    e.leave(level)
+
+
+def _strip(
+    e: KernelEmitter,
+    p: Product,
+    column: V,
+    rest: V | None,
+    width: int,
+    outer: V | None,
+    height: int,
+    inner: V,
+    size: int,
+) -> None:
+    """One register tile: `height` x `size` rows by the vectors of `width` columns."""
+    vectors = _vector_count(e, rest, width)
+    rows = [(h, w) for h in range(height) for w in range(size)]
+    row_points = [_row_point(e, outer, inner, h, w) for h, w in rows]
+    columns = [Coordinate(e.f.add(column, integer(v * e.lanes)), True) for v in range(vectors)]
+    masks = _column_masks(e, rest, vectors)
+    cells = _initial_cells(e, p, row_points, columns, masks)
+    base = _base(e, p, outer, inner)
+    offsets = [_row_offset(e, p, h, w) for h, w in rows]
+    pointers = _panel_pointers(e, p, column, vectors, rest)
+    _k_loops(e, p, base, offsets, pointers, cells, masks)
+    if p.finish_cost > LOOPED_FINISH and len(rows) > 1:
+        _finish_rows(e, p, cells, columns, masks, (outer, inner), (height, size))
+        return
+    for row, point in enumerate(row_points):
+        for v, coordinate in enumerate(columns):
+            value = _cell_value(e, p, cells[row][v])
+            e.mask = masks[v]
+            p.finish((*point, coordinate), value)
+            e.mask = None
+
+
+def _cell_value(e: KernelEmitter, p: Product, cell: V) -> V:
+    kind = f"<{e.lanes} x {p.accumulator}>"
+    return e.f.assign(f"load {kind}, ptr {cell.text}, align 64", p.accumulator, e.lanes)
+
+
+def _finish_rows(
+    e: KernelEmitter,
+    p: Product,
+    cells: list[list[V]],
+    columns: list[Coordinate],
+    masks: list[V | None],
+    origin: tuple[V | None, V],
+    shape: tuple[int, int],
+) -> None:
+    """What follows a product, as a loop over the rows of the register tile: its code is
+    long, and written out for every row it would take longer to compile than to run."""
+    kind = f"<{e.lanes} x {p.accumulator}>"
+    table = e.f.alloca(kind, shape[0] * shape[1] * len(columns))
+    for row, line in enumerate(cells):
+        for v, cell in enumerate(line):
+            slot = e.f.gep(table, integer(row * len(columns) + v), kind)
+            e.f.store(_cell_value(e, p, cell), slot, 64)
+    outer, inner = origin
+    for h in range(shape[0]):
+        first: Point = ()
+        if outer is not None:
+            first = (Coordinate(e.f.add(outer, integer(h))),)
+
+        def one(w: V, h: int = h, first: Point = first) -> None:
+            level = e.enter()
+            begin = e.f.mul(e.f.add(integer(h * shape[1]), w), integer(len(columns)))
+            for v, coordinate in enumerate(columns):
+                slot = e.f.gep(table, e.f.add(begin, integer(v)), kind)
+                value = _cell_value(e, p, slot)
+                e.mask = masks[v]
+                p.finish((*first, Coordinate(e.f.add(inner, w)), coordinate), value)
+                e.mask = None
+            e.leave(level)
+
+        e.f.loop(integer(shape[1]), one, hint="finish")
+
+
+def _vector_count(e: KernelEmitter, rest: V | None, width: int) -> int:
+    if rest is not None and rest.number is not None:
+        return -(-int(rest.number) // e.lanes)
+    return width // e.lanes
+
+
+def _row_point(e: KernelEmitter, outer: V | None, inner: V, h: int, w: int) -> Point:
+    last = Coordinate(e.f.add(inner, integer(w)))
+    return (last,) if outer is None else (Coordinate(e.f.add(outer, integer(h))), last)
+
+
+def _column_masks(e: KernelEmitter, rest: V | None, vectors: int) -> list[V | None]:
+    """For each vector of columns, which lanes exist; None: all."""
+    if rest is None:
+        return [None] * vectors
+    masks: list[V | None] = []
+    for v in range(vectors):
+        left = e.f.max(e.f.sub(rest, integer(v * e.lanes)), ZERO)
+        whole = left.number is not None and int(left.number) >= e.lanes
+        masks.append(None if whole else e.f.first_lanes(left, e.lanes))
+    return masks
+
+
+def _initial_cells(
+    e: KernelEmitter,
+    p: Product,
+    rows: list[Point],
+    columns: list[Coordinate],
+    masks: list[V | None],
+) -> list[list[V]]:
+    """Stack cells for the accumulators, which register promotion turns into registers."""
+    cells: list[list[V]] = []
+    for point in rows:
+        line: list[V] = []
+        for coordinate, mask in zip(columns, masks, strict=True):
+            cell = e.f.alloca(f"<{e.lanes} x {p.accumulator}>")
+            e.mask = mask
+            value = e.f.splat(p.initial((*point, coordinate)), e.lanes)
+            e.mask = None
+            e.f.store(value, cell, 64)
+            line.append(cell)
+        cells.append(line)
+    return cells
+
+
+def _base(e: KernelEmitter, p: Product, outer: V | None, inner: V) -> V:
+    index = e.f.mul(inner, p.a_rows[-1])
+    if outer is not None:
+        index = e.f.add(index, e.f.mul(outer, p.a_rows[0]))
+    return e.f.gep(p.a_pointer, index, memory_of(p.a_element))
+
+
+def _row_offset(e: KernelEmitter, p: Product, h: int, w: int) -> V:
+    offset = e.f.mul(integer(w), p.a_rows[-1])
+    return e.f.add(offset, e.f.mul(integer(h), p.a_rows[0])) if h else offset
+
+
+def _panel_pointers(
+    e: KernelEmitter, p: Product, column: V, vectors: int, rest: V | None
+) -> list[V]:
+    """Where each vector of columns begins, at k = 0. Vectors behind the last panel, which
+    are computed where `rest` is known only while running, read the last one again."""
+    if not p.b.width:
+        first = e.f.gep(p.b.pointer, column, memory_of(p.b.element))
+        return [
+            e.f.gep(first, integer(v * e.lanes), memory_of(p.b.element)) for v in range(vectors)
+        ]
+    per_panel = p.b.width // e.lanes
+    panel = e.f.mul(e.f.udiv(column, integer(p.b.width)), p.b.panel_stride)
+    first = e.f.gep(p.b.pointer, panel, memory_of(p.b.element))
+    last = None
+    if rest is not None and rest.number is None and vectors > per_panel:
+        last = e.f.udiv(e.f.sub(rest, ONE), integer(p.b.width))
+    pointers: list[V] = []
+    for v in range(vectors):
+        number: V = integer(v // per_panel)
+        if last is not None and v >= per_panel:
+            number = e.f.min(number, last)
+        start = e.f.gep(first, e.f.mul(number, p.b.panel_stride), memory_of(p.b.element))
+        pointers.append(
+            e.f.gep(start, integer(v % per_panel * e.lanes), memory_of(p.b.element))
+        )
+    return pointers
+
+
+def _k_loops(
+    e: KernelEmitter,
+    p: Product,
+    base: V,
+    offsets: list[V],
+    panels: list[V],
+    cells: list[list[V]],
+    masks: list[V | None],
+) -> None:
+    def level(depth: int, a: V, b: list[V]) -> None:
+        if depth < len(p.counts) - 1:
+
+            def iteration(k: V) -> None:
+                next_a = e.f.gep(a, e.f.mul(k, p.a_strides[depth]), memory_of(p.a_element))
+                step = e.f.mul(k, p.b.k_strides[depth])
+                level(
+                    depth + 1,
+                    next_a,
+                    [e.f.gep(pointer, step, memory_of(p.b.element)) for pointer in b],
+                )
+
+            e.f.loop(p.counts[depth], iteration, hint="k")
+            return
+        count = p.counts[depth]
+
+        def steps(k: V, amount: int) -> None:
+            for u in range(amount):
+                _multiply(e, p, e.f.add(k, integer(u)), a, offsets, b, cells, masks)
+
+        if count.number is not None:
+            whole = integer(int(count.number) // UNROLL * UNROLL)
+        else:
+            whole = e.f.assign(f"and i64 {count.text}, {-UNROLL}", "i64")
+        e.f.loop(whole, lambda k: steps(k, UNROLL), step=UNROLL, hint="k")
+        e.f.loop(count, lambda k: steps(k, 1), start=whole, hint="k")
+
+    level(0, base, panels)
+
+
+def _multiply(
+    e: KernelEmitter,
+    p: Product,
+    k: V,
+    a: V,
+    offsets: list[V],
+    b: list[V],
+    cells: list[list[V]],
+    masks: list[V | None],
+) -> None:
+    """One step of k for the whole register tile."""
+    b_index = e.f.mul(k, p.b.k_strides[-1])
+    right: list[V] = []
+    for pointer, mask in zip(b, masks, strict=True):
+        address = e.f.gep(pointer, b_index, memory_of(p.b.element))
+        loaded = e.f.load(
+            address,
+            memory_of(p.b.element),
+            e.lanes,
+            p.b.memory_align,
+            None if p.b.width else mask,
+        )
+        right.append(_widen(e, narrowed(e, loaded, p.b.element), p.accumulator, p.b.unsigned))
+    a_index = e.f.mul(k, p.a_strides[-1])
+    for row, offset in enumerate(offsets):
+        address = e.f.gep(
+            e.f.gep(a, offset, memory_of(p.a_element)), a_index, memory_of(p.a_element)
+        )
+        loaded = e.f.load(address, memory_of(p.a_element), 1, p.a_align)
+        left = e.f.splat(
+            _widen(e, narrowed(e, loaded, p.a_element), p.accumulator, p.a_unsigned), e.lanes
+        )
+        for v, factor in enumerate(right):
+            _multiply_add(e, p.accumulator, left, factor, cells[row][v])
+
+
+def _multiply_add(e: KernelEmitter, type: str, left: V, right: V, cell: V) -> None:
+    kind = f"<{e.lanes} x {type}>"
+    old = e.f.assign(f"load {kind}, ptr {cell.text}, align 64", type, e.lanes)
+    if left.is_float and (e.features.has_fma or e.features.arch != "x86-64"):
+        total = e.f.intrinsic("llvm.fma", [left, right, old], type, e.lanes)
+    else:
+        prefix = "f" if left.is_float else ""
+        product = e.f.assign(f"{prefix}mul {kind} {left.text}, {right.text}", type, e.lanes)
+        total = e.f.assign(f"{prefix}add {kind} {product.text}, {old.text}", type, e.lanes)
+    e.f.store(total, cell, 64)
+
+
+def _widen(e: KernelEmitter, value: V, type: str, unsigned: bool) -> V:
+    """An operand in the accumulator's type."""
+    if value.type == type:
+        return value
+    wanted = type if value.lanes == 1 else f"<{value.lanes} x {type}>"
+    if value.is_float:
+        instruction = "fpext" if type in ("float", "double") else "fptrunc"
+    elif type in ("float", "double"):
+        instruction = "uitofp" if unsigned else "sitofp"
+    else:
+        instruction = "zext" if unsigned else "sext"
+    return e.f.assign(f"{instruction} {value.typed} to {wanted}", type, value.lanes)
