@@ -184,8 +184,13 @@ class CpuTarget:
         return "\n".join(assembly(text, self.features) for text in modules)
 
 
+SAVED_TEXTS = ("graph", "tile")
+"""The levels that go into an artifact; the others are long, and made when asked for."""
+
+
 class LazyTexts(Mapping[str, str]):
-    """Texts of IR levels, some of them made only when asked for."""
+    """Texts of IR levels, made when they are first asked for. Iteration, and so an
+    artifact, has only the levels of `SAVED_TEXTS`."""
 
     def __init__(self, ready: dict[str, str], made: Mapping[str, Callable[[], str]]) -> None:
         self.ready = ready
@@ -196,11 +201,14 @@ class LazyTexts(Mapping[str, str]):
             self.ready[key] = self.made[key]()
         return self.ready[key]
 
+    def __contains__(self, key: object) -> bool:
+        return key in self.ready or key in self.made
+
     def __iter__(self) -> Iterator[str]:
-        return iter({**self.ready, **self.made})
+        return (key for key in SAVED_TEXTS if key in self)
 
     def __len__(self) -> int:
-        return len({**self.ready, **self.made})
+        return sum(1 for _ in self)
 
 
 def program_of(module: ModuleOp) -> program.ProgramOp:
