@@ -9,9 +9,14 @@ from tile_programs import CPUS, TileProgram, build, random, reference, run_nativ
 
 from infini_ir.utils.symbolic import Dim
 
+RUNS = [
+    *((cpu, name) for cpu in CPUS[:2] for name in CASES),
+    # The others make the same tails as one of the first two: a part of the cases will do.
+    *((cpu, name) for i, cpu in enumerate(CPUS[2:]) for name in [*CASES][i::3]),
+]
 
-@pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("cpu", CPUS)
+
+@pytest.mark.parametrize(("cpu", "name"), RUNS)
 def test_same_as_the_interpreter(name, cpu):
     case = CASES[name]()
     built = build(case.program, cpu)
@@ -23,7 +28,7 @@ def test_same_as_the_interpreter(name, cpu):
             same(one, other, f"output {number} of {shapes}", case.rtol, case.atol, case.exact)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [*CASES][::2])
 def test_compiles_for_other_machines(name):
     assert build(CASES[name]().program, "aarch64").metadata.arch == "aarch64"
 

@@ -597,7 +597,7 @@ def attention(dtype: str) -> Case:
     k.store(y, k.views[3], [h, i, 0], [1, 2])
     p.launch(k, p.views)
     inputs = []
-    for h, m, n in ((1, 1, 1), (2, 5, 9), (1, 70, 150), (3, 14, 128)):
+    for h, m, n in ((1, 1, 1), (2, 5, 9), (1, 70, 150)):
         inputs.append(
             [random([h, m, 24], dtype), random([h, n, 24], dtype), random([h, n, 20], dtype)]
         )

@@ -22,17 +22,24 @@ from infini_ir.interpreters.tile import interpret_program
 from infini_ir.lowering.kernel_builder import KernelBuilder
 from infini_ir.runtime import executor
 from infini_ir.runtime.binding import bind
+from infini_ir.runtime.host import host_arch, host_flags
 from infini_ir.runtime.memory import address_of
 from infini_ir.runtime.model import CompiledModel
 from infini_ir.runtime.program import Program
+from infini_ir.targets.cpu.features import named
 from infini_ir.targets.cpu.object_cache import ObjectCache
 from infini_ir.targets.cpu.target import CpuTarget
 from infini_ir.utils.dtypes import is_float, item_size, numpy_dtype
 
 Array = np.ndarray
 Sizes = Sequence[int | str]
-CPUS = ("native", "x86-64", "x86-64-v3", "x86-64-v4")
-"""Kinds of processor that a machine with AVX-512 runs."""
+CPUS = tuple(
+    name
+    for name in ("native", "x86-64-v3", "x86-64", "x86-64-v4")
+    if name == "native"
+    or (named(name).arch == host_arch() and named(name).required_flags <= host_flags())
+)
+"""The kinds of processor that this machine can be."""
 
 
 class TileProgram:
