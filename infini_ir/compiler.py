@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from infini_ir.dialects.context import CompilerContext
     from infini_ir.runtime.program import Program
+    from infini_ir.specialize import Specializer, SpecializingModel
 
 TARGETS = ("cpu",)
 PRECISIONS = ("f32",)
@@ -67,6 +69,8 @@ class Compilation:
     keep_texts: bool = True
     ctx: CompilerContext = field(init=False)
     report: dict[str, Any] = field(default_factory=dict)
+    outputs: list[str] = field(default_factory=list)
+    """What each output of the model consists of (`onnx.importer.OUTPUTS`)."""
 
     def __post_init__(self) -> None:
         from infini_ir.dialects.context import compiler_context
@@ -102,10 +106,11 @@ class Compilation:
 
     def import_model(self, source: Any) -> ModuleOp:
         """The model as a graph module."""
-        from infini_ir.frontends.onnx.importer import import_model
+        from infini_ir.frontends.onnx.importer import import_model, output_descriptions
 
         begin = time.perf_counter()
         module = import_model(source, self.ctx, inputs=dict(self.options.inputs or {}) or None)
+        self.outputs = output_descriptions(module)
         self.report["import_seconds"] = time.perf_counter() - begin
         return module
 
@@ -169,20 +174,60 @@ def compile(
     check_semantics: bool = False,
     cache: bool = True,
     progress: Progress | None = None,
-) -> CompiledModel:
+) -> CompiledModel | SpecializingModel:
     """Compile an ONNX model to native code.
 
     `source`: a path, the bytes of a model, or an `onnx.ModelProto`. `inputs` gives shapes
     (or fixed values) of inputs by name; sizes left symbolic stay so, and one program serves
     all of them. `threads`: how many a call may use (default: the processors available).
 
+    A model that must know values of inputs becomes a `SpecializingModel`, which compiles
+    when it is called with values that it has not seen; the source must not change until then.
+
     Raises `ModelError` for a model that cannot be read or is not supported, `CompileError`
     where the target cannot do it, `OptionError` for unknown options.
     """
+    from infini_ir.frontends.onnx.errors import SpecializationNeeded
+    from infini_ir.frontends.onnx.interface import Interface
+    from infini_ir.specialize import Specializer, SpecializingModel, with_sizes_built_in
+
     options = Options(target, precision, threads, inputs, check_semantics, cache)
+
+    def specializer() -> Specializer:
+        build = partial(compile_for, source, options=options, progress=progress)
+        return Specializer(Interface.of(source), build, inputs or {})
+
+    try:
+        return with_sizes_built_in(_compile_once(source, options, progress)[0], specializer)
+    except SpecializationNeeded as needed:
+        return SpecializingModel(specializer(), needed)
+
+
+def compile_for(
+    source: Any,
+    given: Mapping[str, Any],
+    *,
+    options: Options | None = None,
+    progress: Progress | None = None,
+) -> tuple[Callable[[Sequence[Any]], list[np.ndarray]], list[str]]:
+    """Compile for given shapes and values of inputs: a function of a list of tensors to a
+    list, and what each output of the model consists of (`Compilation.outputs`)."""
+    options = replace(options or Options(), inputs=given)
+    model, outputs = _compile_once(source, options, progress)
+
+    def run(arrays: Sequence[Any]) -> list[np.ndarray]:
+        results = model(*arrays)
+        return [results] if len(model.outputs) == 1 else list(results)
+
+    return run, outputs
+
+
+def _compile_once(
+    source: Any, options: Options, progress: Progress | None
+) -> tuple[CompiledModel, list[str]]:
     compilation = Compilation(options, progress)
     program = compilation.run(source)
-    return CompiledModel(program, threads=threads)
+    return CompiledModel(program, threads=options.threads), compilation.outputs
 
 
 def known_values(inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:

@@ -202,7 +202,9 @@ def read_metadata(path: str | os.PathLike[str]) -> Metadata:
 def section_sizes(path: str | os.PathLike[str]) -> dict[str, int]:
     """Bytes of each section, texts by their level; works on any machine."""
     with _MappedFile(Path(path)) as file, file.guard():
-        sections = {name: int(place["size"]) for name, place in file.document["sections"].items()}
+        sections = {
+            name: int(place["size"]) for name, place in file.document["sections"].items()
+        }
         texts = {f"{name} text": int(t["size"]) for name, t in file.document["texts"].items()}
     return {**sections, **texts}
 

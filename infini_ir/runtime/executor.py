@@ -24,7 +24,13 @@ from infini_ir.runtime.pool import shared_pool
 from infini_ir.runtime.program import Program
 from infini_ir.runtime.signature import TensorSpec
 from infini_ir.utils.dtypes import numpy_dtype
-from infini_ir.utils.errors import ArtifactError, InputError, ModelError, OptionError
+from infini_ir.utils.errors import (
+    ArtifactError,
+    InputError,
+    ModelError,
+    OptionError,
+    SizeError,
+)
 
 # Indices of the context's 8-byte fields.
 _INPUTS, _OUTPUTS, _WEIGHTS, _ARENA, _SYMBOLS, _WORKERS, _BARRIER = range(7)
@@ -231,7 +237,7 @@ class Executor:
         if status:
             raise self._failure(context, status)
 
-    def _failure(self, context: _Context, status: int) -> InputError | ModelError:
+    def _failure(self, context: _Context, status: int) -> SizeError | ModelError:
         values = context.reset()
         checks = self.metadata.checks
         if not 1 <= status <= len(checks):
@@ -239,7 +245,7 @@ class Executor:
                 f"the program stopped with status {status}, which it does not list"
             )
         check = checks[status - 1]
-        kind = InputError if check.of_input else ModelError
+        kind = SizeError if check.of_input else ModelError
         return kind(check.message.format(*values))
 
     def _collect(self, context: _Context, outputs: list[Any]) -> None:

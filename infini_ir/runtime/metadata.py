@@ -33,7 +33,7 @@ class Check:
 
     message: str
     of_input: bool = True
-    """Whether a wrong input caused it (`InputError`) or the model itself (`ModelError`)."""
+    """Whether a wrong input caused it (`SizeError`) or the model itself (`ModelError`)."""
 
     def __post_init__(self) -> None:
         try:
@@ -130,9 +130,9 @@ class Metadata:
                 f"the program has no entry point {', '.join(missing)}; compile the model again"
             )
         known = set(self.symbols)
-        unknown = (input_symbols(self.inputs) | self.arena.symbols() | self.scratch.symbols()).union(
-            *(spec.symbols() for spec in (*self.inputs, *self.outputs))
-        ) - known
+        unknown = (
+            input_symbols(self.inputs) | self.arena.symbols() | self.scratch.symbols()
+        ).union(*(spec.symbols() for spec in (*self.inputs, *self.outputs))) - known
         if unknown:
             raise ArtifactError(
                 f"sizes use symbols that the program does not list: {', '.join(sorted(unknown))}; "

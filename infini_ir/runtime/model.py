@@ -13,7 +13,7 @@ from infini_ir.runtime import artifact
 from infini_ir.runtime.executor import Executor, choose_threads
 from infini_ir.runtime.program import Program
 from infini_ir.runtime.signature import TensorSpec
-from infini_ir.utils.errors import InputError, OptionError
+from infini_ir.utils.errors import InputError, OptionError, SizeError
 
 
 class CompiledModel:
@@ -37,6 +37,8 @@ class CompiledModel:
         """Most threads that one call uses."""
         self.inputs: tuple[TensorSpec, ...] = program.metadata.inputs
         self.outputs: tuple[TensorSpec, ...] = program.metadata.outputs
+        self.on_size_error: Callable[[Sequence[Any], SizeError], list[Any]] | None = None
+        """Called with the inputs of a call that failed so; gives its outputs or raises."""
         self._ir = ir
         self._lock = threading.Lock()
         self._executor: Executor | None = None
@@ -79,8 +81,15 @@ class CompiledModel:
         with self._lock:
             if self._executor is None:
                 self._executor = Executor(self.program, self.threads)
-        self._run = self._executor.run
+        self._run = self._executor.run if self.on_size_error is None else self._guarded_run
         return self._run(arrays)
+
+    def _guarded_run(self, arrays: Sequence[Any]) -> list[np.ndarray]:
+        assert self._executor is not None and self.on_size_error is not None
+        try:
+            return self._executor.run(arrays)
+        except SizeError as error:
+            return self.on_size_error(arrays, error)
 
     def _names(self, count: int) -> list[str]:
         """Names of the first `count` inputs."""

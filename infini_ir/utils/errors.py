@@ -18,6 +18,10 @@ class InputError(InfiniError, ValueError):
     """An input of a compiled model with a wrong name, dtype, rank, size or layout."""
 
 
+class SizeError(InputError):
+    """A size that a model computes from its inputs and that cannot be."""
+
+
 class ArtifactError(InfiniError):
     """A compiled artifact that cannot be written, read or run on this machine."""
 

@@ -11,7 +11,7 @@ from infini_ir.dialects.dims import FactsAttr
 from infini_ir.dialects.graph import ints_of, tensor_type
 from infini_ir.interpreters.graph.conversion import convert
 from infini_ir.interpreters.graph.scope import Array, Rule, Scope, where
-from infini_ir.utils.errors import InputError, ModelError
+from infini_ir.utils.errors import InputError, ModelError, SizeError
 from infini_ir.utils.symbolic import Dim
 
 
@@ -175,7 +175,7 @@ def _dim(op: graph.DimOp, operands: list[Array], scope: Scope) -> Array:
 def _bind(op: graph.BindOp, operands: list[Array], scope: Scope) -> Sequence[Array]:
     size = int(operands[0])
     if size < 0:
-        raise InputError(
+        raise SizeError(
             f"{where(op)}: size '{op.symbol.data}' is {size}; a size must not be negative, "
             "check the input that gives it"
         )

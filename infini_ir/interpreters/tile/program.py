@@ -14,7 +14,7 @@ from infini_ir.dialects.dims import FactsAttr
 from infini_ir.dialects.tile import ViewType, program, view_type
 from infini_ir.interpreters.tile.kernel import run_kernel
 from infini_ir.interpreters.tile.memory import Array, Memory, element_dtype
-from infini_ir.utils.errors import InputError, ModelError
+from infini_ir.utils.errors import InputError, ModelError, SizeError
 from infini_ir.utils.symbolic import Dim
 
 
@@ -219,7 +219,7 @@ def _launch(run: _Run, op: program.LaunchOp) -> None:
 def _bind(run: _Run, op: program.BindOp) -> None:
     number = int(run.scalar(op.value))
     if number < 0:
-        raise InputError(f"size '{op.symbol.data}' is {number}; a size is not negative")
+        raise SizeError(f"size '{op.symbol.data}' is {number}; a size is not negative")
     run.symbols[op.symbol.data] = number
     if op.facts is not None:
         run.check_facts(op.facts, f"size '{op.symbol.data}'")

@@ -175,11 +175,13 @@ def reference_backend(text: str) -> BackendRep:
     """The backend on the reference interpreter."""
     from onnx_models import model
 
-    def compile(proto, given):
+    proto = model(text)
+
+    def build(given):
         module, ctx = imported(proto, given)
         return lambda arrays: interpret(module, list(arrays), ctx), output_descriptions(module)
 
-    rep = BackendRep(model(text), compile)
+    rep = BackendRep(proto, build)
     rep.prepare()
     return rep
 
@@ -191,9 +193,9 @@ def test_the_backend_specialises_at_the_first_run():
     x = np.ones((2, 3), F)
     assert rep.run([x, np.array([0])])[0].shape == (1, 3)
     assert rep.run([x, np.array([1])])[0].shape == (2, 1)
-    assert len(rep.compiled) == 2
+    assert len(rep.specializer.programs) == 2
     assert rep.run([x, np.array([0])]).y.shape == (1, 3)
-    assert len(rep.compiled) == 2
+    assert len(rep.specializer.programs) == 2
 
 
 def test_the_backend_specialises_a_shape_that_infers():
