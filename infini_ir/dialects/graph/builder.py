@@ -95,7 +95,13 @@ class GraphBuilder:
 
     def reshape(self, x: SSAValue, shape: Sequence[int | Dim]) -> SSAValue:
         dims = tuple(Dim.of(d) for d in shape)
-        return x if tensor_type(x).shape == dims else self._value(shaping.ReshapeOp(x, dims))
+        own = tensor_type(x)
+        if own.shape == dims:
+            return x
+        counts = own.element_count(), own.with_shape(dims).element_count()
+        if counts[0] is not counts[1] and self.on_fact is not None:
+            self.on_fact((counts[0], "eq", counts[1]))
+        return self._value(shaping.ReshapeOp(x, dims))
 
     def unsqueeze(self, x: SSAValue, axes: Sequence[int]) -> SSAValue:
         """Size-1 axes inserted so that they stand at `axes` of the result."""
@@ -208,7 +214,7 @@ class GraphBuilder:
         own = tensor_type(x).shape
         aligned = shape[len(shape) - len(own) :]
         wanted = [s if s is ONE else w for s, w in zip(own, aligned, strict=True)]
-        return self.reshape(x, wanted)
+        return x if own == tuple(wanted) else self._value(shaping.ReshapeOp(x, wanted))
 
     def neg(self, x: SSAValue) -> SSAValue:
         return self.unary(elementwise.NegOp, x)

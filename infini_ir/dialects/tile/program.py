@@ -240,16 +240,24 @@ class BindOp(IRDLOperation):
 
 @irdl_op_definition
 class SetOp(IRDLOperation):
-    """Gives a symbol the value of an expression: `tile.set "K" to <[S + 1]>`."""
+    """
+    Gives a symbol the value of an expression, checking that the facts hold:
+    `tile.set "K" to <[S + 1]>`.
+    """
 
     name = "tile.set"
     symbol = prop_def(StringAttr)
     value = prop_def(DimsAttr)
-    assembly_format = "$symbol `to` $value attr-dict"
+    facts = opt_prop_def(FactsAttr)
+    assembly_format = "$symbol `to` $value (`where` $facts^)? attr-dict"
 
-    def __init__(self, symbol: str, value: int | Dim):
+    def __init__(self, symbol: str, value: int | Dim, facts: FactsAttr | None = None):
         super().__init__(
-            properties={"symbol": StringAttr(symbol), "value": DimsAttr.of([value])}
+            properties={
+                "symbol": StringAttr(symbol),
+                "value": DimsAttr.of([value]),
+                "facts": facts,
+            }
         )
 
 

@@ -207,7 +207,10 @@ class Node:
 
     def builder_at(self, block: Block) -> GraphBuilder:
         """A builder at the end of a block (the body of a region), at this location."""
-        return GraphBuilder(block, self.location, lambda fact: self.add_fact(*fact))
+        session, location = self.scope.session, self.location
+        return GraphBuilder(
+            block, location, lambda fact: session.add_fact(fact, block, location)
+        )
 
     @property
     def location(self) -> NameLoc:

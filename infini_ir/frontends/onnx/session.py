@@ -25,6 +25,7 @@ from infini_ir.frontends.onnx.tensors import Files
 from infini_ir.frontends.onnx.values import Initializer
 from infini_ir.utils.dtypes import dtype_name
 from infini_ir.utils.symbolic import FUNCTIONS
+from infini_ir.utils.symbolic import Dim
 from infini_ir.utils.weights import WeightStore
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ class Session:
     """Those that the shapes of the model's inputs define."""
     facts: list[Fact] = field(default_factory=list)
     """About sizes of inputs, checked at entry."""
+    checked: dict[Block, set[Fact]] = field(default_factory=dict)
+    """The facts checked in a block so far."""
     argument_names: dict[SSAValue, str] = field(default_factory=dict)
     symbol_inputs: dict[str, str] = field(default_factory=dict)
     """The model input whose shape defines a symbol."""
@@ -140,11 +143,13 @@ class Session:
     def add_fact(self, fact: Fact, block: Block, location: LocationAttr) -> None:
         """Keep a fact: at entry, or (about inner symbols) checked at the end of `block`."""
         left, relation, right = fact
-        known = compare_sizes(relation, left, right)
+        known = compare_sizes(relation, self._settled(left), self._settled(right))
         if known is False:
             raise VerifyException(f"sizes must satisfy {left} {relation} {right}")
-        if known or fact in self.facts:
+        checked = self.checked.setdefault(block, set())
+        if known or fact in self.facts or fact in checked:
             return
+        checked |= {fact, (right, relation, left)} if relation == "eq" else {fact}
         if left.symbols() | right.symbols() <= self.argument_symbols:
             self.facts.append(fact)
             return
@@ -152,6 +157,16 @@ class Session:
         size = build.dim(left)
         name = self._symbol_from("checked", size)
         build.insert(graph.BindOp(size, name, FactsAttr((fact,))))
+
+    def _settled(self, size: Dim) -> Dim:
+        """A size with symbols replaced by what facts checked at entry say they equal."""
+        for left, relation, right in self.facts if size.symbols() else ():
+            if relation == "eq":
+                for symbol, other in ((left, right), (right, left)):
+                    if symbol.name in size.symbols() and symbol.name not in other.symbols():
+                        size = size.substitute({symbol.name: other})
+                        break
+        return size
 
     def note_definitions(self, op: Operation) -> None:
         """Remember the symbols that an operation defines."""

@@ -227,6 +227,8 @@ def _bind(run: _Run, op: program.BindOp) -> None:
 
 def _set(run: _Run, op: program.SetOp) -> None:
     run.symbols[op.symbol.data] = run.size(op.value.data[0])
+    if op.facts is not None:
+        run.check_facts(op.facts, f"size '{op.symbol.data}'")
 
 
 def _if(run: _Run, op: program.IfOp) -> None:

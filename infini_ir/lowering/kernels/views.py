@@ -8,7 +8,7 @@ from xdsl.ir import Operation, SSAValue
 
 from infini_ir.dialects import graph
 from infini_ir.dialects.graph import tensor_type
-from infini_ir.dialects.tile import ViewType
+from infini_ir.dialects.tile import ViewType, program
 from infini_ir.lowering.host_builder import HostBuilder, label_of, lowers
 from infini_ir.lowering.kernel_builder import KernelBuilder
 from infini_ir.lowering.placement import Placement
@@ -94,6 +94,8 @@ def _clamp(host: HostBuilder, scalar: Placement, low: Dim, high: Dim, label: str
 
 @lowers(graph.DimOp)
 def lower_dim(op: graph.DimOp, host: HostBuilder) -> None:
+    if all(_is_set(use.operation) for use in op.out.uses):
+        return
     out = host.destination(op.out)
     write_size(host, op.dim, out, label_of(op))
 
@@ -119,4 +121,15 @@ def one_element(dtype: str) -> ViewType:
 
 @lowers(graph.BindOp)
 def lower_bind(op: graph.BindOp, host: HostBuilder) -> None:
+    if _is_set(op):
+        assert isinstance(op.value.owner, graph.DimOp)
+        host.emit(program.SetOp(op.symbol.data, op.value.owner.dim, op.facts))
+        host.declare(op.symbol.data)
+        return
     host.bind(host.placement(op.value), symbol=op.symbol.data, facts=op.facts)
+
+
+def _is_set(op: Operation) -> bool:
+    """Whether an operation binds a size that is known without reading memory."""
+    owner = op.value.owner if isinstance(op, graph.BindOp) else None
+    return isinstance(owner, graph.DimOp) and owner.dim.is_nonnegative()

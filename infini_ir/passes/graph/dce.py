@@ -23,7 +23,8 @@ class GraphDcePass(ModulePass):
     """
     Remove operations whose results nothing uses.
 
-    One that defines a symbol stays as long as a type or an attribute mentions it.
+    One that defines a symbol stays as long as a type or an attribute mentions it, and a bind
+    that checks facts stays: others may rely on them.
     """
 
     name = "graph-dce"
@@ -53,6 +54,8 @@ def _is_dead(op: Operation, mentions: Counter[str] | None) -> bool:
         return False
     if is_pure(op):
         return bool(op.results)
+    if isinstance(op, BindOp) and op.facts is not None:
+        return False
     if isinstance(op, _REGION_OPS):
         nested = [inner for r in op.regions for b in r.blocks for inner in b.ops]
         if not all(_has_no_effect(inner) for inner in nested):

@@ -211,6 +211,8 @@ class ProgramEmitter:
 
     def _set(self, op: program.SetOp) -> None:
         self._define(op.symbol.data, self.sizes.of(op.value.data[0]))
+        if op.facts is not None:
+            self._facts(op.facts.data, of_input=True)
 
     def _define(self, symbol: str, value: V) -> None:
         """Give a symbol a value, here and (by the first worker) for the caller."""

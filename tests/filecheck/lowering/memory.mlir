@@ -64,3 +64,20 @@ func.func @main(%h: !graph.tensor<[N], f32>, %xs: !graph.tensor<[S, N], f32>) ->
   func.return %r, %ys : !graph.tensor<[N], f32>, !graph.tensor<[S, N], f32>
 }
 }
+
+// -----
+
+// A size bound to a name only to check facts takes no memory.
+// CHECK-LABEL: builtin.module
+builtin.module {
+func.func @main(%x: !graph.tensor<[N], f32>, %n: !graph.tensor<[], i64>) -> !graph.tensor<[2, K], f32> {
+  // CHECK-NOT: tile.launch
+  // CHECK: tile.bind %{{.*}} as "K"
+  // CHECK-NEXT: tile.set "checked" to <[2*K]> where <2*K eq N>
+  graph.bind %n as "K" : !graph.tensor<[], i64>
+  %0 = graph.dim <[2*K]> : !graph.tensor<[], i64>
+  graph.bind %0 as "checked" where <2*K eq N> : !graph.tensor<[], i64>
+  %1 = graph.reshape %x : (!graph.tensor<[N], f32>) -> !graph.tensor<[2, K], f32>
+  func.return %1 : !graph.tensor<[2, K], f32>
+}
+}

@@ -36,3 +36,19 @@ func.func @symbol_used(%m: !graph.tensor<[N], i1>) -> !graph.tensor<[K], f32> {
   %0 = graph.broadcast %c : (!graph.tensor<[], f32>) -> !graph.tensor<[K], f32>
   func.return %0 : !graph.tensor<[K], f32>
 }
+
+// -----
+
+// A bind that checks a fact stays: the reshape relies on it.
+// CHECK-LABEL: @checked
+func.func @checked(%x: !graph.tensor<[N], f32>, %n: !graph.tensor<[], i64>) -> !graph.tensor<[2, K], f32> {
+  // CHECK-NEXT: graph.bind %n as "K"
+  // CHECK-NEXT: graph.dim <[2*K]>
+  // CHECK-NEXT: graph.bind %{{.*}} as "checked" where <2*K eq N>
+  // CHECK-NEXT: graph.reshape
+  graph.bind %n as "K" : !graph.tensor<[], i64>
+  %0 = graph.dim <[2*K]> : !graph.tensor<[], i64>
+  graph.bind %0 as "checked" where <2*K eq N> : !graph.tensor<[], i64>
+  %1 = graph.reshape %x : (!graph.tensor<[N], f32>) -> !graph.tensor<[2, K], f32>
+  func.return %1 : !graph.tensor<[2, K], f32>
+}

@@ -99,6 +99,8 @@ tile.program @main inputs 3 where <N le 4096> signature {"inputs" = ["x", "n", "
   tile.bind %n as "K" where <K le N> : !tile.view<[], i64>
   // CHECK-NEXT: tile.set "L" to <[K + 1]>
   tile.set "L" to <[K + 1]>
+  // CHECK-NEXT: tile.set "M" to <[2*K]> where <2*K eq N>
+  tile.set "M" to <[2*K]> where <2*K eq N>
   // CHECK-NEXT: tile.alloc dynamic : !tile.view<[K], f32>
   %d = tile.alloc dynamic : !tile.view<[K], f32>
   // CHECK-NEXT: tile.if %c : !tile.view<[], i1> {
