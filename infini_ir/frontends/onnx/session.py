@@ -24,8 +24,7 @@ from infini_ir.frontends.onnx.folding import compare_sizes
 from infini_ir.frontends.onnx.tensors import Files
 from infini_ir.frontends.onnx.values import Initializer
 from infini_ir.utils.dtypes import dtype_name
-from infini_ir.utils.symbolic import FUNCTIONS
-from infini_ir.utils.symbolic import Dim
+from infini_ir.utils.symbolic import FUNCTIONS, Dim
 from infini_ir.utils.weights import WeightStore
 
 if TYPE_CHECKING:
