@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from infini_ir.runtime.metadata import Metadata
+from infini_ir.runtime.pace import Pace
 from infini_ir.runtime.signature import TensorSpec, input_symbols
 from infini_ir.utils.errors import InputError
 from infini_ir.utils.symbolic import Dim
@@ -25,6 +26,8 @@ class Binding:
     """Bytes of scratch memory."""
     workers: int = 1
     """Threads that are worth using for these sizes."""
+    pace: Pace = field(default_factory=Pace)
+    """How quick calls of these sizes have been."""
 
 
 SHORT_CALL = 40_000

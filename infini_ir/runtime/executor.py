@@ -11,6 +11,7 @@ import math
 import os
 from collections import deque
 from collections.abc import Sequence
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -181,7 +182,10 @@ class Executor:
                     fields[index] = address_of(output)
                 outputs.append(output)
                 index += 1
-            self._call(context, binding.workers)
+            if binding.workers == 1:
+                self._call(context, 1)
+            else:
+                self._paced_call(context, binding)
             if None in binding.outputs:
                 self._collect(context, outputs)
         finally:
@@ -219,8 +223,16 @@ class Executor:
         self._bindings[shapes] = binding
         return binding
 
-    def _call(self, context: _Context, workers: int) -> None:
-        """Run native code, with the pool's threads where they are free and of use."""
+    def _paced_call(self, context: _Context, binding: Binding) -> None:
+        """Run native code with as many threads as have been quickest of late."""
+        pace = binding.pace
+        workers = pace.choose(binding.workers)
+        begin = perf_counter()
+        used = self._call(context, workers)
+        pace.note(used, perf_counter() - begin)
+
+    def _call(self, context: _Context, workers: int) -> int:
+        """Run native code, with the pool's threads where they are free; how many ran it."""
         if workers > 1:
             pool = shared_pool()
             if pool.acquire(workers, self.program.image, self.metadata.entries):
@@ -231,11 +243,12 @@ class Executor:
                     pool.release()
                 if status:
                     raise self._failure(context, status)
-                return
+                return workers
         context.fields[_WORKERS] = 1
         status = self._run(None, context.address, self._main, 1)
         if status:
             raise self._failure(context, status)
+        return 1
 
     def _failure(self, context: _Context, status: int) -> SizeError | ModelError:
         values = context.reset()

@@ -1,0 +1,57 @@
+"""How many threads the calls of one size should use, from how long they took.
+
+Threads of a call wait for each other at barriers. On a quiet machine two are faster than
+one; where other programs hold a processor, a call may wait for a whole time slice at every
+barrier, and one thread is far faster. Results are the same with any number.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SLOW = 2.5
+"""A call that takes so many times the best one is taken for a sign of a busy machine."""
+
+RETRY = 24
+"""Calls on one choice until the other is tried again, once the machine was found busy."""
+
+WEIGHT = 0.3
+"""Weight of the newest call in the running mean."""
+
+
+@dataclass
+class Pace:
+    """Times of the calls with all threads and with one. Seconds; 0 where not known."""
+
+    best: float = 0.0
+    many: float = 0.0
+    one: float = 0.0
+    since: int = 0
+    """Calls since the other choice was tried."""
+
+    def choose(self, workers: int) -> int:
+        """How many threads the next call should use, at most `workers`."""
+        if workers == 1 or self.many <= SLOW * self.best:
+            return workers
+        self.since += 1
+        if not self.one:
+            return 1
+        faster_alone = self.one < self.many
+        if self.since >= RETRY:
+            self.since = 0
+            faster_alone = not faster_alone
+        return 1 if faster_alone else workers
+
+    def note(self, workers: int, seconds: float) -> None:
+        """Take in how long a call with that many threads took."""
+        if workers == 1:
+            self.one = _mean(self.one, seconds)
+            return
+        if not self.best or seconds < self.best:
+            self.best = seconds
+        # One quick call is enough to believe that the machine is free again.
+        self.many = seconds if seconds <= SLOW * self.best else _mean(self.many, seconds)
+
+
+def _mean(old: float, new: float) -> float:
+    return new if not old else (1 - WEIGHT) * old + WEIGHT * new
