@@ -176,8 +176,8 @@ def _static_bytes(value: SSAValue) -> int | None:
     if not is_tensor(value):
         return None
     kind = tensor_type(value)
-    count = kind.element_count().value
-    return None if count is None else count * dtypes.item_size(kind.dtype)
+    count = kind.element_count().value if kind.is_static() else None
+    return count * dtypes.item_size(kind.dtype) if count is not None else None
 
 
 def _small(op: Operation) -> bool:

@@ -23,6 +23,7 @@ from infini_ir.frontends.onnx.tensors import (
 from infini_ir.frontends.onnx.values import Entry, Initializer, Missing
 from infini_ir.utils.dtypes import dtype_name
 from infini_ir.utils.errors import ModelError
+from infini_ir.utils.symbolic import ZERO, Dim
 
 if TYPE_CHECKING:
     from infini_ir.frontends.onnx.registry import Output
@@ -170,7 +171,7 @@ class Scope:
             return entry
         kind = tensor_type(entry)
         count = kind.element_count().value
-        if count is None or count > CONSTANT_LIMIT:
+        if count is None or count > CONSTANT_LIMIT or not kind.is_static():
             return entry
         known = self.session.contents.known(entry)
         if known is None or known.nbytes > CONSTANT_LIMIT:
@@ -207,6 +208,7 @@ class Scope:
         """Inline an operator's definition in the ONNX standard."""
         function = self._definition(node)
         if function is None:
+            _need_sizes(node)
             raise node.error(
                 f"operator {node.domain or 'ai.onnx'}:{node.op_type} of opset {node.opset} "
                 "is not supported"
@@ -281,6 +283,19 @@ def _input_types(node: Node) -> list[bytes]:
         else:
             types.append(onnx.TypeProto().SerializeToString())
     return types
+
+
+def _need_sizes(node: Node) -> None:
+    """Ask for the inputs' sizes where the definition of an operator depends on them."""
+    try:
+        schema: Any = onnx.defs.get_schema(node.op_type, node.opset, node.domain)
+    except onnx.defs.SchemaError:
+        return
+    shapes = [node.type(i).shape for i in range(node.count) if node.has(i)]
+    symbols = frozenset().union(*(dim.symbols() for shape in shapes for dim in shape))
+    if schema.has_context_dependent_function and symbols:
+        size = node.builder.dim(sum(map(Dim.symbol, sorted(symbols)), ZERO))
+        raise node.needs_value(size, "the sizes of its inputs")
 
 
 def function_key(proto: onnx.NodeProto | onnx.FunctionProto) -> FunctionKey:

@@ -43,11 +43,12 @@ def kernel_of(n: Node, i: int, first: int = 2) -> list[int]:
 def conv(n: Node) -> SSAValue:
     found = spatial_attributes(n, n.type(0).shape[2:], kernel_of(n, 1))
     groups = n.attribute("group", 1)
-    outer, inner = n.type(1).shape[:2]
+    outer, inner, *kernel = n.type(1).shape
+    outer = quotient(n, outer, groups) * groups
     return n.builder.insert(
         ConvOp(
             _with_channels(n, inner * groups),
-            n.value(1),
+            with_sizes(n, n.value(1), [outer, inner, *kernel]),
             _bias(n, outer),
             groups=groups,
             strides=found.strides,

@@ -82,12 +82,27 @@ def _body_step(n: Node, body: onnx.GraphProto, states: int) -> Step:
         outputs = [v for v in entries if isinstance(v, SSAValue)]
         if len(outputs) != len(entries):
             raise n.error("its body gives sequences")
-        for before, after in zip(carried, outputs, strict=False):
-            if before.type != after.type:
-                raise n.error(f"a state changes its type from {before.type} to {after.type}")
-        return outputs[:states], outputs[states:]
+        b = n.builder_at(block)
+        pairs = zip(carried, outputs, strict=False)
+        following = [_kept_type(n, b, before, after) for before, after in pairs]
+        return following, outputs[states:]
 
     return step
+
+
+def _kept_type(n: Node, b: GraphBuilder, before: SSAValue, after: SSAValue) -> SSAValue:
+    """The next value of a state, of the type before: facts say so where sizes are symbols."""
+    old, new = tensor_type(before), tensor_type(after)
+    if old == new:
+        return after
+    if old.dtype != new.dtype or old.rank != new.rank:
+        raise n.error(f"a state changes its type from {old} to {new}")
+    for left, right in zip(new.shape, old.shape, strict=True):
+        if left.is_constant and right.is_constant and left is not right:
+            raise n.error(f"a state changes its type from {old} to {new}")
+        if left is not right and b.on_fact is not None:
+            b.on_fact((left, "eq", right))
+    return b.reshape(after, old.shape)
 
 
 @operator("Scan", since=9)
