@@ -161,7 +161,7 @@ def _measure(model: zoo.Model, rows: Sequence[Row], timing: Timing) -> None:
             row.compile_cpu, row.compile_wall, row.session_cpu = cpu, wall, session_cpu
             row.artifact_bytes = size
             _time_case(row, loaded, session, model.inputs(case, case), timing)
-            row.load = max(load - row.infini, 0.0)
+            row.load = max(load - rows[0].infini, 0.0)
 
 
 def _time_case(

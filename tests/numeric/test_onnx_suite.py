@@ -13,6 +13,7 @@ MISSES = {
     r"image_decoder": "pictures are decoded on the host",
     r"test_bernoulli|test_training_dropout": "expects the bits of one generator",
     r"gradient_of": "gradients are a pass over the graph dialect",
+    r"test_dft_inverse": "expects rounding noise (2e-7) of numpy's transform where the result is 0",
     r"attention_4d_causal_fp16_expanded": "one rounding in f16 differs",
 }
 """Cases that are not expected to pass, and why."""
