@@ -56,8 +56,7 @@ class Options:
 
     @property
     def cpu(self) -> str:
-        name, _, machine = self.target.partition(":")
-        return machine or "native"
+        return self.target.partition(":")[2] or "native"
 
 
 @dataclass
