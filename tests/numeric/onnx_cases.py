@@ -37,6 +37,12 @@ def model_of(name: str) -> onnx.ModelProto:
     return _find(name)[0]
 
 
+def data_of(name: str) -> Iterator[DataSet]:
+    """The data sets of a case."""
+    model, data_sets = _find(name)
+    return data_sets(model)
+
+
 def operators_of(name: str) -> set[str]:
     """The operators that a case's model contains."""
     return {node.op_type for node in model_of(name).graph.node}

@@ -61,6 +61,9 @@ def _unify(function: FuncOp) -> None:
     if not replacements:
         return
     SymbolReplacer(replacements).run(function)
+    for bind in function.walk():
+        if isinstance(bind, BindOp) and bind.facts is not None:
+            bind.facts = _renamed(bind, bind.facts, replacements)
     for bind in bound:
         if bind.facts is None and bind.symbol.data in replacements:
             bind.detach()
@@ -89,7 +92,26 @@ def _check_at_binds(function: Operation, facts: dict[str, Fact], classes: _Class
             op.facts = FactsAttr((*others, fact))
 
 
+def _renamed(bind: BindOp, facts: FactsAttr, replacements: dict[str, Dim]) -> FactsAttr | None:
+    """What a bind checks, in terms of the symbols that are left. A symbol read from data keeps
+    its name there: that it is another's is what may be checked."""
+    if not isinstance(bind.value.owner, DimOp):
+        own = bind.symbol.data
+        replacements = {name: dim for name, dim in replacements.items() if name != own}
+    rest = _open_facts(facts.data, replacements)
+    return FactsAttr(rest) if rest else None
+
+
 def _set_facts(function: FuncOp, known: Iterable[Fact], replacements: dict[str, Dim]) -> None:
+    rest = _open_facts(known, replacements)
+    if rest:
+        function.attributes[FACTS] = FactsAttr(rest)
+    else:
+        function.attributes.pop(FACTS, None)
+
+
+def _open_facts(known: Iterable[Fact], replacements: dict[str, Dim]) -> tuple[Fact, ...]:
+    """Facts with symbols replaced, but for those that then hold by themselves."""
     rest: list[Fact] = []
     for left, relation, right in known:
         fact = left.substitute(replacements), relation, right.substitute(replacements)
@@ -97,10 +119,7 @@ def _set_facts(function: FuncOp, known: Iterable[Fact], replacements: dict[str, 
         holds = difference.value == 0 if relation == "eq" else difference.is_nonnegative()
         if not holds and fact not in rest:
             rest.append(fact)
-    if rest:
-        function.attributes[FACTS] = FactsAttr(tuple(rest))
-    else:
-        function.attributes.pop(FACTS, None)
+    return tuple(rest)
 
 
 class _Classes:

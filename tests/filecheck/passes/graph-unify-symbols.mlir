@@ -35,3 +35,16 @@ func.func @checked(%x: !graph.tensor<[N], f32>, %n: !graph.tensor<[], i64>) -> !
   %0 = graph.reshape %x : (!graph.tensor<[N], f32>) -> !graph.tensor<[K], f32>
   func.return %0 : !graph.tensor<[K], f32>
 }
+
+// -----
+
+// What a bind checks is said in terms of the symbols that are left.
+// CHECK-LABEL: @renamed
+// CHECK-SAME: %y: !graph.tensor<[N], f32>
+func.func @renamed(%x: !graph.tensor<[N], f32>, %y: !graph.tensor<[M], f32>, %n: !graph.tensor<[], i64>) -> !graph.tensor<[K], f32>
+    attributes {"graph.where" = #graph.facts<N eq M>} {
+  // CHECK-NEXT: graph.bind %n as "K" where <K le N>
+  graph.bind %n as "K" where <K le M> : !graph.tensor<[], i64>
+  %0 = graph.slice %x starts <[0]> steps [1] : (!graph.tensor<[N], f32>) -> !graph.tensor<[K], f32>
+  func.return %0 : !graph.tensor<[K], f32>
+}
