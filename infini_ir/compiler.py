@@ -227,8 +227,3 @@ def _compile_once(
     compilation = Compilation(options, progress)
     program = compilation.run(source)
     return CompiledModel(program, threads=options.threads), compilation.outputs
-
-
-def known_values(inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """The entries of `inputs` that fix values, not shapes."""
-    return {name: value for name, value in inputs.items() if isinstance(value, np.ndarray)}
