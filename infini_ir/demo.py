@@ -50,17 +50,17 @@ def main() -> int:
         load_seconds = time.perf_counter() - begin
         output = np.asarray(next(iter(loaded(inputs).values())))
         size = path.stat().st_size
-        name, reference = _reference(model, compiled.threads, console)
+        name, reference = _reference(model, loaded.threads, console)
         wanted = reference(inputs)
         ours, theirs = _latencies([lambda: loaded(inputs), lambda: reference(inputs)])
     error = float(np.abs(output - wanted).max() / np.abs(wanted).max())
-    report = compiled.report()
+    report = loaded.report()
     console.print(_passes(report))
     facts = {
-        "kernels": f"{_kernels(compiled)} ({_launches(compiled)} launches)",
+        "kernels": f"{_kernels(loaded)} ({_launches(loaded)} launches)",
         "compile": f"{compile_seconds:.2f} s",
         "artifact": f"{size / 1e6:.0f} MB, loads in {load_seconds * 1e3:.1f} ms",
-        "threads": str(compiled.threads),
+        "threads": str(loaded.threads),
         "one call": f"{ours * 1e3:.1f} ms",
         f"{name}, one call": f"{theirs * 1e3:.1f} ms",
         "largest error": f"{error:.1e} of the largest output",
@@ -127,12 +127,12 @@ def _passes(report: Mapping[str, Any]) -> Table:
     return table
 
 
-def _kernels(compiled: infini_ir.CompiledModel) -> int:
-    return compiled.ir("tile").count("tile.kernel @")
+def _kernels(model: infini_ir.CompiledModel) -> int:
+    return model.ir("tile").count("tile.kernel @")
 
 
-def _launches(compiled: infini_ir.CompiledModel) -> int:
-    return compiled.ir("tile").count("tile.launch @")
+def _launches(model: infini_ir.CompiledModel) -> int:
+    return model.ir("tile").count("tile.launch @")
 
 
 if __name__ == "__main__":
