@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from infini_ir.compiler import compile
+    from infini_ir.compiler import compile, compile_for
     from infini_ir.runtime.model import CompiledModel, load
     from infini_ir.runtime.signature import TensorSpec
     from infini_ir.utils.errors import (
@@ -26,12 +26,14 @@ if TYPE_CHECKING:
         InputError,
         ModelError,
         OptionError,
+        SizeError,
     )
 
 __version__ = "0.1.0"
 
 _WHERE = {
     "compile": "infini_ir.compiler",
+    "compile_for": "infini_ir.compiler",
     "load": "infini_ir.runtime.model",
     "CompiledModel": "infini_ir.runtime.model",
     "TensorSpec": "infini_ir.runtime.signature",
@@ -41,6 +43,7 @@ _WHERE = {
     "ArtifactError": "infini_ir.utils.errors",
     "CompileError": "infini_ir.utils.errors",
     "OptionError": "infini_ir.utils.errors",
+    "SizeError": "infini_ir.utils.errors",
 }
 
 __all__ = [
@@ -51,8 +54,10 @@ __all__ = [
     "InputError",
     "ModelError",
     "OptionError",
+    "SizeError",
     "TensorSpec",
     "compile",
+    "compile_for",
     "load",
 ]
 

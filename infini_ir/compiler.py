@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from xdsl.passes import ModulePass
 
     from infini_ir.dialects.context import CompilerContext
+    from infini_ir.frontends.onnx.specialize import Specializer, SpecializingModel
     from infini_ir.runtime.program import Program
-    from infini_ir.specialize import Specializer, SpecializingModel
 
 TARGETS = ("cpu",)
 PRECISIONS = ("f32",)
@@ -188,7 +188,11 @@ def compile(
     """
     from infini_ir.frontends.onnx.errors import SpecializationNeeded
     from infini_ir.frontends.onnx.interface import Interface
-    from infini_ir.specialize import Specializer, SpecializingModel, with_sizes_built_in
+    from infini_ir.frontends.onnx.specialize import (
+        Specializer,
+        SpecializingModel,
+        with_sizes_built_in,
+    )
 
     options = Options(target, precision, threads, inputs, check_semantics, cache)
 

@@ -9,8 +9,8 @@ from onnx import parser
 
 import infini_ir
 from infini_ir.frontends.onnx.errors import SpecializationNeeded
+from infini_ir.frontends.onnx.specialize import SpecializingModel
 from infini_ir.runtime.model import CompiledModel
-from infini_ir.specialize import SpecializingModel
 from infini_ir.utils.errors import ArtifactError, InputError, SizeError
 
 F = np.float32

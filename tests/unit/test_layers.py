@@ -19,7 +19,6 @@ LAYERS = (
     ("frontends", "passes"),
     ("lowering",),
     ("targets",),
-    ("specialize",),
     ("compiler",),
     ("models",),
     ("universe",),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import onnx
@@ -14,10 +14,8 @@ from onnx.backend.base import namedtupledict
 
 from infini_ir.frontends.onnx.errors import SpecializationNeeded
 from infini_ir.frontends.onnx.interface import Interface
+from infini_ir.frontends.onnx.specialize import Build, Given, Runner, Specializer
 from infini_ir.utils.errors import InputError
-
-if TYPE_CHECKING:
-    from infini_ir.specialize import Build, Given, Runner
 
 
 class BackendRep(OnnxBackendRep):
@@ -25,8 +23,6 @@ class BackendRep(OnnxBackendRep):
 
     def __init__(self, model: onnx.ModelProto, build: Build | None = None) -> None:
         """`build` makes a program; by default it compiles for this machine."""
-        from infini_ir.specialize import Specializer
-
         self.interface = Interface.of(model)
         self.specializer = Specializer(self.interface, build or partial(compile_model, model))
 
@@ -56,9 +52,9 @@ class BackendRep(OnnxBackendRep):
 
 def compile_model(model: onnx.ModelProto, given: Given) -> tuple[Runner, Sequence[str]]:
     """Compile for this machine."""
-    from infini_ir.compiler import compile_for
+    import infini_ir
 
-    return compile_for(model, given)
+    return infini_ir.compile_for(model, given)
 
 
 class Backend(OnnxBackend):
