@@ -73,20 +73,37 @@ def plan_contraction(
     parameters, strip = _rows(shape, wanted)
     pieces = shape.row_count // max(1, _covered(parameters, shape))
     rows_enough = pieces * shape.outer >= PROGRAMS // 4
-    if weights <= cache and rows_enough and shape.row_count * 4 >= shape.column_count:
+    # Rows of a symbolic number share badly: the last block may have any size.
+    rows_known = None not in shape.rows or shape.column_count < 4 * shape.lanes
+    order: tuple[int, ...] = ()
+    if (
+        weights <= cache
+        and rows_enough
+        and rows_known
+        and shape.row_count * 4 >= shape.column_count
+    ):
         columns = shape.column_count if shape.columns is not None else _whole_panels(shape)
         reason = f"right operand of {weights} bytes stays in L2, rows are shared"
     else:
         at_once = max(1, -(-shape.row_count * shape.depth * shape.item // cache))
         parameters, strip = _rows(shape, 1 if at_once == 1 else at_once)
         columns = _column_block(shape, wanted)
+        order = _columns_first(kernel, nest)
         reason = f"right operand of {weights} bytes is read once, columns are shared"
     panels = 1
     rows = strip[0] * strip[1]
     if rows * 2 <= shape.limit:
         panels = max(1, min(4, shape.limit // (2 * rows)))
     parameters = {**_named(kernel, parameters), "BN": columns, "BK": shape.depth}
-    return Plan(parameters, strip, shape.vectors, panels, (), reason)
+    return Plan(parameters, strip, shape.vectors, panels, order, reason)
+
+
+def _columns_first(kernel: tile.KernelOp, nest: contraction.Nest) -> tuple[int, ...]:
+    """Grid axes with the rows fastest: a worker's share is columns, with all their rows."""
+    rows = {nest.lhs.offsets[axis] for axis in nest.lhs.axis_list[:-1]}
+    number = {offset: i for i, offset in enumerate(kernel.offsets)}
+    inner = [i for offset, i in number.items() if offset in rows]
+    return (*(i for i in number.values() if i not in inner), *inner)
 
 
 def _shape(kernel: tile.KernelOp, nest: contraction.Nest, features: CpuFeatures) -> Shape:
