@@ -55,7 +55,7 @@ def run_op(op: Operation, values: dict[SSAValue, Array]) -> None:
     elif op.name in _RULES:
         results = (_RULES[op.name](*operands),)
     else:
-        raise NotImplementedError(f"no rule to evaluate '{op.name}'")
+        raise TypeError(f"no rule to evaluate '{op.name}'")
     for result, value in zip(op.results, results, strict=True):
         values[result] = np.asarray(value).astype(dtype_of(result.type), copy=False)
 
@@ -100,7 +100,7 @@ def _constant(op: arith.ConstantOp) -> Array:
         return (
             np.asarray(list(op.value.get_values())).astype(dtype).reshape(op.value.get_shape())
         )
-    raise NotImplementedError(f"no rule to evaluate a constant {op.value}")
+    raise TypeError(f"no rule to evaluate a constant {op.value}")
 
 
 # Integers ---------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ layout (computed at first use, and again after a release).
 
 from __future__ import annotations
 
+import abc
 import hashlib
 import math
 import mmap
@@ -22,18 +23,19 @@ from infini_ir.utils.errors import ModelError
 
 
 @dataclass(eq=False)
-class _Weight:
+class _Weight(abc.ABC):
     dtype: str
     shape: tuple[int, ...]
     digest: str | None = None
 
+    @abc.abstractmethod
     def array(self, store: WeightStore) -> np.ndarray:
-        raise NotImplementedError
+        """The numbers."""
 
     def compute_digest(self, store: WeightStore) -> str:
         return _content_digest(self.array(store))
 
-    def release(self, store: WeightStore) -> None:
+    def release(self, store: WeightStore) -> None:  # noqa: B027 - most have nothing to give
         """Give back memory that can be had again."""
 
 

@@ -41,9 +41,9 @@ class GraphOp(IRDLOperation, abc.ABC):
     Subclasses define `infer`; construction uses it, and verification compares with it.
     """
 
+    @abc.abstractmethod
     def infer(self) -> Sequence[TensorType]:
         """The result types. Raises `VerifyException` where operands do not fit."""
-        raise NotImplementedError
 
     def tensor_types(self) -> tuple[TensorType, ...]:
         return tuple(tensor_type(operand) for operand in self.operands)
