@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
@@ -11,6 +11,7 @@ from xdsl.passes import ModulePass
 
 from infini_ir.dialects.dims import DimsAttr
 from infini_ir.dialects.tile import program, view_type
+from infini_ir.passes.tile.in_place import overwritable, whole_allocation
 from infini_ir.passes.tile.regions import regions_of, root_of
 from infini_ir.utils.dtypes import item_size
 from infini_ir.utils.symbolic import Dim, maximum
@@ -26,6 +27,15 @@ class Life:
     size: Dim
     first: int = -1
     last: int = -1
+    heirs: list[tuple[Life, int]] = field(default_factory=list)
+    """Allocations that may begin where this one is, at the step where this one ends."""
+
+    def bequeaths(self, other: Life) -> bool:
+        """Whether the other may take this one's place: it is last used where the other is
+        first, by a kernel that may overwrite it."""
+        return any(
+            heir is other and step == self.last == other.first for heir, step in self.heirs
+        )
 
     def meets(self, other: Life) -> bool:
         return self.first <= other.last and other.first <= self.last
@@ -44,6 +54,7 @@ class PlanMemoryPass(ModulePass):
     life (Pisarchyk and Lee, "Efficient Memory Management for Deep Neural Net Inference",
     2020, greedy by size). Symbolic ones then share slots as large as the largest in them.
     An allocation outside a loop that is used inside it lives through the whole loop.
+    The result of an elementwise kernel takes the place of an operand that ends there.
     """
 
     name = "tile-plan-memory"
@@ -84,6 +95,8 @@ def _lives(entry: program.ProgramOp) -> list[Life]:
                 continue
             for operand in op.operands:
                 use(operand, step, loops)
+            if isinstance(op, program.LaunchOp):
+                _note_heirs(op, lives, step)
             begin = step
             used: list[SSAValue] = []
             for inner in regions_of(op):
@@ -102,6 +115,18 @@ def _lives(entry: program.ProgramOp) -> list[Life]:
         if life.first < 0:
             life.op.properties["offset"] = DimsAttr.of([0])
     return [life for life in lives.values() if life.first >= 0]
+
+
+def _note_heirs(launch: program.LaunchOp, lives: dict[SSAValue, Life], step: int) -> None:
+    pairs = overwritable(launch.callee())
+    for read, written in pairs:
+        old, new = whole_allocation(launch.views[read]), whole_allocation(launch.views[written])
+        if old is None or new is None or old not in lives or new not in lives:
+            continue
+        # The operand may be given more than once, and shown another way.
+        shown = [i for i, view in enumerate(launch.views) if root_of(view) is old]
+        if all((i, written) in pairs and whole_allocation(launch.views[i]) for i in shown):
+            lives[old].heirs.append((lives[new], step))
 
 
 def _inside(block: Block, outer: Block) -> bool:
@@ -131,16 +156,29 @@ def _place(lives: list[Life]) -> Dim:
     top = 0
     for life in known:
         size = _align(life.size).value or 0
-        offset = 0
         neighbours = sorted((p for p in placed if p[2].meets(life)), key=lambda p: p[0])
-        for begin, end, _ in neighbours:
-            if offset + size <= begin:
-                break
-            offset = max(offset, end)
+        offset = _inherited(life, size, neighbours)
+        if offset is None:
+            offset = 0
+            for begin, end, _ in neighbours:
+                if offset + size <= begin:
+                    break
+                offset = max(offset, end)
         placed.append((offset, offset + size, life))
         life.op.properties["offset"] = DimsAttr.of([offset])
         top = max(top, offset + size)
     return _place_symbolic([x for x in lives if x.size.value is None], Dim.of(top))
+
+
+def _inherited(life: Life, size: int, neighbours: list[tuple[int, int, Life]]) -> int | None:
+    """The place of a neighbour that this one may overwrite, or that may overwrite this."""
+    for begin, end, other in neighbours:
+        if end - begin != size or not (other.bequeaths(life) or life.bequeaths(other)):
+            continue
+        rest = [n for n in neighbours if n[2] is not other]
+        if all(end <= n[0] or n[1] <= begin for n in rest):
+            return begin
+    return None
 
 
 def _place_symbolic(lives: list[Life], begin: Dim) -> Dim:

@@ -1,8 +1,9 @@
 // RUN: infini-opt %s -p tile-plan-memory --split-input-file | filecheck %s
 
-// Values whose lives do not meet share their bytes; every offset is a multiple of 64.
+// Values whose lives do not meet share their bytes; every offset is a multiple of 64. The
+// result of an elementwise kernel takes the place of an operand that ends there.
 // CHECK-LABEL: tile.program @chain
-// CHECK-SAME:    arena = #graph.dims<[896]>
+// CHECK-SAME:    arena = #graph.dims<[448]>
 tile.kernel @copy(%X: !tile.view<[100], f32>, %Y: !tile.view<[100], f32>) grid(%i : 100 by 100) {
   %x = tile.load %X[%i] axes [0] : !tile.view<[100], f32> -> !tile.tile<[100], f32>
   tile.store set %x, %Y[%i] axes [0] : !tile.tile<[100], f32> -> !tile.view<[100], f32>
@@ -10,7 +11,7 @@ tile.kernel @copy(%X: !tile.view<[100], f32>, %Y: !tile.view<[100], f32>) grid(%
 tile.program @chain inputs 1 {
 ^bb0(%x: !tile.view<[100], f32>, %y: !tile.view<[100], f32>):
   // CHECK: tile.alloc at <[0]> : !tile.view<[100], f32>
-  // CHECK: tile.alloc at <[448]> : !tile.view<[100], f32>
+  // CHECK: tile.alloc at <[0]> : !tile.view<[100], f32>
   // CHECK: tile.alloc at <[0]> : !tile.view<[100], f32>
   %a = tile.alloc : !tile.view<[100], f32>
   %b = tile.alloc : !tile.view<[100], f32>
@@ -35,7 +36,7 @@ tile.program @loop inputs 1 {
   // CHECK: tile.alloc at <[0]> : !tile.view<[32], f32>
   // CHECK: tile.loop
   // CHECK: tile.alloc at <[128]> : !tile.view<[16], f32>
-  // CHECK: tile.alloc at <[192]> : !tile.view<[16], f32>
+  // CHECK: tile.alloc at <[128]> : !tile.view<[16], f32>
   %a = tile.alloc : !tile.view<[32], f32>
   %p = tile.alias %a offset <[16]> : !tile.view<[32], f32> -> !tile.view<[16], f32>
   tile.launch @copy(%x, %p) : !tile.view<[16], f32>, !tile.view<[16], f32>
@@ -109,4 +110,40 @@ tile.program @symbolic inputs 1 {
   tile.launch @scale(%a, %b) : !tile.view<[N], f32>, !tile.view<[4], f32>
   tile.launch @copy(%a, %c) : !tile.view<[N], f32>, !tile.view<[N], f32>
   tile.launch @scale(%c, %y) : !tile.view<[N], f32>, !tile.view<[4], f32>
+}
+
+// -----
+
+// The operand is also read backwards, so its elements must stay until the end.
+// CHECK-LABEL: tile.program @twice
+// CHECK-SAME:    arena = #graph.dims<[128]>
+tile.kernel @fill(%Y: !tile.view<[16], f32>) grid(%i : 16 by 16) {
+  %c = arith.constant 1.0 : f32
+  %x = tile.full %c : f32 -> !tile.tile<[16], f32>
+  tile.store set %x, %Y[%i] axes [0] : !tile.tile<[16], f32> -> !tile.view<[16], f32>
+}
+tile.kernel @add(%A: !tile.view<[16], f32>, %B: !tile.view<[16], f32, strides [-1]>, %Y: !tile.view<[16], f32>) grid(%i : 16 by 16) {
+  %a = tile.load %A[%i] axes [0] : !tile.view<[16], f32> -> !tile.tile<[16], f32>
+  %b = tile.load %B[%i] axes [0] : !tile.view<[16], f32, strides [-1]> -> !tile.tile<[16], f32>
+  %s = tile.map %a, %b dims [[0], [0]] : (!tile.tile<[16], f32>, !tile.tile<[16], f32>) -> !tile.tile<[16], f32> {
+  ^bb0(%p: f32, %q: f32):
+    %r = arith.addf %p, %q : f32
+    tile.yield %r : f32
+  }
+  tile.store set %s, %Y[%i] axes [0] : !tile.tile<[16], f32> -> !tile.view<[16], f32>
+}
+tile.kernel @copy(%X: !tile.view<[16], f32>, %Y: !tile.view<[16], f32>) grid(%i : 16 by 16) {
+  %x = tile.load %X[%i] axes [0] : !tile.view<[16], f32> -> !tile.tile<[16], f32>
+  tile.store set %x, %Y[%i] axes [0] : !tile.tile<[16], f32> -> !tile.view<[16], f32>
+}
+tile.program @twice inputs 0 {
+^bb0(%y: !tile.view<[16], f32>):
+  // CHECK: tile.alloc at <[0]>
+  // CHECK: tile.alloc at <[64]>
+  %a = tile.alloc : !tile.view<[16], f32>
+  %b = tile.alloc : !tile.view<[16], f32>
+  tile.launch @fill(%a) : !tile.view<[16], f32>
+  %r = tile.alias %a offset <[15]> : !tile.view<[16], f32> -> !tile.view<[16], f32, strides [-1]>
+  tile.launch @add(%a, %r, %b) : !tile.view<[16], f32>, !tile.view<[16], f32, strides [-1]>, !tile.view<[16], f32>
+  tile.launch @copy(%b, %y) : !tile.view<[16], f32>, !tile.view<[16], f32>
 }
