@@ -1,17 +1,9 @@
-"""Helpers of rewrites that keep source locations and names."""
+"""How passes name operations to people: by source node or place."""
 
 from __future__ import annotations
 
 from xdsl.dialects.builtin import FileLineColLoc, NameLoc
 from xdsl.ir import Operation
-from xdsl.pattern_rewriter import PatternRewriter
-
-
-def replace_at(rewriter: PatternRewriter, op: Operation, *new_ops: Operation) -> None:
-    """Replace `op` by `new_ops`, the last giving the results, at its location."""
-    for new_op in new_ops:
-        new_op.location = op.location
-    rewriter.replace(op, new_ops)
 
 
 def subject_of(op: Operation) -> str:

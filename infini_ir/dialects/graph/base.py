@@ -6,13 +6,11 @@ import abc
 from collections.abc import Sequence
 
 from xdsl.dialects.builtin import DenseArrayBase, i64
-from xdsl.ir import Attribute, Operation, SSAValue
+from xdsl.ir import Operation, SSAValue
 from xdsl.irdl import IRDLOperation
 from xdsl.utils.exceptions import VerifyException
 
-from infini_ir.dialects.dims import DimsAttr
 from infini_ir.dialects.graph.types import TensorType, tensor_type
-from infini_ir.utils.symbolic import Dim
 
 IntsConstraint = DenseArrayBase.constr(i64)
 
@@ -24,10 +22,6 @@ def ints(values: Sequence[int]) -> DenseArrayBase:
 
 def ints_of(attribute: DenseArrayBase) -> tuple[int, ...]:
     return tuple(int(value) for value in attribute.get_values())  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue]
-
-
-def value_of(value: SSAValue | Operation) -> SSAValue:
-    return SSAValue.get(value)
 
 
 def type_of(value: SSAValue | Operation) -> TensorType:
@@ -47,24 +41,6 @@ class GraphOp(IRDLOperation, abc.ABC):
 
     def tensor_types(self) -> tuple[TensorType, ...]:
         return tuple(tensor_type(operand) for operand in self.operands)
-
-    @classmethod
-    def build_inferred(
-        cls,
-        operands: Sequence[SSAValue | Operation | Sequence[SSAValue | Operation] | None],
-        properties: dict[str, Attribute | None],
-        result_count: int = 1,
-    ):
-        """Create the operation, its result types inferred."""
-        placeholder = TensorType.of((), "f32")
-        op = cls.build(
-            operands=operands,
-            properties={k: v for k, v in properties.items() if v is not None},
-            result_types=[placeholder] * result_count,
-        )
-        for result, inferred in zip(op.results, op.infer(), strict=True):
-            result._type = inferred  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]
-        return op
 
     def verify_(self) -> None:
         for operand in self.operands:
@@ -94,7 +70,3 @@ def check_axes(axes: Sequence[int], rank: int, what: str = "axis") -> None:
 def check_same_shape(left: TensorType, right: TensorType) -> None:
     if left.shape != right.shape:
         raise VerifyException(f"shapes differ: {left} and {right}")
-
-
-def dims_attr(dims: Sequence[int | str | Dim]) -> DimsAttr:
-    return DimsAttr.of(dims)

@@ -103,9 +103,7 @@ def emit(e: KernelEmitter, nest: Nest) -> bool:
     return True
 
 
-def nest_product(
-    e: KernelEmitter, nest: Nest, finish: Callable[[Point, V], None], source: NestSource
-) -> Product:
+def nest_product(e: KernelEmitter, nest: Nest, finish: Callable[[Point, V], None]) -> Product:
     """The product that a nest describes, at the current program."""
     for loop in nest.loops:
         e.scalars[loop.body.block.args[0]] = ZERO
@@ -241,7 +239,7 @@ def pending_nest(e: KernelEmitter, value: SSAValue) -> NestSource | None:
     """The one nest, not yet computed, that a stored value is an elementwise function of."""
     found: list[NestSource] = []
 
-    def visit(value: SSAValue, depth: int) -> bool:
+    def visit(value: SSAValue) -> bool:
         source = e.sources.get(value)
         if isinstance(source, NestSource):
             if source not in found:
@@ -253,7 +251,7 @@ def pending_nest(e: KernelEmitter, value: SSAValue) -> NestSource | None:
             for operand, dims in zip(owner.inputs, owner.dim_lists, strict=True):
                 if isinstance(operand.type, tile.TileType):
                     before = len(found)
-                    if not visit(operand, depth + 1):
+                    if not visit(operand):
                         return False
                     if len(found) > before and dims != tuple(range(rank)):
                         return False
@@ -261,7 +259,7 @@ def pending_nest(e: KernelEmitter, value: SSAValue) -> NestSource | None:
             return not _depends_on_nest(e, owner.x)
         return True
 
-    return found[0] if visit(value, 0) and len(found) == 1 else None
+    return found[0] if visit(value) and len(found) == 1 else None
 
 
 def _depends_on_nest(e: KernelEmitter, value: SSAValue) -> bool:
@@ -290,7 +288,7 @@ def emit_with_stores(
             memory.store(e, point, result)
 
     level = e.enter()
-    described = nest_product(e, source.nest, finish, source)
+    described = nest_product(e, source.nest, finish)
     described.finish_cost = sum(_finish_cost(e, target) for target, _ in targets)
     run(e, described)
     e.leave(level)

@@ -8,7 +8,6 @@ computation, or nothing where the element is at hand.
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -32,10 +31,6 @@ class Coordinate:
 
 
 Point = tuple[Coordinate, ...]
-
-
-def scalar_point(positions: Sequence[V]) -> Point:
-    return tuple(Coordinate(position) for position in positions)
 
 
 def vector_axis(point: Point) -> int | None:
