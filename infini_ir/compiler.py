@@ -1,11 +1,11 @@
-"""Compiling: a model in, a callable native program out."""
+"""Compiling: a model in, something to run or to build on a device out."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from infini_ir.dialects.context import CompilerContext
     from infini_ir.frontends.onnx.specialize import Specializer, SpecializingModel
     from infini_ir.runtime.program import Program
+    from infini_ir.targets.c_project.project import Project
+    from infini_ir.targets.target import Target
 
-TARGETS = ("cpu",)
 PRECISIONS = ("f32",)
 
 Source = "str | os.PathLike[str] | bytes | onnx.ModelProto"
@@ -43,20 +44,23 @@ class Options:
     """Interpret the module before and after each graph pass and compare."""
     cache: bool = True
     """Keep machine code on disk and use it again."""
+    library: bool = False
+    """Let the vendor's library do the products that it can, where the target offers it."""
 
     def __post_init__(self) -> None:
-        if self.target.split(":")[0] not in TARGETS:
-            raise OptionError(
-                f"unknown target '{self.target}'; there are: {', '.join(TARGETS)}"
-            )
+        from infini_ir.targets.registry import check
+
+        check(self.target, library=self.library)
         if self.precision not in PRECISIONS:
             raise OptionError(
                 f"unknown precision '{self.precision}'; there are: {', '.join(PRECISIONS)}"
             )
 
-    @property
-    def cpu(self) -> str:
-        return self.target.partition(":")[2] or "native"
+    def make_target(self) -> Target:
+        """The target, ready to compile for. Raises `OptionError` for one that is not known."""
+        from infini_ir.targets.registry import make
+
+        return make(self.target, cache=self.cache, library=self.library)
 
 
 @dataclass
@@ -76,32 +80,47 @@ class Compilation:
 
         self.ctx = compiler_context()
 
+    @cached_property
+    def target(self) -> Target:
+        """What is compiled for."""
+        return self.options.make_target()
+
     def run(self, source: Any) -> Program:
-        """Import, optimise, lower and generate code."""
-        from infini_ir.targets.cpu.target import CpuTarget, LazyTexts, module_text
+        """Import, optimise, lower and generate code. Raises `OptionError` for a target that
+        gives sources to build, not a program."""
+        from infini_ir.runtime.program import Program
+
+        built = self.build(source)
+        if not isinstance(built, Program):
+            raise OptionError(
+                f"target '{self.options.target}' gives a project to build with the vendor's "
+                "tools, which cannot be run here; write it with `infini compile -o FOLDER`"
+            )
+        return built
+
+    def build(self, source: Any) -> Program | Project:
+        """Import, optimise, lower and generate code: a program, or a project of sources."""
+        from infini_ir.targets.texts import LazyTexts, module_text
 
         started = time.perf_counter()
-        target = CpuTarget(self.options.cpu)
-        if not self.options.cache:
-            target.cache = None
         self._tell("import", 0)
         module = self.import_model(source)
         self._tell("graph passes", 1)
         self.graph_passes(module)
-        texts: dict[str, str] = {}
         graph_module = module.clone() if self.keep_texts else None
         self._tell("lowering", 2)
-        self.lower(module, target)
+        self.lower(module)
         self._tell("code generation", 3)
         made = {"tile": lambda: module_text(module)}
         if graph_module is not None:
             made["graph"] = lambda: module_text(graph_module)
-        lazy = LazyTexts(texts, made)
-        program = target.build(module, self.ctx, report=self.report, texts=lazy)
+        built = self.target.build(
+            module, self.ctx, report=self.report, texts=LazyTexts({}, made)
+        )
         self.report["seconds"] = time.perf_counter() - started
-        program.metadata.report.update(self.report)
+        built.metadata.report.update(self.report)
         self._tell("done", 4)
-        return program
+        return built
 
     def import_model(self, source: Any) -> ModuleOp:
         """The model as a graph module."""
@@ -116,15 +135,15 @@ class Compilation:
     def graph_passes(self, module: ModuleOp) -> None:
         """Run the graph pipeline."""
         from infini_ir.passes.graph.pipeline import graph_pipeline
-        from infini_ir.targets.cpu.target import COMPOSITES
 
-        self._run(graph_pipeline(COMPOSITES), module, "passes", self.options.check_semantics)
+        passes = graph_pipeline(self.target.composites)
+        self._run(passes, module, "passes", self.options.check_semantics)
 
-    def lower(self, module: ModuleOp, target: Any) -> None:
+    def lower(self, module: ModuleOp) -> None:
         """Graph to tile, then the target's passes."""
         from infini_ir.lowering.graph_to_tile import GraphToTilePass
 
-        self._run([GraphToTilePass(), *target.passes()], module, "tile_passes")
+        self._run([GraphToTilePass(), *self.target.passes()], module, "tile_passes")
 
     def _run(
         self, passes: Sequence[ModulePass], module: ModuleOp, key: str, check: bool = False
@@ -172,13 +191,18 @@ def compile(
     inputs: Mapping[str, Any] | None = None,
     check_semantics: bool = False,
     cache: bool = True,
+    library: bool = False,
     progress: Progress | None = None,
-) -> CompiledModel | SpecializingModel:
-    """Compile an ONNX model to native code.
+) -> CompiledModel | SpecializingModel | Project:
+    """Compile an ONNX model: to native code, to a GPU's, or to a project of sources.
 
     `source`: a path, the bytes of a model, or an `onnx.ModelProto`. `inputs` gives shapes
     (or fixed values) of inputs by name; sizes left symbolic stay so, and one program serves
     all of them. `threads`: how many a call may use (default: the processors available).
+    `library`: call the vendor's library for the products that it can do.
+
+    Targets whose code the vendor's tools build (`ascend`, `cambricon`, `cuda-c`, `kunlun`)
+    give a `Project`: `project.write(folder)` writes it.
 
     A model that must know values of inputs becomes a `SpecializingModel`, which compiles
     when it is called with values that it has not seen; the source must not change until then.
@@ -193,13 +217,16 @@ def compile(
         SpecializingModel,
         with_sizes_built_in,
     )
+    from infini_ir.targets.registry import parse
 
-    options = Options(target, precision, threads, inputs, check_semantics, cache)
+    options = Options(target, precision, threads, inputs, check_semantics, cache, library)
 
     def specializer() -> Specializer:
         build = partial(compile_for, source, options=options, progress=progress)
         return Specializer(Interface.of(source), build, inputs or {})
 
+    if parse(target)[0].gives == "project":
+        return Compilation(options, progress).build(source)
     try:
         return with_sizes_built_in(_compile_once(source, options, progress)[0], specializer)
     except SpecializationNeeded as needed:

@@ -48,8 +48,8 @@ class AsmOutput(Target):
 
 def emitted(ctx: Context, module: ModuleOp, cpu: str) -> Emitted:
     """The LLVM IR for a machine."""
-    from infini_ir.targets.cpu.packing import remove_unused
-    from infini_ir.targets.cpu.target import CpuTarget, program_of
+    from infini_ir.targets.cpu.target import CpuTarget
+    from infini_ir.targets.programs import program_of, remove_unused
 
     entry = program_of(module)
     if "arena" not in entry.attributes:
@@ -59,7 +59,7 @@ def emitted(ctx: Context, module: ModuleOp, cpu: str) -> Emitted:
         )
     remove_unused(module)
     offsets = weight_offsets(module, weights_of(ctx))
-    return CpuTarget(cpu, cache=None).emit(module, offsets)
+    return CpuTarget(cpu, cache=False).emit(module, offsets)
 
 
 def weight_offsets(module: ModuleOp, store: WeightStore) -> dict[str, int]:

@@ -61,7 +61,7 @@ def run_native(
     module: ModuleOp, inputs: Sequence[np.ndarray], ctx: CompilerContext
 ) -> list[np.ndarray]:
     """Compile a tile module for this machine, and run it."""
-    target = CpuTarget(cache=None)
+    target = CpuTarget(cache=False)
     for current in target.passes():
         current.apply(ctx, module)
     module.verify()

@@ -27,7 +27,7 @@ LAYERS = (
 )
 """From the bottom up; those side by side know nothing of each other."""
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-DEVICES = ("cpu", "nvidia", "ascend", "cambricon")
+DEVICES = ("cpu", "nvidia", "ascend", "cambricon", "cuda_c", "kunlun")
 FILES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
 
 IMPORT_LIMIT = 0.150

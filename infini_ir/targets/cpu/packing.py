@@ -169,25 +169,3 @@ def _batch_axes(kernel: tile.KernelOp, position: int) -> int:
         if isinstance(op, tile.ForOp) and (nest := contraction.match(op)) is not None:
             return tile.view_type(kernel.views[position]).rank - 1 - len(nest.loops)
     return 0
-
-
-def remove_unused(module: ModuleOp) -> None:
-    """Erase kernels that nothing launches any more."""
-    used = {
-        op.kernel.string_value() for op in module.walk() if isinstance(op, program.LaunchOp)
-    }
-    for op in list(module.body.block.ops):
-        if isinstance(op, tile.KernelOp) and op.sym_name.data not in used:
-            Rewriter.erase_op(op)
-    for op in list(module.walk(reverse=True)):
-        if isinstance(op, program.WeightOp | program.AliasOp) and not op.results[0].uses:
-            Rewriter.erase_op(op)
-
-
-def weight_names(module: ModuleOp) -> list[str]:
-    """The weights a program reads, in order of first use."""
-    names: dict[str, None] = {}
-    for op in module.walk():
-        if isinstance(op, program.WeightOp):
-            names.setdefault(op.handle.data)
-    return list(names)

@@ -14,6 +14,7 @@ from infini_ir.targets.cpu.emitter import ceil_divide
 from infini_ir.targets.cpu.plan import Plan
 from infini_ir.targets.cpu.sizes import Sizes
 from infini_ir.targets.cpu.writer import ZERO, Function, Module, V, integer
+from infini_ir.targets.programs import defined_symbols, known_outputs
 from infini_ir.utils.dtypes import item_size
 from infini_ir.utils.symbolic import Dim, maximum
 
@@ -317,25 +318,6 @@ class ProgramEmitter:
         pointer = self.f.gep(outputs, integer(op.index.value.data), "ptr")
         view = self.views[op.view]
         self.f.when(self._is_first(), lambda: self.f.store(view, pointer, 8), "publish")
-
-
-def known_outputs(entry: program.ProgramOp) -> list[int]:
-    """The numbers of the outputs that are arguments of the program, in order."""
-    published = {
-        op.index.value.data for op in entry.walk() if isinstance(op, program.PublishOp)
-    }
-    arguments = len(entry.body.block.args) - entry.input_count.value.data
-    numbers = [i for i in range(arguments + len(published)) if i not in published]
-    return numbers[:arguments]
-
-
-def defined_symbols(op: Operation) -> set[str]:
-    """The symbols that operations inside a region give values."""
-    names: set[str] = set()
-    for inner in op.walk():
-        if isinstance(inner, program.BindOp | program.SetOp | program.LoopOp):
-            names.add(inner.symbol.data)
-    return names
 
 
 _HANDLERS: dict[type[Operation], Callable[..., None]] = {

@@ -55,6 +55,7 @@ def command(
     rounds: int,
     target: str,
     precision: str,
+    library: bool,
     check_semantics: bool,
     no_cache: bool,
     threads: int | None,
@@ -67,7 +68,9 @@ def command(
     from infini_ir.tools.infini.show import print_json
 
     given = parse_sizes(sizes)
-    options = make_options(target, precision, check_semantics, no_cache, threads)
+    options = make_options(
+        target, precision, check_semantics, no_cache, threads, library=library
+    )
     if against is not None and is_artifact(model):
         raise OptionError(f"--against {against} wants the ONNX model, not a compiled one")
     with progress(f"timing {Path(model).name}") as tell:

@@ -1,13 +1,13 @@
-"""`infini compile`: an ONNX model to a file of native code, or to the text of a level."""
+"""`infini compile`: an ONNX model to a file of code, a folder, or the text of a level."""
 
 from __future__ import annotations
 
-from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from infini_ir.tools.infini import built_files
 from infini_ir.tools.infini.options import (
     check_writable,
     compile_options,
@@ -16,19 +16,24 @@ from infini_ir.tools.infini.options import (
     parse_overrides,
     threads_option,
 )
+from infini_ir.utils.errors import OptionError
 
 if TYPE_CHECKING:
     from infini_ir.compiler import Compilation, Options
     from infini_ir.runtime.program import Program
+    from infini_ir.targets.c_project.project import Project
 
-LEVELS = ("graph", "tile", "llvm", "asm")
-KEPT = ("graph", "tile")
-"""Texts kept in the artifact; the others are made of them."""
+KEPT = ("graph", "tile", "triton")
+"""Texts kept in an artifact; the others are made of them."""
 
 
 @click.command()
 @click.argument("model")
-@click.option("-o", "--output", help="File to write; by default the model's name with .infini.")
+@click.option(
+    "-o",
+    "--output",
+    help="File to write, by default the model's name with .infini; or a folder, for sources.",
+)
 @click.option(
     "--input",
     "inputs",
@@ -36,7 +41,12 @@ KEPT = ("graph", "tile")
     multiple=True,
     help="Shape of an input, as x=1x3x224x224 or ids=B,128, or its value, as n=FILE.npy.",
 )
-@click.option("--emit", type=click.Choice(LEVELS), help="Print the text of a level instead.")
+@click.option(
+    "--emit",
+    metavar="LEVEL",
+    help="Print the text of a level instead: graph, tile, or one of the target's own.",
+)
+@click.option("--force", is_flag=True, help="Write into a folder that holds other files.")
 @compile_options
 @threads_option
 @json_option
@@ -45,8 +55,10 @@ def command(
     output: str | None,
     inputs: tuple[str, ...],
     emit: str | None,
+    force: bool,
     target: str,
     precision: str,
+    library: bool,
     check_semantics: bool,
     no_cache: bool,
     threads: int | None,
@@ -54,21 +66,37 @@ def command(
 ) -> None:
     """Compile an ONNX MODEL."""
     overrides = parse_overrides(inputs)
-    options = make_options(target, precision, check_semantics, no_cache, threads, overrides)
-    if output is None and emit is None:
-        output = f"{Path(model).stem}.infini"
-    if output is not None:
-        check_writable(output)
+    options = make_options(
+        target, precision, check_semantics, no_cache, threads, overrides, library
+    )
     if emit is not None:
         _emit(model, options, emit, output)
         return
-    from infini_ir.runtime import artifact
+    place = _place(model, options, output)
+    built = _build(model, options)
+    written = built_files.write(built, place, force=force)
+    _print(_facts(model, options, built, place, written), as_json)
 
-    assert output is not None
-    program, facts = _compile(model, options)
-    artifact.write(program, output)
-    facts |= {"output": output, "bytes": Path(output).stat().st_size}
-    _print(facts, as_json)
+
+def _place(model: str, options: Options, output: str | None) -> Path:
+    """The file or folder to write; refused before the work where it cannot be written."""
+    from infini_ir.targets.registry import parse
+
+    entry, architecture = parse(options.target)
+    is_folder = entry.gives == "project"
+    if output is None:
+        stem = Path(model).stem
+        return Path(f"{stem}-{entry.name}-{architecture}" if is_folder else f"{stem}.infini")
+    if is_folder or (entry.name != "cpu" and (output.endswith("/") or Path(output).is_dir())):
+        if Path(output).is_file():
+            raise OptionError(
+                f"cannot write '{output}': it is a file, and target '{options.target}' "
+                "writes a folder of sources; name a folder"
+            )
+        check_writable(output, folder=True)
+    else:
+        check_writable(output)
+    return Path(output)
 
 
 def _compilation(options: Options, tell: Any) -> Compilation:
@@ -77,27 +105,42 @@ def _compilation(options: Options, tell: Any) -> Compilation:
     return Compilation(options, tell)
 
 
-def _compile(model: str, options: Options) -> tuple[Program, dict[str, Any]]:
+def _build(model: str, options: Options) -> Program | Project:
     from infini_ir.tools.infini.progress import progress
 
     with progress(f"compiling {Path(model).name}") as tell:
-        program = _compilation(options, tell).run(model)
-    program.texts = {level: program.texts[level] for level in KEPT if level in program.texts}
-    metadata = program.metadata
-    return program, {
+        built = _compilation(options, tell).build(model)
+    built.texts = {level: built.texts[level] for level in KEPT if level in built.texts}
+    return built
+
+
+def _facts(
+    model: str, options: Options, built: Program | Project, place: Path, written: int
+) -> dict[str, Any]:
+    metadata = built.metadata
+    return {
         "model": model,
         "target": options.target,
         "inputs": [spec.to_json() for spec in metadata.inputs],
         "outputs": [spec.to_json() for spec in metadata.outputs],
-        "code_bytes": len(program.code.read()),
         "weight_bytes": metadata.weights_size,
         "report": metadata.report,
+        "output": str(place),
+        "bytes": written,
     }
 
 
 def _emit(model: str, options: Options, level: str, output: str | None) -> None:
+    from infini_ir.targets.registry import parse
     from infini_ir.tools.infini.progress import progress
 
+    levels = ("graph", "tile", *parse(options.target)[0].levels)
+    if level not in levels:
+        raise click.UsageError(
+            f"target '{options.target}' has no level '{level}'; it has: {', '.join(levels)}"
+        )
+    if output is not None:
+        check_writable(output)
     with progress(f"compiling {Path(model).name}") as tell:
         text = level_text(_compilation(options, tell), model, level)
     if output is None:
@@ -108,23 +151,16 @@ def _emit(model: str, options: Options, level: str, output: str | None) -> None:
 
 def level_text(compilation: Compilation, model: str, level: str) -> str:
     """The text of a level, running no further than needed."""
-    from infini_ir.targets.cpu.target import CpuTarget
-    from infini_ir.utils.pass_report import module_text
+    from infini_ir.targets.texts import module_text
 
     module = compilation.import_model(model)
     compilation.graph_passes(module)
     if level == "graph":
         return module_text(module)
-    cpu = compilation.options.cpu
-    compilation.lower(module, CpuTarget(cpu, cache=None))
+    compilation.lower(module)
     if level == "tile":
         return module_text(module)
-    from infini_ir.tools.outputs import AsmOutput, LlvmOutput
-
-    stream = StringIO()
-    output = LlvmOutput(cpu) if level == "llvm" else AsmOutput(cpu)
-    output.emit(compilation.ctx, module, stream)
-    return stream.getvalue()
+    return compilation.target.build(module, compilation.ctx).texts[level]
 
 
 def _print(facts: dict[str, Any], as_json: bool) -> None:
@@ -139,10 +175,10 @@ def _print(facts: dict[str, Any], as_json: bool) -> None:
         key: ", ".join(str(TensorSpec.from_json(spec)) for spec in facts[key])
         for key in ("inputs", "outputs")
     }
-    sizes = f"{size_text(facts['code_bytes'])} of code, {size_text(facts['weight_bytes'])} of weights"
+    sizes = f"{size_text(facts['weight_bytes'])} of weights"
     print_facts(
         {
-            "wrote": f"{facts['output']} ({size_text(facts['bytes'])}: {sizes})",
+            "wrote": f"{facts['output']} ({size_text(facts['bytes'])}, {sizes})",
             "target": facts["target"],
             **specs,
             "time": time_text(report.get("seconds", 0.0)),

@@ -47,6 +47,7 @@ def command(
     bandwidth: float | None,
     target: str,
     precision: str,
+    library: bool,
     check_semantics: bool,
     no_cache: bool,
     threads: int | None,
@@ -57,7 +58,9 @@ def command(
     from infini_ir.tools.infini.show import print_json
 
     overrides, given = parse_overrides(inputs), parse_sizes(sizes)
-    options = make_options(target, precision, check_semantics, no_cache, threads, overrides)
+    options = make_options(
+        target, precision, check_semantics, no_cache, threads, overrides, library
+    )
     with progress(f"explaining {model}") as tell:
         facts = explain(model, options, given, measure, peak, bandwidth, tell)
     if as_json:
@@ -78,17 +81,13 @@ def explain(
     """Everything there is to say, as plain data."""
     from infini_ir.compiler import Compilation
     from infini_ir.runtime.executor import choose_threads
-    from infini_ir.targets.cpu.packing import remove_unused
-    from infini_ir.targets.cpu.target import CpuTarget
+    from infini_ir.targets.programs import remove_unused
     from infini_ir.tools.launches import launches_of
 
     compilation = Compilation(options, tell)
-    target = CpuTarget(options.cpu)
-    if not options.cache:
-        target.cache = None
     module = compilation.import_model(model)
     compilation.graph_passes(module)
-    compilation.lower(module, target)
+    compilation.lower(module)
     remove_unused(module)
     tell("measuring the machine", 3, 4)
     threads = choose_threads(options.threads)
@@ -96,7 +95,7 @@ def explain(
     sizes = _sizes(module, given)
     launches = launches_of(module, sizes, machine)
     if measure:
-        _measure(launches, compilation, target, sizes, threads, tell)
+        _measure(launches, compilation, compilation.target, sizes, threads, tell)
     return _facts(model, options, compilation, launches, sizes, machine)
 
 
@@ -115,7 +114,7 @@ def _machine(threads: int, peak: float | None, bandwidth: float | None) -> Machi
 
 def _sizes(module: Any, given: dict[str, int]) -> dict[str, int]:
     """A size for every symbol of the program; those that the model computes are guesses."""
-    from infini_ir.targets.cpu.target import program_of, signature_of
+    from infini_ir.targets.programs import program_of, signature_of
     from infini_ir.tools.infini.inputs import choose_sizes, usual_size
     from infini_ir.tools.launches import symbols_in
 

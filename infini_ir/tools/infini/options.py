@@ -40,9 +40,16 @@ def compile_options(function: Any) -> Any:
             is_flag=True,
             help="Compare results before and after each pass.",
         ),
+        click.option(
+            "--library",
+            is_flag=True,
+            help="Let the vendor's library do the products that it can.",
+        ),
         click.option("--precision", default="f32", help="Precision to compute in."),
         click.option(
-            "--target", default="cpu", help="Device and machine, such as cpu:x86-64-v3."
+            "--target",
+            default="cpu",
+            help="Device and architecture, such as cpu:x86-64-v3 or nvidia:sm_90; see `infini targets`.",
         ),
     ):
         function = option(function)
@@ -117,31 +124,31 @@ def make_options(
     no_cache: bool = False,
     threads: int | None = None,
     inputs: dict[str, Any] | None = None,
+    library: bool = False,
 ) -> Options:
     """The compiler's options."""
     from infini_ir.compiler import Options
 
-    options = Options(
-        target, precision, threads, inputs or None, check_semantics, cache=not no_cache
+    return Options(
+        target,
+        precision,
+        threads,
+        inputs or None,
+        check_semantics,
+        cache=not no_cache,
+        library=library,
     )
-    if options.target.startswith("cpu"):
-        from infini_ir.targets.cpu.features import named
-
-        named(options.cpu)
-    return options
 
 
-def check_writable(path: str | Path) -> None:
-    """Refuse an output that cannot be written before the work is done."""
+def check_writable(path: str | Path, *, folder: bool = False) -> None:
+    """Refuse an output, a file or a folder, that cannot be written before the work is done."""
     import os
 
     place = Path(path)
-    folder = place.parent
-    if place.is_dir():
+    above = place.parent
+    if place.is_dir() and not folder:
         raise OptionError(f"cannot write '{path}': it is a folder; name a file")
-    if not folder.is_dir():
-        raise OptionError(
-            f"cannot write '{path}': there is no folder '{folder}'; make it first"
-        )
-    if not os.access(folder, os.W_OK):
-        raise OptionError(f"cannot write '{path}': no permission to write in '{folder}'")
+    if not above.is_dir():
+        raise OptionError(f"cannot write '{path}': there is no folder '{above}'; make it first")
+    if not os.access(place if place.is_dir() else above, os.W_OK):
+        raise OptionError(f"cannot write '{path}': no permission to write in '{above}'")

@@ -41,6 +41,7 @@ def command(
     output: str | None,
     target: str,
     precision: str,
+    library: bool,
     check_semantics: bool,
     no_cache: bool,
     threads: int | None,
@@ -57,7 +58,9 @@ def command(
     from infini_ir.tools.infini.models import open_model
 
     given_sizes = parse_sizes(sizes)
-    options = make_options(target, precision, check_semantics, no_cache, threads)
+    options = make_options(
+        target, precision, check_semantics, no_cache, threads, library=library
+    )
     compiled = open_model(model, options, f"compiling {model}")
     arrays = read_inputs(inputs, compiled.inputs)
     symbols = choose_sizes(compiled.inputs, given_sizes, arrays)

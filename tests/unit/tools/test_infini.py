@@ -167,7 +167,9 @@ def test_bench(mlp):
 
 
 def test_targets():
-    facts = {row["target"]: row for row in answer("targets")}
+    known = answer("targets")
+    assert {row["target"] for row in known["targets"]} >= {"cpu", "nvidia", "ascend", "cuda-c"}
+    facts = {row["target"]: row for row in known["processors"]}
     assert facts["cpu:native"]["runs_here"]
     assert facts["cpu:x86-64-v3"]["vector_bytes"] == 32
     assert "cpu:native" in invoke("targets").stdout
@@ -314,7 +316,10 @@ def test_unknown_symbol(compiled):
 def test_unknown_target_and_machine(mlp, tmp_path):
     path = tmp_path / "m.infini"
     assert "unknown target" in refused("compile", mlp, "-o", path, "--target", "tpu")
-    assert "unknown processor" in refused("compile", mlp, "-o", path, "--target", "cpu:z80")
+    assert "x86-64-v3" in refused("compile", mlp, "-o", path, "--target", "cpu:z80")
+    assert "sm_90" in refused("compile", mlp, "-o", path, "--target", "nvidia:sm_10")
+    assert "names no architecture" in refused("compile", mlp, "--target", "ascend:")
+    assert "nvidia" in refused("compile", mlp, "-o", path, "--library")
 
 
 def test_unknown_precision(mlp, tmp_path):

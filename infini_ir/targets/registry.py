@@ -1,0 +1,153 @@
+"""Every target by name, made when asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from infini_ir.utils.errors import OptionError
+
+if TYPE_CHECKING:
+    from infini_ir.targets.target import Target
+
+
+ALL_DTYPES = ("f32", "f16", "bf16", "f64", "i64", "i32", "i16", "i8", "ui8", "i1")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What there is to know of a target without importing it."""
+
+    name: str
+    place: str
+    """Module and class, `module:Class`, below `infini_ir.targets`."""
+    architectures: tuple[str, ...]
+    """The first is the default."""
+    language: str
+    """What its emitter writes."""
+    gives: str
+    """`program`: a model that runs; `project`: sources for the vendor's tools."""
+    checked: str
+    """How its kernels are checked where there is no device."""
+    levels: tuple[str, ...] = ("source",)
+    """Texts below the tile dialect that it can show."""
+    dtypes: tuple[str, ...] = ALL_DTYPES
+    """Element types that its kernels compute with or, at least, move and convert."""
+    library: str = ""
+    """The vendor's library that products can be left to, if any."""
+    options: tuple[str, ...] = ()
+    """Options that its constructor takes, of `cache` and `library`."""
+
+
+ENTRIES = {
+    entry.name: entry
+    for entry in (
+        Entry(
+            "cpu",
+            "cpu.target:CpuTarget",
+            ("native", "x86-64", "x86-64-v3", "x86-64-v4", "sapphirerapids", "aarch64"),
+            "LLVM IR",
+            "program",
+            "runs on the machine that compiles",
+            ("llvm", "asm"),
+            options=("cache",),
+        ),
+        Entry(
+            "nvidia",
+            "nvidia.target:NvidiaTarget",
+            ("sm_90", "sm_80", "sm_89", "sm_100"),
+            "Triton",
+            "program",
+            "numbers in Triton's interpreter; PTX and SASS of every kernel compiled and read",
+            ("triton", "ptx"),
+            library="cuBLAS",
+            options=("cache", "library"),
+        ),
+        Entry(
+            "ascend",
+            "ascend.target:AscendTarget",
+            ("910b",),
+            "Ascend C",
+            "project",
+            "the project, built with g++ against a functional model of Ascend C, run",
+            library="aclnn",
+            options=("library",),
+        ),
+        Entry(
+            "cambricon",
+            "cambricon.target:CambriconTarget",
+            ("mlu590", "mlu370"),
+            "BANG C",
+            "project",
+            "the project, built with g++ against a functional model of BANG C, run",
+            library="CNNL",
+            options=("library",),
+        ),
+        Entry(
+            "cuda-c",
+            "cuda_c.target:CudaCTarget",
+            ("nvidia", "iluvatar", "metax", "moore", "hygon"),
+            "CUDA C++",
+            "project",
+            "the project, built with g++ against a model of grids and blocks, run with "
+            "warps of 32 and 64; compiled with nvcc where it is installed",
+            library="cuBLAS",
+            options=("library",),
+        ),
+        Entry(
+            "kunlun",
+            "kunlun.target:KunlunTarget",
+            ("xpu3",),
+            "XPU C",
+            "project",
+            "the project, built with g++ against a functional model of XPU C, run",
+        ),
+    )
+}
+"""All targets, by name."""
+
+
+def parse(spec: str) -> tuple[Entry, str]:
+    """The entry and the architecture of `name` or `name:architecture`.
+
+    Raises `OptionError`, which lists what there is, for names that are not known.
+    """
+    name, colon, architecture = spec.partition(":")
+    entry = ENTRIES.get(name)
+    if entry is None:
+        raise OptionError(f"unknown target '{name}'; there are: {', '.join(ENTRIES)}")
+    if colon and not architecture:
+        raise OptionError(f"target '{spec}' names no architecture; write '{name}' alone")
+    if not architecture:
+        return entry, entry.architectures[0]
+    if architecture not in entry.architectures:
+        raise OptionError(
+            f"unknown architecture '{architecture}' of target '{name}'; "
+            f"there are: {', '.join(entry.architectures)}"
+        )
+    return entry, architecture
+
+
+def check(spec: str, *, library: bool = False) -> None:
+    """Raise `OptionError` for what `make` would refuse, importing no target."""
+    entry, _ = parse(spec)
+    if library and "library" not in entry.options:
+        offered = [e.name for e in ENTRIES.values() if "library" in e.options]
+        raise OptionError(
+            f"target '{entry.name}' calls no vendor library; those that do: {', '.join(offered)}"
+        )
+
+
+def make(spec: str, *, cache: bool = True, library: bool = False) -> Target:
+    """The target that `spec` names.
+
+    `cache`: keep compiled kernels on disk; `library`: let the vendor's library do the
+    products that it can. Raises `OptionError` for what is not known or not offered.
+    """
+    check(spec, library=library)
+    entry, architecture = parse(spec)
+    given: dict[str, Any] = {"cache": cache, "library": library}
+    module, _, name = entry.place.partition(":")
+    made = getattr(import_module(f"infini_ir.targets.{module}"), name)
+    return made(architecture, **{key: given[key] for key in entry.options})
