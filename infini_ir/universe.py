@@ -94,7 +94,7 @@ def pipeline(name: str, machine: str = "native") -> tuple[Any, ...]:
         from infini_ir.lowering.graph_to_tile import GraphToTilePass
         from infini_ir.targets.cpu.target import CpuTarget
 
-        parts += [GraphToTilePass(), *CpuTarget(machine, cache=None).passes()]
+        parts += [GraphToTilePass(), *CpuTarget(machine, cache=False).passes()]
     return tuple(parts)
 
 
