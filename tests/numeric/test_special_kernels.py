@@ -316,6 +316,30 @@ def test_attention_of_other_types_and_layouts(dtype):
     assert str(module).count("tile.kernel") == 1
 
 
+@pytest.mark.parametrize("native", [False, True])
+@pytest.mark.parametrize(("queries", "page", "dtype"), [(1, 8, "f32"), (1, 3, "f16"), (4, 5, "f32")])
+def test_attention_over_pages(queries, page, dtype, native):
+    """Pages in any order; past the valid keys lies rubbish."""
+    rng = np.random.default_rng(queries)
+    array = numpy_dtype(dtype)
+    q = rng.standard_normal((3, 6, queries, 16)).astype(array)
+    k, v = rng.standard_normal((2, 11, page, 2, 16)).astype(array)
+    table = rng.permutation(11)[:9].reshape(3, 3)
+    length = np.array([queries, 2 * page + 1, 3 * page])
+    k[table[0, -1]] = v[table[0, -1]] = np.nan
+    types = [TensorType.of(x.shape, dtype) for x in (q, k, v)]
+    types += [TensorType.of(["B", "N"], "i64"), TensorType.of(["B"], "i64")]
+    types[0] = TensorType.of(["B", *q.shape[1:]], dtype)
+    compare(
+        types,
+        lambda b, q, k, v, t, n: [b.insert(graph.PagedAttentionOp(q, k, v, t, n, 0.3)).out],
+        [q, k, v, table, length],
+        rtol=1e-5 if dtype == "f32" else 2e-3,
+        atol=1e-5 if dtype == "f32" else 2e-3,
+        native=native,
+    )
+
+
 def test_attention_to_nothing():
     types = [T(["B", 2, "S", 4], "f32"), *[T(["B", 2, "T", 4], "f32")] * 2]
     for sizes in ((1, 3, 0), (0, 3, 2), (1, 0, 2)):

@@ -3,12 +3,13 @@
 A program takes a tile of queries of one head and goes along the keys in tiles, carrying for
 each query the greatest score so far, the sum of exponentials and the weighted values, both
 relative to that score. Scores never reach memory. Where there is one query a head (decoding)
-the heads that share keys make the rows of the tile.
+the heads that share keys make the rows of the tile. Keys in pages (Kwon et al., PagedAttention,
+2023) are walked page by page, each found by its number in the table.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from xdsl.dialects import math
@@ -18,10 +19,11 @@ from infini_ir.dialects import graph
 from infini_ir.dialects.graph import type_of
 from infini_ir.lowering.host_builder import HostBuilder, label_of, lowers, origin_of
 from infini_ir.lowering.kernel_builder import KernelBuilder, Position
-from infini_ir.lowering.kernels.positions import read_index
+from infini_ir.lowering.kernels.positions import read_clamped, read_index
 from infini_ir.lowering.placement import Placement
 from infini_ir.lowering.scalar_builder import ScalarBuilder
 from infini_ir.utils import dtypes
+from infini_ir.utils.errors import CompileError
 from infini_ir.utils.symbolic import ONE, ZERO, Dim
 
 _LOWEST = float("-inf")
@@ -67,6 +69,26 @@ def lower_attention(op: graph.AttentionOp, host: HostBuilder) -> None:
     host.launch(writer.write(), [host.view(p) for p in operands.values()], label_of(op))
 
 
+@lowers(graph.PagedAttentionOp)
+def lower_paged_attention(op: graph.PagedAttentionOp, host: HostBuilder) -> None:
+    """Pages are read where they lie."""
+    given = (op.q, op.k_pages, op.v_pages, op.table, op.kv_len)
+    q, k, v, table, kv_len = (host.placement(value) for value in given)
+    out = host.destination(op.out)
+    if out.is_empty():
+        return
+    members = q.shape[1].exact_divide(k.shape[2])
+    if members is None:
+        raise CompileError(
+            f"{q.shape[1]} heads do not group over the {k.shape[2]} of the pages"
+        )
+    heads = _Heads(k.shape[2], members)
+    operands = {"out": heads.split(out), "q": heads.split(q), "k": k, "v": v}
+    operands |= {"table": table, "kv_len": kv_len}
+    writer = _PagedAttentionWriter(op, operands)
+    host.launch(writer.write(), [host.view(p) for p in operands.values()], label_of(op))
+
+
 def _repeated(bias: Placement, shape: Sequence[Dim]) -> Placement:
     """A bias with stride 0 along the axes that it repeats over."""
     strides = [
@@ -76,24 +98,39 @@ def _repeated(bias: Placement, shape: Sequence[Dim]) -> Placement:
     return Placement(bias.root, bias.offset, tuple(shape), tuple(strides), bias.dtype)
 
 
+Step = Callable[..., Sequence[SSAValue]]
+
+
 class _AttentionWriter:
     """Writes the kernel of one attention operation."""
 
+    op: graph.AttentionOp | graph.PagedAttentionOp
+    start: SSAValue | None = None
+    """The position of the tile's first query among the keys, where it matters."""
+
     def __init__(self, op: graph.AttentionOp, operands: dict[str, Placement]) -> None:
         self.op = op
+        self.causal = op.causal is not None
+        self.window = None if op.window is None else op.window.value.data
+        self.softcap = None if op.softcap is None else op.softcap.value.data
+        self._open(operands, operands["k"].shape[2], (op.q, op.k, op.v))
+
+    def _open(
+        self, operands: dict[str, Placement], keys: Dim, values: Sequence[SSAValue]
+    ) -> None:
         self.operands = operands
         self.names = list(operands)
-        q, k = operands["q"], operands["k"]
-        self.queries, self.keys = q.shape[3], k.shape[2]
+        q = operands["q"]
+        self.queries, self.keys = q.shape[3], keys
         self.decoding = self.queries is ONE
         """Whether the rows of a tile are heads, all at the one query position."""
-        floats = (type_of(value).dtype for value in (op.q, op.k, op.v))
+        floats = (type_of(value).dtype for value in values)
         self.wide = "f64" if "f64" in floats else "f32"
         bounds = [q.shape[0], q.shape[1], q.shape[2], self.queries]
         self.row_axis = 2 if self.decoding else 3
         steps = ["BM" if axis == self.row_axis else "1" for axis in range(4)]
         types = [p.view_type for p in operands.values()]
-        self.k = KernelBuilder("attention", types, bounds, steps, origin_of(op))
+        self.k = KernelBuilder("attention", types, bounds, steps, origin_of(self.op))
 
     def view(self, name: str) -> SSAValue:
         return self.k.views[self.names.index(name)]
@@ -107,7 +144,6 @@ class _AttentionWriter:
         width = self.operands["q"].shape[4]
         values = self.operands["v"].shape[3]
         q = k.load(self.view("q"), [b, g, r, s, 0], [self.row_axis, 4], ["BM", width])
-        first_key, limit = self._bounds()
         carried = [
             k.full(_LOWEST, ["BM"], self.wide),
             k.full(0, ["BM"], self.wide),
@@ -115,9 +151,8 @@ class _AttentionWriter:
         ]
 
         def step(
-            number: SSAValue, top: SSAValue, total: SSAValue, sums: SSAValue
+            key: SSAValue, top: SSAValue, total: SSAValue, sums: SSAValue
         ) -> Sequence[SSAValue]:
-            key = number if first_key is None else k.add(first_key, number)
             scores = self._scores(q, key)
             top, weights, kept = self._weights(scores, top)
             added = k.reduce("add", weights, [1])
@@ -125,11 +160,29 @@ class _AttentionWriter:
             (sums,) = k.map([sums, kept], [[0, 1], [0]], [self.wide], ["BM", values], _scale)
             return [top, total, k.dot(weights, self._values(key), sums)]
 
-        _, total, sums = k.for_(limit, "BN", carried, step)
+        _, total, sums = self._walk(carried, step)
         out = self.operands["out"].dtype
         (result,) = k.map([sums, total], [[0, 1], [0]], [out], ["BM", values], self._finish)
         k.store(result, self.view("out"), [b, g, r, s, 0], [self.row_axis, 4])
         return k
+
+    # The keys
+
+    def _walk(self, carried: Sequence[SSAValue], step: Step) -> Sequence[SSAValue]:
+        """Go along the keys in tiles; the step is given the first key of each."""
+        k = self.k
+        first, limit = self._bounds()
+
+        def at(number: SSAValue, *carried: SSAValue) -> Sequence[SSAValue]:
+            return step(number if first is None else k.add(first, number), *carried)
+
+        return k.for_(limit, "BN", carried, at)
+
+    def _load(self, name: str, key: SSAValue) -> SSAValue:
+        """A tile of keys or values from a key on."""
+        b, g, _, _ = self.k.offsets
+        width = self.operands[name].shape[3]
+        return self.k.load(self.view(name), [b, g, key, 0], [2, 3], ["BN", width])
 
     # Positions
 
@@ -141,26 +194,24 @@ class _AttentionWriter:
 
     def _bounds(self) -> tuple[SSAValue | None, Position]:
         """The first key that the tile may see (None for 0), and how many follow it."""
-        k, op = self.k, self.op
+        k = self.k
         self.valid = self._valid_keys()
-        self.start: SSAValue | None = None
-        """The position of the tile's first query among the keys."""
         limit: Position = self.valid
         if self.has("kv_len"):
             limit = k.min(limit, self.keys)
-        if op.causal is None and op.window is None:
+        if not self.causal and self.window is None:
             return None, limit
         if self.has("offset"):
             offset = read_index(k, self.view("offset"), [], "i64")
         else:
             offset = k.sub(self.valid, self.queries)
         self.start = k.add(k.offsets[3], offset)
-        if op.causal is not None:
+        if self.causal:
             rows: Position = 1 if self.decoding else k.size("BM")
             limit = k.max(k.min(limit, k.add(self.start, rows)), 0)
-        if op.window is None:
+        if self.window is None:
             return None, limit
-        first = k.max(k.sub(self.start, op.window.value.data), 0)
+        first = k.max(k.sub(self.start, self.window), 0)
         return first, k.max(k.sub(limit, first), 0)
 
     # Steps
@@ -169,8 +220,7 @@ class _AttentionWriter:
         """The scores of a tile of keys, -inf where a key may not be seen."""
         k, op = self.k, self.op
         b, g, r, s = k.offsets
-        width = self.operands["k"].shape[3]
-        keys = k.load(self.view("k"), [b, g, key, 0], [2, 3], ["BN", width])
+        keys = self._load("k", key)
         zero = k.full(0, ["BM", "BN"], self.wide)
         scores = k.dot(q, keys, zero, transposed=True)
         inputs: dict[str, tuple[SSAValue, list[int]]] = {"scores": (scores, [0, 1])}
@@ -187,8 +237,8 @@ class _AttentionWriter:
         def body(s: ScalarBuilder, *args: SSAValue) -> list[SSAValue]:
             given = dict(zip(order, args, strict=True))
             value = s.mul(given["scores"], s.constant(op.scale.value.data, self.wide))
-            if op.softcap is not None:
-                cap = s.constant(op.softcap.value.data, self.wide)
+            if self.softcap is not None:
+                cap = s.constant(self.softcap, self.wide)
                 value = s.mul(cap, s.emit(math.TanhOp(s.div(value, cap))))
             if "bias" in given and self.operands["bias"].dtype != "i1":
                 value = s.add(value, s.widen(given["bias"], self.wide))
@@ -226,10 +276,10 @@ class _AttentionWriter:
         query = given["start"]
         if not self.decoding:
             query = s.add(query, s.coord(0))
-        if self.op.causal is not None:
+        if self.causal:
             conditions.append(s.compare("le", key, query))
-        if self.op.window is not None:
-            window = s.constant(self.op.window.value.data, "index")
+        if self.window is not None:
+            window = s.constant(self.window, "index")
             conditions.append(s.compare("le", s.sub(query, key), window))
         return conditions
 
@@ -255,10 +305,8 @@ class _AttentionWriter:
     def _values(self, key: SSAValue) -> SSAValue:
         """A tile of values; 0 past the valid ones, whatever lies there."""
         k = self.k
-        b, g, _, _ = k.offsets
-        values = self.operands["v"]
-        capacity = ["BN", values.shape[3]]
-        tile = k.load(self.view("v"), [b, g, key, 0], [2, 3], capacity)
+        capacity = ["BN", self.operands["v"].shape[3]]
+        tile = self._load("v", key)
         if not self.has("kv_len"):
             return tile
 
@@ -281,6 +329,52 @@ class _AttentionWriter:
         out = self.operands["out"].dtype
         assert dtypes.is_float(out)
         return [s.narrow(mean, out)]
+
+
+class _PagedAttentionWriter(_AttentionWriter):
+    """Writes the kernel of an attention whose keys and values lie in pages."""
+
+    number: SSAValue
+    """Of the page that is being read."""
+    place: SSAValue
+    """In that page, of the first key of the tile."""
+
+    def __init__(self, op: graph.PagedAttentionOp, operands: dict[str, Placement]) -> None:
+        self.op = op
+        self.window = self.softcap = None
+        self.page = operands["k"].shape[1]
+        self.causal = operands["q"].shape[3] is not ONE
+        """The one query of a row is its last position and sees every valid key."""
+        keys = operands["table"].shape[1] * self.page
+        self._open(operands, keys, (op.q, op.k_pages, op.v_pages))
+
+    def _walk(self, carried: Sequence[SSAValue], step: Step) -> Sequence[SSAValue]:
+        """Page by page: a key's number among all is that of its page times the size of
+        pages, and its place in it."""
+        k, page = self.k, self.page
+        _, limit = self._bounds()
+        pages = k.div(k.add(limit, page - 1), page)
+        table = self.operands["table"]
+
+        def turn(turn: SSAValue, *carried: SSAValue) -> Sequence[SSAValue]:
+            offsets = [k.offsets[0], turn]
+            last = self.operands["k"].shape[0]
+            self.number = read_clamped(k, self.view("table"), offsets, table.dtype, last)
+            first = k.mul(turn, page)
+            count = k.min(page, k.sub(limit, first))
+
+            def at(place: SSAValue, *carried: SSAValue) -> Sequence[SSAValue]:
+                self.place = place
+                return step(k.add(first, place), *carried)
+
+            return k.for_(count, "BN", carried, at)
+
+        return k.for_(pages, 1, carried, turn)
+
+    def _load(self, name: str, key: SSAValue) -> SSAValue:
+        offsets = [self.number, self.place, self.k.offsets[1], 0]
+        width = self.operands[name].shape[3]
+        return self.k.load(self.view(name), offsets, [1, 3], ["BN", width])
 
 
 def _relative(s: ScalarBuilder, score: SSAValue, top: SSAValue) -> SSAValue:
