@@ -60,6 +60,7 @@ PASSES = {
             "tile-expand-math": "passes.tile.expand_math:ExpandMathPass",
             "tile-insert-barriers": "passes.tile.insert_barriers:InsertBarriersPass",
             "tile-plan-memory": "passes.tile.plan_memory:PlanMemoryPass",
+            "tile-split-axis": "passes.tile.split_axis:SplitAxisPass",
         },
     ),
     **_table(

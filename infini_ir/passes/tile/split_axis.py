@@ -1,0 +1,155 @@
+"""Long and unknown rows in chunks: the pass `tile-split-axis`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import SSAValue
+from xdsl.passes import ModulePass
+
+from infini_ir.dialects import tile
+from infini_ir.passes.tile.chunk_loops import ChunkLoops, inexact
+from infini_ir.passes.tile.tile_axes import Place, TileAxes
+from infini_ir.utils.errors import CompileError
+from infini_ir.utils.symbolic import PARAMETERS, Dim
+
+CHUNK_PARAMETERS = ("BC", "BR", "BW", "BH", "BK", "BN", "BM")
+"""Which parameter a chunk takes: the first of these that the kernel does not use."""
+
+
+@dataclass(frozen=True)
+class SplitAxisPass(ModulePass):
+    """
+    Walks tile axes that are too long in chunks, whose size is a parameter that the kernel
+    does not use yet; a plan fixes it.
+
+    Every reduction along such an axis becomes a loop that carries the partial result in the
+    reduction's element type, as does a product over it; stores have a loop of their own. Loads
+    are repeated in each loop, elementwise values computed anew. What fits stays as it is.
+
+    Where an access is cut by the tile's capacity and not by its view, the chunk is the
+    largest divisor of the capacity that fits instead.
+
+    Raises `CompileError` for a kernel that needs the axis whole.
+    """
+
+    name = "tile-split-axis"
+    limit: int = 8192
+    """Elements that the known axes of a tile may have together."""
+
+    symbolic: bool = True
+    """Whether axes of unknown size are split too, however short they turn out."""
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        for kernel in op.body.block.ops:
+            if isinstance(kernel, tile.KernelOp):
+                split_axes(kernel, self.limit, symbolic=self.symbolic)
+
+
+def split_axes(kernel: tile.KernelOp, limit: int, *, symbolic: bool = True) -> None:
+    """Rewrite one kernel so that its tiles fit."""
+    if long_axes(kernel, TileAxes(kernel), limit, symbolic):
+        body = _split(kernel.clone(), limit, symbolic).body.detach_block(0)
+        kernel.body.detach_block(0)
+        kernel.body.add_block(body)
+
+
+def _split(kernel: tile.KernelOp, limit: int, symbolic: bool) -> tile.KernelOp:
+    """
+    Split one axis after the other; a copy. A loop over one must not carry tiles of the next,
+    so the order matters: each is tried.
+    """
+    count = len(long_axes(kernel, TileAxes(kernel), limit, symbolic))
+    first: CompileError | None = None
+    for number in range(count):
+        trial = kernel.clone()
+        axes = TileAxes(trial)
+        place = long_axes(trial, axes, limit, symbolic)[number]
+        try:
+            members = axes.members(place)
+            step = _step(trial, {value: own[0] for value, own in members.items()}, limit)
+            ChunkLoops(trial, members, step).run()
+            return _split(trial, limit, symbolic)
+        except CompileError as error:
+            first = first or error
+    if first is not None:
+        raise first
+    return kernel
+
+
+def long_axes(kernel: tile.KernelOp, axes: TileAxes, limit: int, symbolic: bool) -> list[Place]:
+    """An axis for each class to split: those of unknown size, then the longest of each tile
+    that holds too much."""
+    chosen: list[Place] = []
+    for place in axes.places():
+        size = _size(place)
+        if symbolic and not size.is_constant and not size.symbols() <= set(PARAMETERS):
+            _add(chosen, axes.find(place))
+    for value in dict.fromkeys(value for value, _ in axes.places()):
+        known = [
+            (value, axis)
+            for axis, size in enumerate(tile.tile_type(value).shape)
+            if size.is_constant and axes.find((value, axis)) not in chosen
+        ]
+        known.sort(key=lambda place: (_known(place), place[1]))
+        while known and _elements(known) > limit:
+            _add(chosen, axes.find(known.pop()))
+    return chosen
+
+
+def _add(chosen: list[Place], place: Place) -> None:
+    if place not in chosen:
+        chosen.append(place)
+
+
+def _size(place: Place) -> Dim:
+    return tile.tile_type(place[0]).shape[place[1]]
+
+
+def _known(place: Place) -> int:
+    return _size(place).value or 0
+
+
+def _elements(places: list[Place]) -> int:
+    count = 1
+    for place in places:
+        count *= _known(place)
+    return count
+
+
+def _step(kernel: tile.KernelOp, axis: Mapping[SSAValue, int], limit: int) -> Dim:
+    """The chunk of an axis: a free parameter, or a divisor."""
+    size = _size(next(iter(axis.items())))
+    cut = next(inexact(kernel, axis), None)
+    if cut is not None:
+        if size.value is None:
+            raise CompileError(
+                f"kernel '{kernel.sym_name.data}': '{cut.name}' of a part of a view along an "
+                f"axis of {size} elements cannot go by chunks; make that size known"
+            )
+        return Dim.of(max(n for n in range(1, limit + 1) if size.value % n == 0))
+    used = used_parameters(kernel)
+    free = [name for name in CHUNK_PARAMETERS if name not in used]
+    if not free:
+        raise CompileError(
+            f"kernel '{kernel.sym_name.data}' uses all parameters {', '.join(PARAMETERS)}, and "
+            f"has none for chunks of its axis of {size} elements; make that size known"
+        )
+    return Dim.symbol(free[0])
+
+
+def used_parameters(kernel: tile.KernelOp) -> frozenset[str]:
+    """The parameters that a kernel's grid, loops, sizes and tiles use."""
+    dims = [*kernel.steps.data, *kernel.bounds.data]
+    for op in kernel.body.walk():
+        if isinstance(op, tile.ForOp):
+            dims.append(op.step_size)
+        elif isinstance(op, tile.SizeOp):
+            dims.append(op.dim)
+        for result in op.results:
+            if isinstance(result.type, tile.TileType):
+                dims += result.type.shape
+    return frozenset(name for dim in dims for name in dim.symbols()) & frozenset(PARAMETERS)
