@@ -123,10 +123,12 @@ class Compilation:
         return built
 
     def import_model(self, source: Any) -> ModuleOp:
-        """The model as a graph module."""
+        """The model as a graph module. A source with a method `module` makes it itself."""
         from infini_ir.frontends.onnx.importer import import_model, output_descriptions
 
         begin = time.perf_counter()
+        if hasattr(source, "module"):
+            return source.module(self.ctx)
         module = import_model(source, self.ctx, inputs=dict(self.options.inputs or {}) or None)
         self.outputs = output_descriptions(module)
         self.report["import_seconds"] = time.perf_counter() - begin
