@@ -98,6 +98,14 @@ class Compilation:
             )
         return built
 
+    def build_project(self, source: Any) -> Project:
+        """The same for a target that gives sources to build, not a program."""
+        from infini_ir.runtime.program import Program
+
+        built = self.build(source)
+        assert not isinstance(built, Program), "the table of targets says what each gives"
+        return built
+
     def build(self, source: Any) -> Program | Project:
         """Import, optimise, lower and generate code: a program, or a project of sources."""
         from infini_ir.targets.texts import LazyTexts, module_text
@@ -228,7 +236,7 @@ def compile(
         return Specializer(Interface.of(source), build, inputs or {})
 
     if parse(target)[0].gives == "project":
-        return Compilation(options, progress).build(source)
+        return Compilation(options, progress).build_project(source)
     try:
         return with_sizes_built_in(_compile_once(source, options, progress)[0], specializer)
     except SpecializationNeeded as needed:

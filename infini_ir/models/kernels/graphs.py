@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from xdsl.dialects import func
 from xdsl.dialects.builtin import ArrayAttr, DictionaryAttr, ModuleOp, StringAttr
@@ -36,9 +35,11 @@ def _names(names: Sequence[str]) -> ArrayAttr[DictionaryAttr]:
     return ArrayAttr([DictionaryAttr({"graph.name": StringAttr(name)}) for name in names])
 
 
-def paged_attention(b: GraphBuilder, *operands: Any) -> list[SSAValue]:
+def paged_attention(
+    b: GraphBuilder, q: SSAValue, k: SSAValue, v: SSAValue, table: SSAValue, count: SSAValue
+) -> list[SSAValue]:
     """One query a row over keys and values in pages; scale 1/8."""
-    return [b.insert(graph.PagedAttentionOp(*operands, 0.125)).out]
+    return [b.insert(graph.PagedAttentionOp(q, k, v, table, count, 0.125)).out]
 
 
 def random_bits(b: GraphBuilder, state: SSAValue) -> list[SSAValue]:
