@@ -49,8 +49,9 @@ ROWS = {
     "y = ReduceSum<keepdims=0>(x,a) }",
     "sum_middle": "(float[M,N,K] x) => (float[M,K] y) { a = Constant<value_ints=[1]>() "
     "y = ReduceSum<keepdims=0>(x,a) }",
-    "normalised": "(float[M,N] x) => (float[M,N] y) { m = ReduceMean<axes=[1]>(x) d = Sub(x,m)"
-    " q = Mul(d,d) v = ReduceMean<axes=[1]>(q) s = Sqrt(v) y = Div(d,s) }",
+    "normalised": "(float[M,N] x) => (float[M,N] y) { a = Constant<value_ints=[1]>() "
+    "m = ReduceMean(x,a) d = Sub(x,m) q = Mul(d,d) v = ReduceMean(q,a) w = Add(v,v) "
+    "s = Exp(w) y = Div(d,s) }",
     "max_half": "(float16[M,N] x) => (float16[M] y) { a = Constant<value_ints=[1]>() "
     "y = ReduceMax<keepdims=0>(x,a) }",
     "max_integer": "(int32[M,N] x) => (int32[M] y) { a = Constant<value_ints=[1]>() "
@@ -59,6 +60,11 @@ ROWS = {
     "y = ReduceMin<keepdims=0>(x,a) }",
     "any_true": "(bool[M,N] x) => (bool[M] y) { a = Constant<value_ints=[1]>() "
     "y = ReduceMax<keepdims=0>(x,a) }",
+    "group_norm": "(float[M,4,N,K] x) => (float[M,4,N,K] y) { g = Constant<value_floats="
+    "[1.0,2.0,3.0,4.0]>() y = GroupNormalization<num_groups=2>(x,g,g) }",
+    "batch_statistics": "(float[M,N,K] x) => (float[1,N,1] y) { "
+    "a = Constant<value_ints=[0,2]>() m = ReduceMean(x,a) d = Sub(x,m) q = Mul(d,d) "
+    "y = ReduceMean(q,a) }",
     "product": "(float[M,N] x) => (float[M] y) { a = Constant<value_ints=[1]>() "
     "y = ReduceProd<keepdims=0>(x,a) }",
 }
@@ -92,3 +98,175 @@ def test_symbolic_rows_go_by_chunks(name: str):
         atol=1e-3 if half else 2e-6,
     )
     assert _capacities(module) <= set(PARAMETERS)
+
+
+def test_known_rows_change_only_beyond_the_limit():
+    text = "(float[M,50] x) => (float[M,50] y) { y = Softmax<axis=-1>(x) }"
+    inputs = [[_floats(3, 50)]]
+    module = check_pass(text, inputs, SplitAxisPass(limit=50), parameters=TILES)
+    assert not any(isinstance(op, tile.ForOp) for op in module.walk())
+    module = check_pass(text, inputs, SplitAxisPass(limit=49), parameters=TILES)
+    assert sum(isinstance(op, tile.ForOp) for op in module.walk()) == 3
+
+
+def _run(k: KernelBuilder, *views: np.ndarray, **sizes: int) -> list[np.ndarray]:
+    copies = [view.copy() for view in views]
+    run_kernel(k.op, copies, parameters=sizes)
+    return copies
+
+
+def _check(k: KernelBuilder, *views: np.ndarray, limit: int = 4) -> KernelBuilder:
+    """A kernel does the same after its tiles have been cut to chunks."""
+    wanted = _run(k, *views)
+    split_axes(k.op, limit)
+    k.op.verify()
+    for size in (1, 2, 5, 100):
+        given = _run(k, *views, **dict.fromkeys(PARAMETERS, size))
+        for one, other in zip(given, wanted, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+    return k
+
+
+def _kernel(*types: tuple[list[int | str], str]) -> KernelBuilder:
+    return KernelBuilder("k", [ViewType.of(*type) for type in types], [], [])
+
+
+def test_products_over_an_unknown_axis_carry_the_accumulator():
+    k = _kernel((["N"], "f32"), ([6, "K"], "f32"), (["K", 3], "f32"), ([6, 3], "f32"))
+    _, a, b, y = k.views
+    start = k.full(2.0, [6, 3], "f32")
+    product = k.dot(
+        k.load(a, [0, 0], [0, 1], [6, "K"]), k.load(b, [0, 0], [0, 1], ["K", 3]), start
+    )
+    k.store(product, y, [0, 0], [0, 1])
+    arrays = _floats(1), _floats(6, 11), _floats(11, 3), _floats(6, 3)
+    _check(k, *arrays, limit=18)
+    assert [op.name for op in k.op.body.block.ops].count("tile.for") == 1
+
+
+def test_a_free_axis_of_a_product_goes_by_chunks():
+    k = _kernel((["M", 5], "f32"), ([5, "N"], "f32"), (["M", "N"], "f32"))
+    a, b, y = k.views
+    lhs, rhs = k.load(a, [0, 0], [0, 1], ["M", 5]), k.load(b, [0, 0], [0, 1], [5, "N"])
+    k.store(k.dot(lhs, rhs, k.full(0.0, ["M", "N"], "f32")), y, [0, 0], [0, 1])
+    _check(k, _floats(7, 5), _floats(5, 9), np.zeros((7, 9), "f4"), limit=64)
+
+
+def test_positions_move_with_the_chunk():
+    k = _kernel((["N"], "f32"), (["N"], "i64"), (["N"], "f32"), ([], "i64"))
+    table, index, y, total = k.views
+    places = k.load(index, [0], [0], ["N"])
+    taken = k.gather(table, [places], [[0]], ["N"])
+    moved, own = k.map(
+        [taken, places],
+        [[0], [0]],
+        ["f32", "i64"],
+        ["N"],
+        lambda s, x, p: [
+            s.add(x, s.from_index(s.coord(0), "f32")),
+            s.add(p, s.from_index(s.coord(0), "i64")),
+        ],
+    )
+    k.store(k.reduce("max", own, [0]), total, [], [])
+    k.scatter(moved, y, [places], [[0]])
+    order = rng.permutation(13)
+    _check(k, _floats(13), order, np.zeros(13, "f4"), np.zeros((), "i8"))
+
+
+def test_a_reduction_of_positions_alone_ends_with_the_axis():
+    k = _kernel((["N"], "f32"), ([], "i64"), ([], "f32"))
+    _, total, count = k.views
+    (own,) = k.map([], [], ["i64"], ["N"], lambda s: [s.from_index(s.coord(0), "i64")])
+    k.store(k.reduce("add", own, [0]), total, [], [])
+    ones = k.full(1.0, ["N"], "f32")
+    k.store(k.reduce("add", ones, [0]), count, [], [])
+    _check(k, _floats(13), np.zeros((), "i8"), np.zeros((), "f4"))
+
+
+def test_independent_reductions_share_a_loop():
+    k = _kernel((["M", "N"], "f32"), (["M"], "f32"), (["M"], "f32"))
+    x, low, high = k.views
+    row = k.load(x, [0, 0], [0, 1], ["M", "N"])
+    k.store(k.reduce("min", row, [1]), low, [0], [0])
+    k.store(k.reduce("max", row, [1]), high, [0], [0])
+    _check(k, _floats(6, 11), np.zeros(6, "f4"), np.zeros(6, "f4"))
+    assert sum(isinstance(op, tile.ForOp) for op in k.op.body.walk()) == 2
+
+
+def test_values_made_before_a_loop_are_computed_inside_it():
+    k = _kernel((["N"], "f32"), ([3, "N"], "f32"), ([3], "f32"))
+    x, w, y = k.views
+    row = k.load(x, [0], [0], ["N"])
+
+    def step(number, total):
+        weights = k.load(w, [number, 0], [1], ["N"])
+        (products,) = k.map(
+            [row, weights], [[0], [0]], ["f32"], ["N"], lambda s, a, b: [s.mul(a, b)]
+        )
+        sum_ = k.reduce("add", products, [0])
+        k.store(sum_, y, [number], [])
+        return list(k.map([total, sum_], [[], []], ["f32"], [], lambda s, a, b: [s.add(a, b)]))
+
+    k.for_(3, 1, [k.full(0.0, [], "f32")], step)
+    _check(k, _floats(11), _floats(3, 11), np.zeros(3, "f4"))
+
+
+def test_a_part_of_a_view_is_cut_by_a_divisor():
+    k = _kernel(([40], "f32"), ([], "f32"), ([30], "f32"))
+    x, total, y = k.views
+    part = k.load(x, [5], [0], [30])
+    k.store(k.reduce("add", part, [0]), total, [], [])
+    k.store(part, y, [0], [0])
+    _check(k, _floats(40), np.zeros((), "f4"), np.zeros(30, "f4"), limit=8)
+    loops = [op for op in k.op.body.walk() if isinstance(op, tile.ForOp)]
+    assert {op.step_size.value for op in loops} == {6}
+
+
+def test_what_is_overwritten_in_place_goes_by_chunks():
+    k = _kernel((["N"], "f32"))
+    (x,) = k.views
+    (twice,) = k.map(
+        [k.load(x, [0], [0], ["N"])], [[0]], ["f32"], ["N"], lambda s, a: [s.add(a, a)]
+    )
+    k.store(twice, x, [0], [0])
+    _check(k, _floats(11))
+
+
+def test_a_row_that_is_read_again_after_it_was_overwritten_is_an_error():
+    k = _kernel((["N"], "f32"), ([], "f32"))
+    x, y = k.views
+    row = k.load(x, [0], [0], ["N"])
+    (twice,) = k.map([row], [[0]], ["f32"], ["N"], lambda s, a: [s.add(a, a)])
+    k.store(twice, x, [0], [0])
+    (scaled,) = k.map(
+        [row, k.load(x, [0], [], [])], [[0], []], ["f32"], ["N"], lambda s, a, b: [s.mul(a, b)]
+    )
+    k.store(k.reduce("add", scaled, [0]), y, [], [])
+    with pytest.raises(CompileError, match=r"kernel 'k'.*'tile.load'.*overwrites"):
+        split_axes(k.op, 4)
+
+
+def test_a_carried_row_is_an_error():
+    k = _kernel((["N"], "f32"), ([3, "N"], "f32"))
+    y, x = k.views
+
+    def step(number, total):
+        row = k.load(x, [number, 0], [1], ["N"])
+        return list(
+            k.map([total, row], [[0], [0]], ["f32"], ["N"], lambda s, a, b: [s.add(a, b)])
+        )
+
+    (total,) = k.for_(3, 1, [k.full(0.0, ["N"], "f32")], step)
+    k.store(total, y, [0], [0])
+    with pytest.raises(
+        CompileError, match=r"kernel 'k'.*'tile.for'.*axis of N elements.*carries"
+    ):
+        split_axes(k.op, 4)
+
+
+def test_the_axis_reduced_first_becomes_the_inner_loop():
+    """A loop over the other would carry a tile of unknown size."""
+    k = _kernel((["M", "N"], "f32"), (["N"], "f32"))
+    x, y = k.views
+    k.store(k.reduce("add", k.load(x, [0, 0], [0, 1], ["M", "N"]), [0]), y, [0], [0])
+    _check(k, _floats(7, 9), np.zeros(9, "f4"))

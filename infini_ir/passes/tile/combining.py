@@ -63,7 +63,7 @@ def combining_ops(
     if dtype in ("f32", "f64"):
         return (_FLOAT_OPS[kind](a, b),)
     wide = [arith.ExtFOp(a, f32), arith.ExtFOp(b, f32)]
-    met = _FLOAT_OPS[kind](*wide)
+    met = _FLOAT_OPS[kind](wide[0].result, wide[1].result)
     return *wide, met, arith.TruncFOp(met, scalar_of(element))  # pyright: ignore[reportArgumentType]
 
 

@@ -17,7 +17,8 @@ from infini_ir.utils.errors import CompileError
 from infini_ir.utils.symbolic import PARAMETERS, Dim
 
 CHUNK_PARAMETERS = ("BC", "BR", "BW", "BH", "BK", "BN", "BM")
-"""Which parameter a chunk takes: the first of these that the kernel does not use."""
+"""Which parameters chunks take, the innermost loop's the first of these that the kernel does
+not use."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,8 @@ def _split(kernel: tile.KernelOp, limit: int, symbolic: bool) -> tile.KernelOp:
         place = long_axes(trial, axes, limit, symbolic)[number]
         try:
             members = axes.members(place)
-            step = _step(trial, {value: own[0] for value, own in members.items()}, limit)
+            axis = {value: own[0] for value, own in members.items()}
+            step = _step(trial, axis, limit, count)
             ChunkLoops(trial, members, step).run()
             return _split(trial, limit, symbolic)
         except CompileError as error:
@@ -120,8 +122,8 @@ def _elements(places: list[Place]) -> int:
     return count
 
 
-def _step(kernel: tile.KernelOp, axis: Mapping[SSAValue, int], limit: int) -> Dim:
-    """The chunk of an axis: a free parameter, or a divisor."""
+def _step(kernel: tile.KernelOp, axis: Mapping[SSAValue, int], limit: int, count: int) -> Dim:
+    """The chunk of the outermost of some axes: a free parameter, or a divisor."""
     size = _size(next(iter(axis.items())))
     cut = next(inexact(kernel, axis), None)
     if cut is not None:
@@ -133,12 +135,12 @@ def _step(kernel: tile.KernelOp, axis: Mapping[SSAValue, int], limit: int) -> Di
         return Dim.of(max(n for n in range(1, limit + 1) if size.value % n == 0))
     used = used_parameters(kernel)
     free = [name for name in CHUNK_PARAMETERS if name not in used]
-    if not free:
+    if len(free) < count:
         raise CompileError(
-            f"kernel '{kernel.sym_name.data}' uses all parameters {', '.join(PARAMETERS)}, and "
-            f"has none for chunks of its axis of {size} elements; make that size known"
+            f"kernel '{kernel.sym_name.data}' has {len(free)} unused parameters for chunks of "
+            f"{count} axes, one of {size} elements; make those sizes known"
         )
-    return Dim.symbol(free[0])
+    return Dim.symbol(free[count - 1])
 
 
 def used_parameters(kernel: tile.KernelOp) -> frozenset[str]:
