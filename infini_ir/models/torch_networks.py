@@ -274,6 +274,64 @@ class Gpt(nn.Module):
         return F.linear(self.norm(x), self.words.weight)
 
 
+class RmsNorm(nn.Module):
+    """Root mean square normalisation of the last axis."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x, self.weight.shape, self.weight, 1e-5)
+
+
+class RotaryAttention(nn.Module):
+    """Causal attention whose queries share keys in groups, by rotated positions."""
+
+    def __init__(self, width: int, heads: int, groups: int):
+        super().__init__()
+        self.size, self.members = width // heads, heads // groups
+        self.query = nn.Linear(width, width, bias=False)
+        self.key = nn.Linear(width, groups * self.size, bias=False)
+        self.value = nn.Linear(width, groups * self.size, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = (
+            part(x).unflatten(2, (-1, self.size)).transpose(1, 2)
+            for part in (self.query, self.key, self.value)
+        )
+        positions = torch.arange(x.shape[1], device=x.device, dtype=x.dtype)
+        steps = torch.arange(0, self.size, 2, device=x.device, dtype=x.dtype) / self.size
+        angles = positions[:, None] * (10000.0**-steps)[None]
+        q, k = (self.rotate(part, angles) for part in (q, k))
+        k, v = (part.repeat_interleave(self.members, 1) for part in (k, v))
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return self.out(y.transpose(1, 2).flatten(2))
+
+    def rotate(self, x: Tensor, angles: Tensor) -> Tensor:
+        cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
+        first, second = x.chunk(2, -1)
+        return torch.cat([first * cos - second * sin, second * cos + first * sin], -1)
+
+
+class LlamaBlock(nn.Module):
+    """A layer of a Llama decoder: grouped causal attention, then a gated feed-forward."""
+
+    def __init__(self, width: int = 1024, heads: int = 16, groups: int = 4, hidden: int = 2816):
+        super().__init__()
+        self.norm1, self.norm2 = RmsNorm(width), RmsNorm(width)
+        self.attention = RotaryAttention(width, heads, groups)
+        self.gate = nn.Linear(width, hidden, bias=False)
+        self.up = nn.Linear(width, hidden, bias=False)
+        self.down = nn.Linear(hidden, width, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attention(self.norm1(x))
+        y = self.norm2(x)
+        return x + self.down(F.silu(self.gate(y)) * self.up(y))
+
+
 class Vit(nn.Module):
     """A vision transformer; the defaults are ViT-B/16."""
 

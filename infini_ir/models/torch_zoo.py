@@ -190,6 +190,14 @@ def _gpt2(small: bool) -> nn.Module:
     return network
 
 
+def _llama_block(small: bool) -> nn.Module:
+    from infini_ir.models.torch_networks import LlamaBlock, randomize
+
+    network = LlamaBlock(hidden=96) if small else LlamaBlock()
+    randomize(network)
+    return network
+
+
 def _vit(small: bool) -> nn.Module:
     from infini_ir.models.torch_networks import Vit, randomize
 
@@ -233,6 +241,7 @@ TORCH_MODELS: dict[str, TorchModel] = {
     "bert_dynamic": TorchModel(_bert, _text("batch", "sequence")),
     "gpt2": TorchModel(_gpt2, {"input_ids": ("int64", (1, 128), _TOKENS)}),
     "gpt2_dynamic": TorchModel(_gpt2, {"input_ids": ("int64", ("batch", "sequence"), _TOKENS)}),
+    "llama_block": TorchModel(_llama_block, {"x": ("float32", ("batch", "sequence", 1024), 0)}),
     "vit_b16": TorchModel(_vit, _IMAGE),
     "minilm": TorchModel(_minilm, _text("batch", "sequence")),
 }

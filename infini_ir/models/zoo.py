@@ -104,6 +104,7 @@ _TORCH_SIZES: dict[str, tuple[Mapping[str, int], ...]] = {
     "mlp": ({"batch": 1}, {"batch": 13}),
     "bert_dynamic": _TEXT,
     "gpt2_dynamic": _TEXT,
+    "llama_block": _TEXT,
     "minilm": _TEXT,
 }
 
