@@ -1,7 +1,7 @@
 """`model.infini`: a compiled model in one file, loaded by mapping it.
 
     header     64 bytes: magic, format version, place and checksum of the metadata, file length
-    code       page aligned; mapped executable
+    code       page aligned; mapped executable, or read when it is for a device
     weights    page aligned, each weight 64-byte aligned; mapped, read at first use
     texts      one zlib stream a level, when the compiler kept them
     metadata   JSON: the program's, and a table of the sections with their checksums
@@ -29,7 +29,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from infini_ir.runtime.image import Image
-from infini_ir.runtime.metadata import Metadata
+from infini_ir.runtime.metadata import NATIVE, Metadata
 from infini_ir.runtime.program import Program, WeightSection, weight_array
 from infini_ir.utils.errors import ArtifactError
 
@@ -159,21 +159,24 @@ def read(path: str | os.PathLike[str]) -> Program:
     """Map the artifact at `path`. Weights are not read before the program uses them.
 
     Raises `ArtifactError` for a file that is not an artifact, is of another format version,
-    is cut short or damaged, or was compiled for another machine.
+    is cut short or damaged, or was compiled for another processor. A program for a device
+    loads anywhere: what its device cannot run is refused when it is run.
     """
     with _MappedFile(Path(path)) as file:
         metadata = file.metadata()
         metadata.check_host(str(path))
         with file.guard():
             sections = file.document["sections"]
-            file.checked(sections["code"], "its code")
+            place = sections["code"]
+            content = file.checked(place, "its code")
             block = file.region(sections["weights"])
             texts = _Texts(file, dict(file.document["texts"]))
-            image = file.map_image(sections["code"])
+            native = metadata.form == NATIVE
+            code = _MappedCode(file.map_image(place)) if native else _StoredCode(content)
         if metadata.weights_size > len(block):
             raise file.damaged("its weight table reaches beyond its weights")
     weights = WeightSection(block, metadata.weights)
-    return Program(metadata, _MappedCode(image), weights, texts)
+    return Program(metadata, code, weights, texts)
 
 
 def verify(path: str | os.PathLike[str]) -> None:
@@ -322,6 +325,19 @@ class _MappedCode:
 
     def map(self) -> Image:
         return self.image
+
+
+@dataclass(frozen=True)
+class _StoredCode:
+    """Code for a device, where it lies in the file."""
+
+    content: np.ndarray
+
+    def read(self) -> bytes:
+        return self.content.tobytes()
+
+    def map(self) -> Image:
+        raise ArtifactError("the program's code is for a device, not for this processor")
 
 
 class _Texts(Mapping[str, str]):

@@ -1,4 +1,4 @@
-"""What the runtime must know of a native program besides its code and weights."""
+"""What the runtime must know of a program besides its code and weights."""
 
 from __future__ import annotations
 
@@ -14,6 +14,10 @@ from infini_ir.utils.symbolic import Dim
 
 WEIGHT_ALIGNMENT = 64
 """Every weight starts at a multiple of this from the section's base, itself so aligned."""
+
+NATIVE, LAUNCH_PLAN = "native", "launch-plan"
+"""Forms of code: a flat image for this machine's processor, or kernels for a device with
+the plan of their launches (`infini_ir.runtime.launch_plan`)."""
 
 REQUIRED_ENTRIES = (
     "infini_main",
@@ -98,9 +102,12 @@ class Metadata:
     entries: dict[str, int]
     """Offsets into the image, by entry point's name; see `REQUIRED_ENTRIES`."""
     arch: str
-    """Architecture the code is for, in `host_arch`'s spelling."""
+    """Architecture the code is for: in `host_arch`'s spelling where the form is native, else
+    as the device's maker names it, such as `sm_90`."""
     flags: tuple[str, ...] = ()
     """Processor features the code needs, in `host_flags`' spelling."""
+    form: str = NATIVE
+    """What the code is: `NATIVE` or `LAUNCH_PLAN`."""
     symbols: tuple[str, ...] = ()
     """Symbolic sizes in the order of the context's symbol table: those that inputs define
     and those that the program defines while running."""
@@ -124,8 +131,13 @@ class Metadata:
     """Free-form facts, such as sizes of IR texts; plain JSON."""
 
     def __post_init__(self) -> None:
+        if self.form not in (NATIVE, LAUNCH_PLAN):
+            raise ArtifactError(
+                f"the program's code has the form '{self.form}', which this version of "
+                "infini_ir does not know; compile the model again with this version"
+            )
         missing = [name for name in REQUIRED_ENTRIES if name not in self.entries]
-        if missing:
+        if missing and self.form == NATIVE:
             raise ArtifactError(
                 f"the program has no entry point {', '.join(missing)}; compile the model again"
             )
@@ -145,7 +157,10 @@ class Metadata:
         return max((w.offset + w.nbytes for w in self.weights), default=0)
 
     def check_host(self, what: str) -> None:
-        """Raise `ArtifactError` where this machine cannot run the code; `what` names it."""
+        """Raise `ArtifactError` where this machine's processor cannot run the code; `what`
+        names it. Code for a device is checked when it is run, by the device's driver."""
+        if self.form != NATIVE:
+            return
         if self.arch != host_arch():
             raise ArtifactError(
                 f"{what} was compiled for {self.arch}, but this machine is {host_arch()}; "
@@ -164,6 +179,7 @@ class Metadata:
             "target": self.target,
             "arch": self.arch,
             "flags": list(self.flags),
+            "form": self.form,
             "inputs": [spec.to_json() for spec in self.inputs],
             "outputs": [spec.to_json() for spec in self.outputs],
             "symbols": list(self.symbols),
@@ -187,6 +203,7 @@ class Metadata:
             target=str(data["target"]),
             arch=str(data["arch"]),
             flags=tuple(map(str, data["flags"])),
+            form=str(data.get("form", NATIVE)),
             inputs=tuple(map(TensorSpec.from_json, data["inputs"])),
             outputs=tuple(map(TensorSpec.from_json, data["outputs"])),
             symbols=tuple(map(str, data["symbols"])),

@@ -1,4 +1,4 @@
-"""A native program ready to run: metadata, code image, weights; from the compiler or a file."""
+"""A program ready to run: metadata, code, weights; from the compiler or a file."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ from infini_ir.utils.errors import ArtifactError
 
 
 class Code(Protocol):
-    """The bytes of a flat image."""
+    """The bytes of a flat image, or of a package of kernels."""
 
     def read(self) -> bytes: ...
 
-    def map(self) -> Image: ...
+    def map(self) -> Image:
+        """Mapped and executable; only asked of native code."""
+        ...
 
 
 class Weights(Protocol):
@@ -34,7 +36,7 @@ class Weights(Protocol):
 
 @dataclass(frozen=True)
 class CodeBytes:
-    """An image in memory, as the linker gives it."""
+    """Code in memory, as the linker gives it or as it lies in a file."""
 
     code: bytes
 
@@ -97,8 +99,8 @@ class Program:
 
     @cached_property
     def image(self) -> Image:
-        """The code, mapped and executable. Raises `ArtifactError` on a machine that lacks a
-        feature the code needs."""
+        """Native code, mapped and executable. Raises `ArtifactError` on a machine that lacks
+        a feature the code needs."""
         self.metadata.check_host("this program")
         return self.code.map()
 
