@@ -35,7 +35,10 @@ DIALECTS = {
             "scf": "scf:Scf",
         },
     ),
-    **_table("infini_ir.dialects.", {"graph": "graph:Graph", "tile": "tile:Tile"}),
+    **_table(
+        "infini_ir.dialects.",
+        {"buffer": "buffer:Buffer", "graph": "graph:Graph", "tile": "tile:Tile"},
+    ),
 }
 """Dialects by name."""
 
@@ -57,6 +60,7 @@ PASSES = {
             "graph-simplify": "passes.graph.simplify:GraphSimplifyPass",
             "graph-to-tile": "lowering.graph_to_tile:GraphToTilePass",
             "graph-unify-symbols": "passes.graph.unify_symbols:GraphUnifySymbolsPass",
+            "tile-cut-epilogue": "passes.tile.cut_epilogue:CutEpiloguePass",
             "tile-expand-math": "passes.tile.expand_math:ExpandMathPass",
             "tile-insert-barriers": "passes.tile.insert_barriers:InsertBarriersPass",
             "tile-plan-memory": "passes.tile.plan_memory:PlanMemoryPass",

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from xdsl.context import Context
 from xdsl.dialects import arith, builtin, func, math, scf
 
+from infini_ir.dialects.buffer import Buffer
 from infini_ir.dialects.graph import Graph
 from infini_ir.dialects.tile import Tile
 from infini_ir.utils.weights import WeightStore
@@ -49,6 +50,7 @@ def weights_of(ctx: Context) -> WeightStore:
 def compiler_context() -> CompilerContext:
     """A context with every dialect of the compiler loaded."""
     ctx = CompilerContext()
-    for dialect in (builtin.Builtin, func.Func, arith.Arith, math.Math, scf.Scf, Graph, Tile):
+    ours = (Graph, Tile, Buffer)
+    for dialect in (builtin.Builtin, func.Func, arith.Arith, math.Math, scf.Scf, *ours):
         ctx.load_dialect(dialect)
     return ctx
