@@ -1,5 +1,7 @@
 """Passes on tile programs: the results before and after are the same."""
 
+import re
+
 import numpy as np
 import pytest
 from xdsl.dialects.builtin import ModuleOp
@@ -8,6 +10,7 @@ from infini_ir.dialects import tile
 from infini_ir.dialects.tile import ViewType
 from infini_ir.interpreters.tile.kernel import run_kernel
 from infini_ir.lowering.kernel_builder import KernelBuilder
+from infini_ir.passes.tile.cut_epilogue import CutEpiloguePass
 from infini_ir.passes.tile.split_axis import SplitAxisPass, split_axes
 from infini_ir.utils.errors import CompileError
 from infini_ir.utils.symbolic import PARAMETERS
@@ -270,3 +273,58 @@ def test_the_axis_reduced_first_becomes_the_inner_loop():
     x, y = k.views
     k.store(k.reduce("add", k.load(x, [0, 0], [0, 1], ["M", "N"]), [0]), y, [0], [0])
     _check(k, _floats(7, 9), np.zeros(9, "f4"))
+
+
+PRODUCTS = {
+    "gelu": "(float[M,24] x, float[24,17] w, float[17] b) => (float[M,17] y) "
+    "{ z = MatMul(x,w) t = Add(z,b) y = Gelu(t) }",
+    "half": "(float16[M,24] x, float16[24,17] w, float16[17] b) => (float16[M,17] y) "
+    "{ z = MatMul(x,w) y = Add(z,b) }",
+    "residual": "(float[M,24] x, float[24,17] w, float[M,17] r) => (float[M,17] y) "
+    "{ z = MatMul(x,w) t = Relu(z) y = Add(t,r) }",
+    "batched": "(float[M,5,24] x, float[M,24,3] w, float[M,5,3] r) => (float[M,5,3] y) "
+    "{ z = MatMul(x,w) y = Mul(z,r) }",
+    "heads": "(float[M,5,2,6] x, float[M,7,2,6] w, float[M,2,5,7] r) => (float[M,2,5,7] y) "
+    "{ a = Transpose<perm=[0,2,1,3]>(x) b = Transpose<perm=[0,2,3,1]>(w) z = MatMul(a,b) "
+    "y = Add(z,r) }",
+    "convolution": "(float[M,3,9,7] x, float[16,3,3,3] w, float[16] b) => "
+    "(float[M,16,9,7] y) { z = Conv<pads=[1,1,1,1]>(x,w,b) y = Relu(z) }",
+    "strided": "(float[M,3,9,7] x, float[16,3,3,3] w, float[16] b) => "
+    "(float[M,16,4,3] y) { z = Conv<strides=[2,2]>(x,w,b) y = Sigmoid(z) }",
+    "inside_a_loop": "(float[M,4] x, float[4,4] w) => (float[M,4] y) { "
+    "n = Constant<value_int=3>() c = Constant<value=bool {1}>() "
+    "y = Loop<body = b (int64 i, bool k, float[M,4] v) => (bool l, float[M,4] o) "
+    "{ l = Identity(k) z = MatMul(v,w) o = Tanh(z) }>(n,c,x) }",
+}
+
+
+def _arrays(text: str, m: int) -> list[np.ndarray]:
+    """Random arrays for the inputs of a model."""
+    arrays: list[np.ndarray] = []
+    for kind, dims in re.findall(r"(\w+)\[([^]]*)\]", text[: text.index("=>")]):
+        shape = [m if d == "M" else int(d) for d in dims.split(",")]
+        arrays.append(_floats(*shape, dtype="f2" if kind == "float16" else "f4"))
+    return arrays
+
+
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_products_are_cut_from_what_follows(name: str):
+    text = PRODUCTS[name]
+    half = "float16" in text
+    module = check_pass(
+        text,
+        [_arrays(text, m) for m in (5, 1)],
+        CutEpiloguePass(),
+        parameters=({}, dict.fromkeys(PARAMETERS, 7)),
+        rtol=5e-3 if half else 1e-4,
+        atol=1e-2 if half else 1e-5,
+    )
+    names = [op.sym_name.data for op in module.body.block.ops if isinstance(op, tile.KernelOp)]
+    assert any(name.endswith("_product") for name in names), names
+    assert any(name.endswith("_epilogue") for name in names), names
+
+
+def test_a_product_alone_is_not_cut():
+    text = "(float[M,24] x, float[24,17] w) => (float[M,17] y) { y = MatMul(x,w) }"
+    module = check_pass(text, [_arrays(text, 3)], CutEpiloguePass(), native=False)
+    assert sum(isinstance(op, tile.KernelOp) for op in module.body.block.ops) == 1
