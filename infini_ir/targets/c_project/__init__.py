@@ -21,11 +21,10 @@ The call:
         module, ctx,                         # legalised, with planned memory
         target="cuda-c", architecture="nvidia",
         runtime=CUDA_RUNTIME,                # device.DeviceRuntime
-        toolchain=TOOLCHAIN,                 # assemble.Toolchain
+        toolchain=TOOLCHAIN,                 # documents.Toolchain
         kernels={"kernels.cu": text},        # the target's files, by path
         report=report, texts=texts,
-        alignment=64,                        # of weights and of the arena, in bytes
-        signatures=None,                     # KernelSignature by kernel, where not the usual
+        alignment=64,                        # of weights, in bytes
     )
 
 Launch functions
@@ -42,7 +41,7 @@ the grid itself (`expressions.grid_size` has the text) and starts nothing where 
 empty. It does not wait, and it does not report: errors are asked for afterwards.
 
 Starting a kernel is no C++, so it is done by a macro, which each kernels' file defines after
-its includes unless they did so (`launch_macro` has the text):
+its includes unless they did so, such as:
 
     #ifndef INFINI_LAUNCH
     #define INFINI_LAUNCH(kernel, blocks, threads, stream, ...) \\

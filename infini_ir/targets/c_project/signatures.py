@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from xdsl.dialects.builtin import ArrayAttr, DictionaryAttr
+from xdsl.dialects.builtin import ArrayAttr, DictionaryAttr, ModuleOp
 from xdsl.ir import Attribute, Operation, ParametrizedAttribute
 
 from infini_ir.dialects import tile
 from infini_ir.dialects.dims import DimsAttr
-from infini_ir.targets.c_project.expressions import Names, c_identifier, plan_parameters
+from infini_ir.targets.c_project.expressions import (
+    Names,
+    c_comment,
+    c_identifier,
+    plan_parameters,
+)
 from infini_ir.utils.symbolic import PARAMETERS, Dim
 
 FIXED = ("stream", "cores")
@@ -70,6 +75,36 @@ class KernelSignature:
         given = [("infini::Stream", "stream"), ("int64_t", "cores"), *self.arguments()]
         arguments = ", ".join(f"{type} {name}" for type, name in given)
         return f'extern "C" void {self.launch}({arguments})'
+
+
+def signatures_of(module: ModuleOp) -> dict[str, KernelSignature]:
+    """The launch functions of a module's kernels, by the kernel's name in the IR."""
+    taken, signatures = Names(), {}
+    for op in module.body.block.ops:
+        if isinstance(op, tile.KernelOp):
+            signature = KernelSignature.of(op)
+            unique = replace(signature, name=taken.fresh(signature.name))
+            signatures[signature.kernel] = unique
+    return signatures
+
+
+def kernels_header(module: ModuleOp, signatures: Mapping[str, KernelSignature]) -> str:
+    """`kernels.h`: the launch functions that `model.cpp` calls."""
+    lines = [
+        "// What starts the kernels. Pointers are to device memory, at a view's first element;",
+        "// `cores` is what device_cores says. Nothing is started where a grid is empty.",
+        "#pragma once",
+        "",
+        "#include <cstdint>",
+        "",
+        '#include "device.h"',
+    ]
+    for op in module.body.block.ops:
+        if isinstance(op, tile.KernelOp):
+            origin = f"// {c_comment(op.origin.data)}\n" if op.origin is not None else ""
+            head = signatures[op.sym_name.data].head()
+            lines += ["", f"{origin}{head};"]
+    return "\n".join([*lines, ""])
 
 
 def kernel_symbols(kernel: tile.KernelOp) -> tuple[str, ...]:
