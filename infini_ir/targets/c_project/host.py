@@ -264,8 +264,10 @@ class HostProgram:
         if op.offset is None:
             raise CompileError("memory has no places yet; run tile-plan-memory first")
         self._uses_arena, offset = True, op.offset.data[0]
-        known = offset.value is not None
-        at = self._place("arena_at", name, offset.value) if known else self.size(offset)
+        if offset.value is None:
+            at = self.size(offset)
+        else:
+            at = self._place("arena_at", name, offset.value)
         self._define_pointer(op.out, name, f"arena + {at}")
 
     def _weight(self, op: program.WeightOp) -> None:

@@ -63,7 +63,7 @@ std::string read_dtype(const std::string& path, const std::string& header, size_
     size = type.size;
     return type.name;
   }
-  if (code == "V1" || code == "V2") {
+  if (code == "V1" || code == "V2" || code == "f1") {  // f1: how numpy writes some f8
     size = static_cast<size_t>(code[1] - '0');
     return size == 1 ? "1 byte" : "2 bytes";
   }
