@@ -16,6 +16,7 @@ from xdsl.rewriter import InsertPoint
 from infini_ir.interpreters.scalar import run_region
 from infini_ir.passes.tile import math_expansion as expansion
 from infini_ir.passes.tile.expand_math import ExpandMathPass
+from infini_ir.utils.errors import OptionError
 
 SPECIAL = np.array(
     [0.0, -0.0, 1, -1, 0.5, -0.5, 1.5, 2, -2, 3, -3, np.inf, -np.inf, np.nan, 1e-45, -1e-45,
@@ -190,6 +191,88 @@ def test_approximate_forms(name):
             run(np.float32([-1e30, -np.inf, 89, np.inf])), [0, 0, np.inf, np.inf]
         )
     assert np.isnan(run(np.float32(np.nan)))
+
+
+FLOAT_ONLY = sorted(name for name in UNARY if hasattr(expansion, f"float_{name}"))
+
+
+def _by_floats(name, arity):
+    block = Block(arg_types=[expansion.F32.type] * arity)
+    builder = expansion.FloatBuilder(Builder(InsertPoint.at_end(block)))
+    function = getattr(expansion, f"float_{name}")
+    result = function(*(builder.wrap(argument) for argument in block.args))
+    # On i1, masks: no bits of floats, no integers, no fused steps.
+    for op in block.ops:
+        assert op.name not in ("arith.bitcast", "arith.fptosi", "arith.sitofp", "math.fma")
+        assert all(str(value.type) in ("f32", "i1") for value in op.results)
+    block.add_op(scf.YieldOp(result.value))
+    return partial(_run, block)
+
+
+@pytest.mark.parametrize("name", FLOAT_ONLY)
+def test_float_only_forms(name):
+    reference, low, high = UNARY[name]
+    run = _by_floats(name, 1)
+    x = np.concatenate([_bit_patterns(1 << 15), np.linspace(low, high, 1 << 15)])
+    if name in PERIODIC:
+        multiples = np.arange(1, 1 << 14) * (np.pi / 2)
+        x = np.concatenate([x[(np.abs(x) < 8e5) | ~np.isfinite(x)], multiples])
+    x = x.astype(np.float32)
+    exact = reference(x.astype(np.float64))
+    error = _ulps(run(x), exact, np.float32)
+    if name in ("sin", "cos"):
+        error = error[~(np.abs(exact) < 1e-6)]
+    assert error.max() < (200 if name == "tan" else 3)
+    special = SPECIAL.astype(np.float32)
+    if name in PERIODIC:
+        special = special[~(np.abs(special) >= 1e30) | np.isinf(special)]
+    got, exact = run(special), reference(special.astype(np.float64))
+    assert _ulps(got, exact, np.float32).max() < 3
+    number = ~np.isnan(exact)
+    assert np.array_equal(np.signbit(got)[number], np.signbit(exact)[number])
+
+
+@pytest.mark.parametrize("name", ["powf", "atan2"])
+def test_float_only_forms_of_two_operands(name):
+    run = _by_floats(name, 2)
+    random = np.random.default_rng(3)
+    a, b = (grid.ravel() for grid in np.meshgrid(SPECIAL, SPECIAL))
+    a = np.concatenate([a, random.uniform(-4, 4, 8000), 2.0 ** random.uniform(-40, 40, 8000)])
+    b = np.concatenate([b, random.uniform(-4, 4, 8000), random.uniform(-3, 3, 8000)])
+    a, b = a.astype(np.float32), b.astype(np.float32)
+    exact = BINARY[name][0](a.astype(np.float64), b.astype(np.float64))
+    got = run(a, b)
+    exponent = np.nan_to_num(np.abs(b * np.log(np.abs(a))), posinf=100) if name == "powf" else 0
+    assert np.all(_ulps(got, exact, np.float32) < 4 + 2 * np.minimum(exponent, 100))
+    number = ~np.isnan(exact)
+    assert np.array_equal(np.signbit(got)[number], np.signbit(exact)[number])
+
+
+def test_native_operations_stay():
+    context = Context()
+    for dialect in (arith.Arith, builtin.Builtin, func.Func, math_dialect.Math):
+        context.load_dialect(dialect)
+    text = """
+    func.func @f(%a: f32, %b: f64) -> (f32, f32, f64) {
+      %0 = math.exp %a : f32
+      %1 = math.tanh %a : f32
+      %2 = math.exp %b : f64
+      func.return %0, %1, %2 : f32, f32, f64
+    }
+    """
+    native = ("math.exp", "math.log", "math.sqrt")
+
+    def left(current):
+        module = Parser(context, text).parse_module()
+        current.apply(context, module)
+        names = (f"{op.name} {op.results[0].type}" for op in module.walk() if op.results)
+        return sorted(name for name in names if name.startswith("math.ex"))
+
+    assert left(ExpandMathPass(native)) == ["math.exp f32", "math.exp f64"]
+    # The second exp is that of tanh; a unit without integers has no f64.
+    assert left(ExpandMathPass(native, float_only=True)) == ["math.exp f32"] * 2
+    with pytest.raises(OptionError, match=r"math\.log, math\.sqrt"):
+        left(ExpandMathPass(("math.exp",), float_only=True))
 
 
 def test_pass_expands_only_scalars_of_f32_and_f64():

@@ -13,8 +13,11 @@ from xdsl.passes import ModulePass
 from xdsl.pattern_rewriter import PatternRewriter, PatternRewriteWalker, RewritePattern
 
 from infini_ir.passes.tile import math_expansion as expansion
+from infini_ir.utils.errors import OptionError
 
-EXPANSIONS: dict[type[Operation], Callable[..., expansion.Scalar]] = {
+Expansion = Callable[..., expansion.Scalar]
+
+EXPANSIONS: dict[type[Operation], Expansion] = {
     math.AtanOp: expansion.expand_atan,
     math.Atan2Op: expansion.expand_atan2,
     math.CosOp: expansion.expand_cos,
@@ -34,33 +37,68 @@ EXPANSIONS: dict[type[Operation], Callable[..., expansion.Scalar]] = {
 }
 """What each operation becomes; its operands are the function's arguments."""
 
-APPROXIMATE: dict[type[Operation], Callable[..., expansion.Scalar]] = {
+APPROXIMATE: dict[type[Operation], Expansion] = {
     math.ErfOp: partial(expansion.expand_erf, approximate=True),
     math.ExpOp: partial(expansion.expand_exp, approximate=True),
     math.TanhOp: partial(expansion.expand_tanh, approximate=True),
 }
 """Cheaper forms for operations with the `afn` (approximate functions) fast-math flag."""
 
+FLOAT_ONLY: dict[type[Operation], Expansion] = {
+    math.AtanOp: expansion.float_atan,
+    math.Atan2Op: expansion.float_atan2,
+    math.CosOp: expansion.float_cos,
+    math.ErfOp: expansion.float_erf,
+    math.Exp2Op: expansion.float_exp2,
+    math.ExpM1Op: expansion.float_expm1,
+    math.Log10Op: expansion.float_log10,
+    math.Log1pOp: expansion.float_log1p,
+    math.Log2Op: expansion.float_log2,
+    math.PowFOp: expansion.float_powf,
+    math.RsqrtOp: expansion.float_rsqrt,
+    math.SinOp: expansion.float_sin,
+    math.TanOp: expansion.float_tan,
+    math.TanhOp: expansion.float_tanh,
+}
+"""Forms of f32 without integers, which use exp, log and sqrt."""
 
-def _expansion_of(op: Operation) -> Callable[..., expansion.Scalar] | None:
-    flags = op.properties.get("fastmath")
-    if isinstance(flags, arith.FastMathFlagsAttr) and FastMathFlag.APPROX_FUNC in flags.data:
-        return APPROXIMATE.get(type(op), EXPANSIONS.get(type(op)))
-    return EXPANSIONS.get(type(op))
+FLOAT_ONLY_NATIVE = frozenset({math.ExpOp.name, math.LogOp.name, math.SqrtOp.name})
+"""What those forms are made of."""
 
 
+@dataclass(frozen=True)
 class ExpandMath(RewritePattern):
     """A transcendental of f32 or f64 becomes straight-line `arith` and native `math`."""
 
+    native: frozenset[str]
+    float_only: bool
+
     def match_and_rewrite(self, op: Operation, rewriter: PatternRewriter) -> None:
-        expand = _expansion_of(op)
-        if expand is None or not isinstance(op.results[0].type, Float32Type | Float64Type):
+        if not op.results or not isinstance(op.results[0].type, Float32Type | Float64Type):
             return
-        b = expansion.ScalarBuilder(rewriter, op.location)
+        single = isinstance(op.results[0].type, Float32Type)
+        if op.name in self.native and (single or not self.float_only):
+            return
+        by_floats = self.float_only and single
+        expand = FLOAT_ONLY.get(type(op)) if by_floats else self._expansion_of(op)
+        if expand is None:
+            return
+        make = expansion.FloatBuilder if by_floats else expansion.ScalarBuilder
+        b = make(rewriter, op.location)
         result = expand(*(b.wrap(operand) for operand in op.operands))
         if op.results[0].name_hint is not None:
             result.value.name_hint = op.results[0].name_hint
         rewriter.replace(op, (), [result.value])
+
+    @staticmethod
+    def _expansion_of(op: Operation) -> Expansion | None:
+        flags = op.properties.get("fastmath")
+        if (
+            isinstance(flags, arith.FastMathFlagsAttr)
+            and FastMathFlag.APPROX_FUNC in flags.data
+        ):
+            return APPROXIMATE.get(type(op), EXPANSIONS.get(type(op)))
+        return EXPANSIONS.get(type(op))
 
 
 @dataclass(frozen=True)
@@ -72,5 +110,21 @@ class ExpandMathPass(ModulePass):
 
     name = "tile-expand-math"
 
+    native: tuple[str, ...] = ()
+    """Names of operations that stay, such as `math.exp`."""
+
+    float_only: bool = False
+    """Whether the rest of f32 is made of float arithmetic, exp, log and sqrt alone, for vector
+    units without integers. These three must be native then. They are so for f32 alone: f64 is
+    expanded as without this option."""
+
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        PatternRewriteWalker(ExpandMath(), apply_recursively=False).rewrite_module(op)
+        native = frozenset(self.native)
+        if self.float_only and not native >= FLOAT_ONLY_NATIVE:
+            missing = ", ".join(sorted(FLOAT_ONLY_NATIVE - native))
+            raise OptionError(
+                f"{self.name}: float-only expansions are made of {missing} among others; "
+                "name them in `native`, or leave `float-only` away"
+            )
+        pattern = ExpandMath(native, self.float_only)
+        PatternRewriteWalker(pattern, apply_recursively=False).rewrite_module(op)

@@ -19,6 +19,26 @@ from infini_ir.passes.tile.math_expansion.exponential import (
     expand_sigmoid,
     expand_tanh,
 )
+from infini_ir.passes.tile.math_expansion.float_angles import (
+    float_atan,
+    float_atan2,
+    float_cos,
+    float_sin,
+    float_tan,
+)
+from infini_ir.passes.tile.math_expansion.float_only import (
+    FloatBuilder,
+    float_erf,
+    float_exp2,
+    float_expm1,
+    float_log1p,
+    float_log2,
+    float_log10,
+    float_powf,
+    float_rsqrt,
+    float_sigmoid,
+    float_tanh,
+)
 from infini_ir.passes.tile.math_expansion.logarithm import (
     expand_log,
     expand_log1p,
@@ -38,6 +58,7 @@ from infini_ir.passes.tile.math_expansion.trigonometric import (
 __all__ = [
     "F32",
     "F64",
+    "FloatBuilder",
     "Format",
     "Scalar",
     "ScalarBuilder",
@@ -59,4 +80,19 @@ __all__ = [
     "expand_sin",
     "expand_tan",
     "expand_tanh",
+    "float_atan",
+    "float_atan2",
+    "float_cos",
+    "float_erf",
+    "float_exp2",
+    "float_expm1",
+    "float_log1p",
+    "float_log2",
+    "float_log10",
+    "float_powf",
+    "float_rsqrt",
+    "float_sigmoid",
+    "float_sin",
+    "float_tan",
+    "float_tanh",
 ]

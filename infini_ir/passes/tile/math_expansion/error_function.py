@@ -3,14 +3,14 @@
 from infini_ir.passes.tile.math_expansion.builder import F64, Scalar
 from infini_ir.passes.tile.math_expansion.exponential import exp2_of_normal, expand_exp
 
-_F32_ONE = 3.93
+F32_ONE = 3.93
 """From here on erf rounds to 1 in f32."""
 _F32_SPLIT = 0.9
-_F32_SMALL = (
+F32_SMALL = (
     0.12837917, -0.3761263, 0.11283621, -0.02685524, 0.0051906453, -0.00080243975, 7.868937e-05,
 )  # fmt: skip
 """erf(x) / x - 1 in x**2, below `_F32_SPLIT`."""
-_F32_LARGE = (
+F32_LARGE = (
     -0.00025534825, -1.6270016, -0.9190782, -0.1500981, 0.03214073, -0.0044086645, 0.0002845001,
 )  # fmt: skip
 """log2(1 - erf(x)) on [0.9, 3.93]."""
@@ -48,13 +48,13 @@ def expand_erf(x: Scalar, *, approximate: bool = False) -> Scalar:
     if x.format is F64:
         return _erf64(x)
     if approximate:
-        t = x.at_most(_F32_ONE).at_least(-_F32_ONE)
+        t = x.at_most(F32_ONE).at_least(-F32_ONE)
         z = t * t
         return t * b.polynomial(z, _F32_NUMERATOR) / b.polynomial(z, _F32_DENOMINATOR)
     magnitude = b.abs(x)
-    t = magnitude.at_most(_F32_ONE)
-    large = b.copysign(1.0 - exp2_of_normal(b.polynomial(t, _F32_LARGE)), x)
-    small = b.fma(x, b.polynomial(x * x, _F32_SMALL), x)
+    t = magnitude.at_most(F32_ONE)
+    large = b.copysign(1.0 - exp2_of_normal(b.polynomial(t, F32_LARGE)), x)
+    small = b.fma(x, b.polynomial(x * x, F32_SMALL), x)
     return b.select(magnitude.lt(_F32_SPLIT), small, large)
 
 

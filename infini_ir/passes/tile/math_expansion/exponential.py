@@ -63,6 +63,9 @@ _F64 = _Table(
 _EXP_SHORT_RANGE = (-88.0296, 88.72284)
 """n is -127 at the lower end and 128 at the upper: the scale factors 0 and infinity."""
 
+EXPM1 = _F32.expm1
+"""(e**r - 1 - r) / r**2 of f32."""
+
 _TABLES: dict[Format, _Table] = {F32: _F32, F64: _F64}
 
 
@@ -149,9 +152,9 @@ def scale_by_power(p: Scalar, shifted: Scalar) -> Scalar:
     return p * first * second
 
 
-_TANH_ONE = 9.02
+TANH_ONE = 9.02
 """From here on tanh rounds to 1 in f32."""
-_TANH_SMALL = (-0.3333332, 0.13332638, -0.053857073, 0.021089364, -0.0062972447)
+TANH_SMALL = (-0.3333332, 0.13332638, -0.053857073, 0.021089364, -0.0062972447)
 """(tanh(x) / x - 1) / x**2 in x**2, below `_TANH_SPLIT`."""
 _TANH_SPLIT = 0.55
 _EXP_TWICE = (2.0, 2.0, 1.3333225, 0.666663, 0.2677772, 0.08920203)
@@ -173,7 +176,7 @@ def expand_tanh(x: Scalar, *, approximate: bool = False) -> Scalar:
         e = expand_expm1(b.abs(x).at_most(20.0) * 2.0)
         return b.copysign(e / (e + 2.0), x)
     if approximate:
-        t = x.at_most(_TANH_ONE).at_least(-_TANH_ONE)
+        t = x.at_most(TANH_ONE).at_least(-TANH_ONE)
         z = t * t
         return t * b.polynomial(z, _TANH_NUMERATOR) / b.polynomial(z, _TANH_DENOMINATOR)
     return _tanh32(x)
@@ -182,9 +185,9 @@ def expand_tanh(x: Scalar, *, approximate: bool = False) -> Scalar:
 def _tanh32(x: Scalar) -> Scalar:
     b, fmt = x.b, x.format
     z = x * x
-    small = b.fma(x * z, b.polynomial(z, _TANH_SMALL), x)
+    small = b.fma(x * z, b.polynomial(z, TANH_SMALL), x)
     magnitude = b.abs(x)
-    t = magnitude.at_most(_TANH_ONE)
+    t = magnitude.at_most(TANH_ONE)
     shift = fmt.magic + fmt.bias
     shifted = b.fma(t, 2.0 * _F32.log2_e, shift)
     r = b.fma(shifted - shift, -0.5 * _F32.ln2[0], t)

@@ -9,7 +9,7 @@ from infini_ir.passes.tile.math_expansion.builder import F32, F64, Format, Scala
 
 _TWO_OVER_PI = 0.6366197723675814
 
-_HALF_PI: dict[Format, tuple[float, float, float]] = {
+HALF_PI: dict[Format, tuple[float, float, float]] = {
     F32: (1.5707963705062866, -4.371138828673793e-08, -1.7151245100058819e-15),
     F64: (1.5707963267948966, 6.123233995736766e-17, -1.4973849048591698e-33),
 }
@@ -17,7 +17,7 @@ _HALF_PI: dict[Format, tuple[float, float, float]] = {
 _LONG_PERIOD = (1647099.375, -0.04583471268415451, -1.7984383982039276e-09)
 """2**19 * pi as a sum of f32 values; the first has few enough bits for an exact step."""
 
-_SIN = {
+SIN = {
     F32: (-0.16666667, 0.008333501, -0.0001991136, 3.4723196e-06),
     F64: (
         -0.16666666666666666, 0.008333333333332209, -0.00019841269839108286,
@@ -27,7 +27,7 @@ _SIN = {
 }  # fmt: skip
 """(sin(r) / r - 1) / r**2 in r**2 on +-pi/4."""
 
-_COS = {
+COS = {
     F32: (0.041666664, -0.0013888265, 2.4542109e-05),
     F64: (
         0.041666666666666664, -0.0013888888888886973, 2.4801587298320556e-05,
@@ -36,7 +36,7 @@ _COS = {
 }  # fmt: skip
 """(cos(r) - 1 + r**2 / 2) / r**4 in r**2 on +-pi/4."""
 
-_TAN = {
+TAN = {
     F32: (
         0.33333352, 0.13332571, 0.054070733, 0.0212254, 0.010984355, -9.982129e-05,
         0.0044700378,
@@ -51,7 +51,7 @@ _TAN = {
 }  # fmt: skip
 """(tan(r) / r - 1) / r**2 in r**2 on +-pi/4."""
 
-_ATAN = {
+ATAN = {
     F32: (
         -0.3333333, 0.19999745, -0.14278936, 0.110374965, -0.08673202, 0.062871434,
         -0.03632525, 0.0137940915, -0.0024598415,
@@ -66,7 +66,7 @@ _ATAN = {
 
 _TAN_PI_8 = 0.41421356237309503
 _QUARTER_PI = 0.7853981633974483, 3.061616997868383e-17
-_PI = {
+PI = {
     F32: (3.1415927410125732, -8.742277657347586e-08),
     F64: (3.141592653589793, 1.2246467991473532e-16),
 }
@@ -90,7 +90,7 @@ def expand_tan(x: Scalar) -> Scalar:
     b = x.b
     r, low, k = _reduce(x, keep_error=True)
     z = r * r
-    tail = b.fma(r * z, b.polynomial(z, _TAN[x.format]), low)
+    tail = b.fma(r * z, b.polynomial(z, TAN[x.format]), low)
     tangent = r + tail
     tangent = r + b.fma(low * tangent, tangent, tail)
     result = b.select(_odd(k), -1.0 / tangent, tangent)
@@ -114,7 +114,7 @@ def _reduce(x: Scalar, *, keep_error: bool = False) -> tuple[Scalar, Scalar, Sca
         rest = b.fma(j, -_LONG_PERIOD[2], rest)
     shifted = b.fma(x, _TWO_OVER_PI, fmt.magic)
     k = shifted - fmt.magic
-    first, second, third = _HALF_PI[fmt]
+    first, second, third = HALF_PI[fmt]
     r = b.fma(k, -first, x)
     if keep_error:
         r, low = _subtract_product(r, k, second)
@@ -153,7 +153,7 @@ def _signed(value: Scalar, k: Scalar) -> Scalar:
 def _sin(r: Scalar, low: Scalar) -> Scalar:
     b = r.b
     z = r * r
-    return r + b.fma(r * z, b.polynomial(z, _SIN[r.format]), low)
+    return r + b.fma(r * z, b.polynomial(z, SIN[r.format]), low)
 
 
 def _cos(r: Scalar, low: Scalar) -> Scalar:
@@ -163,7 +163,7 @@ def _cos(r: Scalar, low: Scalar) -> Scalar:
     half = z * 0.5
     head = 1.0 - half
     lost = (1.0 - head) - half
-    tail = b.fma(z * z, b.polynomial(z, _COS[r.format]), lost)
+    tail = b.fma(z * z, b.polynomial(z, COS[r.format]), lost)
     return head + b.fma(-r, low, tail)
 
 
@@ -179,7 +179,7 @@ def expand_atan2(y: Scalar, x: Scalar) -> Scalar:
     """
     b = y.b
     angle = _angle(b.abs(y), b.abs(x))
-    high, low = _PI[x.format]
+    high, low = PI[x.format]
     left = b.select(x.bits().lt(0), high - (angle - low), angle)
     return b.copysign(left, y)
 
@@ -196,8 +196,8 @@ def _angle(y: Scalar, x: Scalar) -> Scalar:
     else:
         ratio = b.select(same, b.select(large.eq(0.0), large, 1.0), small / large)
         z = ratio * ratio
-        angle = b.fma(ratio * z, b.polynomial(z, _ATAN[fmt]), ratio)
-    high, low = _HALF_PI[fmt][:2]
+        angle = b.fma(ratio * z, b.polynomial(z, ATAN[fmt]), ratio)
+    high, low = HALF_PI[fmt][:2]
     return b.select(steep, high - (angle - low), angle)
 
 
@@ -213,6 +213,6 @@ def _octant64(small: Scalar, large: Scalar) -> Scalar:
     upper = small.gt(large * _TAN_PI_8)
     ratio = b.select(upper, small - large, small) / b.select(upper, small + large, large)
     z = ratio * ratio
-    tail = ratio * z * b.polynomial(z, _ATAN[F64])
+    tail = ratio * z * b.polynomial(z, ATAN[F64])
     high, low = _QUARTER_PI
     return b.select(upper, high + (ratio + (tail + low)), ratio + tail)
