@@ -5,15 +5,34 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from infini_ir.runtime import artifact
 from infini_ir.runtime.executor import Executor, choose_threads
+from infini_ir.runtime.metadata import LAUNCH_PLAN
 from infini_ir.runtime.program import Program
 from infini_ir.runtime.signature import TensorSpec
 from infini_ir.utils.errors import InputError, OptionError, SizeError
+
+
+class Runner(Protocol):
+    """What runs a program: takes inputs in signature order, gives fresh outputs."""
+
+    def run(self, inputs: Sequence[Any]) -> list[Any]: ...
+
+
+def make_runner(program: Program, threads: int | None = None) -> Runner:
+    """What runs this program: on the processor, or on the device that it was compiled for.
+
+    Raises `ArtifactError` where this machine has no device that can.
+    """
+    if program.metadata.form != LAUNCH_PLAN:
+        return Executor(program, threads)
+    from infini_ir.runtime.cuda.executor import CudaExecutor
+
+    return CudaExecutor(program)
 
 
 class CompiledModel:
@@ -23,6 +42,9 @@ class CompiledModel:
     outputs; `model({"x": x, "y": y})` returns a dict. An input is a numpy array of exactly the
     declared dtype, anything `np.asarray` makes one of, or a CPU tensor of another library
     (DLPack). Outputs are fresh arrays. Any number of threads may call at once.
+
+    A model compiled for a device also takes tensors that lie in the device's memory; where
+    one is given, the outputs stay there too, as arrays that other libraries take by DLPack.
     """
 
     def __init__(
@@ -41,8 +63,8 @@ class CompiledModel:
         """Called with the inputs of a call that failed so; gives its outputs or raises."""
         self._ir = ir
         self._lock = threading.Lock()
-        self._executor: Executor | None = None
-        self._run: Callable[[Sequence[Any]], list[np.ndarray]] = self._first_run
+        self._executor: Runner | None = None
+        self._run: Callable[[Sequence[Any]], list[Any]] = self._first_run
         self._single = len(self.outputs) == 1
 
     def __call__(self, *arrays: Any, **named: Any) -> Any:
@@ -76,15 +98,15 @@ class CompiledModel:
         inputs, outputs = (", ".join(map(str, specs)) for specs in (self.inputs, self.outputs))
         return f"<CompiledModel ({inputs}) -> ({outputs})>"
 
-    def _first_run(self, arrays: Sequence[Any]) -> list[np.ndarray]:
+    def _first_run(self, arrays: Sequence[Any]) -> list[Any]:
         """Make the executor, then run: a model that is only saved never gathers its weights."""
         with self._lock:
             if self._executor is None:
-                self._executor = Executor(self.program, self.threads)
+                self._executor = make_runner(self.program, self.threads)
         self._run = self._executor.run if self.on_size_error is None else self._guarded_run
         return self._run(arrays)
 
-    def _guarded_run(self, arrays: Sequence[Any]) -> list[np.ndarray]:
+    def _guarded_run(self, arrays: Sequence[Any]) -> list[Any]:
         assert self._executor is not None and self.on_size_error is not None
         try:
             return self._executor.run(arrays)

@@ -32,3 +32,7 @@ class CompileError(InfiniError):
 
 class OptionError(InfiniError, ValueError):
     """An unknown or contradictory option."""
+
+
+class DeviceError(InfiniError):
+    """A device's driver refused what a running model asked of it."""
