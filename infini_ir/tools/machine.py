@@ -59,7 +59,7 @@ class Machine:
 
 def known_machine(threads: int) -> Machine:
     """The limits as kept in the cache folder, measured where they are not there."""
-    from infini_ir.targets.cpu.object_cache import ObjectCache, cache_folder
+    from infini_ir.utils.object_cache import ObjectCache, cache_folder
 
     path = cache_folder() / "machine.json"
     key = ObjectCache.key(*_identity(threads))[:16]

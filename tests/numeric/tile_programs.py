@@ -27,9 +27,9 @@ from infini_ir.runtime.memory import address_of
 from infini_ir.runtime.model import CompiledModel
 from infini_ir.runtime.program import Program
 from infini_ir.targets.cpu.features import named
-from infini_ir.targets.cpu.object_cache import ObjectCache
 from infini_ir.targets.cpu.target import CpuTarget
 from infini_ir.utils.dtypes import is_float, item_size, numpy_dtype
+from infini_ir.utils.object_cache import ObjectCache
 
 Array = np.ndarray
 Sizes = Sequence[int | str]

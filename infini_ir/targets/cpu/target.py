@@ -23,7 +23,6 @@ from infini_ir.targets.cpu.cost import program_nanoseconds
 from infini_ir.targets.cpu.emitter import KernelEmitter
 from infini_ir.targets.cpu.features import CpuFeatures, named
 from infini_ir.targets.cpu.linker import link
-from infini_ir.targets.cpu.object_cache import ObjectCache
 from infini_ir.targets.cpu.packing import CpuPackWeightsPass
 from infini_ir.targets.cpu.plain_math import plain_math_ir
 from infini_ir.targets.cpu.plan import Plan
@@ -42,6 +41,7 @@ from infini_ir.targets.programs import (
 )
 from infini_ir.targets.texts import LazyTexts
 from infini_ir.utils.errors import CompileError
+from infini_ir.utils.object_cache import ObjectCache
 from infini_ir.utils.symbolic import Dim
 
 PRODUCER = "infini-ir 0.1.0"

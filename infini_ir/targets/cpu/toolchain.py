@@ -21,7 +21,7 @@ from llvmlite.binding import ffi
 
 from infini_ir.runtime.host import cpu_count_available
 from infini_ir.targets.cpu.features import CpuFeatures
-from infini_ir.targets.cpu.object_cache import ObjectCache
+from infini_ir.utils.object_cache import ObjectCache
 
 _VERSION = "1"
 """Raised whenever this file would make other bytes from the same text."""

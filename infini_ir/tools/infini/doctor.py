@@ -84,7 +84,7 @@ def _version(name: str) -> str | None:
 
 
 def _cache_facts() -> dict[str, Any]:
-    from infini_ir.targets.cpu.object_cache import LIMIT, cache_folder
+    from infini_ir.utils.object_cache import LIMIT, cache_folder
 
     folder = cache_folder()
     sizes = []
@@ -115,8 +115,8 @@ def _check_dependencies() -> str:
 
 
 def _check_cache() -> str:
-    from infini_ir.targets.cpu.object_cache import ObjectCache, cache_folder
     from infini_ir.utils.errors import InfiniError
+    from infini_ir.utils.object_cache import ObjectCache, cache_folder
 
     cache = ObjectCache()
     key = ObjectCache.key("doctor", str(os.getpid()))
