@@ -63,6 +63,7 @@ PASSES = {
             "tile-cut-epilogue": "passes.tile.cut_epilogue:CutEpiloguePass",
             "tile-expand-math": "passes.tile.expand_math:ExpandMathPass",
             "tile-insert-barriers": "passes.tile.insert_barriers:InsertBarriersPass",
+            "tile-lay-out-weights": "passes.tile.lay_out_weights:LayOutWeightsPass",
             "tile-plan-memory": "passes.tile.plan_memory:PlanMemoryPass",
             "tile-split-axis": "passes.tile.split_axis:SplitAxisPass",
         },

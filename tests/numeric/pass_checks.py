@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from onnx import parser
+from onnx import numpy_helper, parser
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
@@ -21,9 +21,13 @@ from tests.numeric.special_kernels import run_native
 Arrays = Sequence[np.ndarray]
 
 
-def lower(text: str) -> tuple[ModuleOp, CompilerContext]:
+def lower(
+    text: str, weights: Mapping[str, np.ndarray] | None = None
+) -> tuple[ModuleOp, CompilerContext]:
     """A model in ONNX's text form as a tile program."""
     model = parser.parse_model(f'<ir_version: 10, opset_import: ["" : 23]>\nm {text}')
+    for name, array in (weights or {}).items():
+        model.graph.initializer.append(numpy_helper.from_array(array, name))
     ctx = compiler_context()
     module = import_model(model, ctx)
     for current in (*graph_pipeline(COMPOSITES), GraphToTilePass()):

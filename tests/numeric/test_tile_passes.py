@@ -1,20 +1,26 @@
 """Passes on tile programs: the results before and after are the same."""
 
 import re
+from collections.abc import Sequence
 
+import ml_dtypes
 import numpy as np
 import pytest
-from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.builtin import ModuleOp, StringAttr
+from xdsl.ir import SSAValue
 
 from infini_ir.dialects import tile
-from infini_ir.dialects.tile import ViewType
+from infini_ir.dialects.tile import ViewType, program, view_type
 from infini_ir.interpreters.tile.kernel import run_kernel
 from infini_ir.lowering.kernel_builder import KernelBuilder
 from infini_ir.passes.tile.cut_epilogue import CutEpiloguePass
+from infini_ir.passes.tile.lay_out_weights import LayOutWeightsPass
 from infini_ir.passes.tile.split_axis import SplitAxisPass, split_axes
+from infini_ir.utils.dtypes import dtype_name
 from infini_ir.utils.errors import CompileError
 from infini_ir.utils.symbolic import PARAMETERS
-from tests.numeric.pass_checks import check_pass
+from tests.numeric.pass_checks import check_module, check_pass
+from tests.numeric.tile_programs import TileProgram
 
 rng = np.random.default_rng(11)
 TILES = ({}, dict.fromkeys(PARAMETERS, 1), dict.fromkeys(PARAMETERS, 7))
@@ -328,3 +334,84 @@ def test_a_product_alone_is_not_cut():
     text = "(float[M,24] x, float[24,17] w) => (float[M,17] y) { y = MatMul(x,w) }"
     module = check_pass(text, [_arrays(text, 3)], CutEpiloguePass(), native=False)
     assert sum(isinstance(op, tile.KernelOp) for op in module.body.block.ops) == 1
+
+
+def _read_weight(
+    p: TileProgram, view: SSAValue, out: SSAValue, axes: Sequence[int], *, reduces: bool = False
+) -> None:
+    """Launch a kernel that takes tiles of these axes of a weight to an output."""
+    shape = view_type(view).shape
+    k = p.kernel("read", [view, out], [shape[i] for i in range(len(shape)) if i not in axes],
+                 [1] * (len(shape) - len(axes)))  # fmt: skip
+    k.op.properties["sym_name"] = StringAttr(f"read_{len(list(p.module.body.block.ops))}")
+    offsets = iter(k.offsets)
+    where = [0 if i in axes else next(offsets) for i in range(len(shape))]
+    value = k.load(k.views[0], where, axes, [shape[i] for i in axes])
+    if reduces:
+        most = k.reduce("max", value, [])
+        (value,) = k.map(
+            [value, most], [range(len(axes))] * 2, ["f32"], k.shape_of(value),
+            lambda s, a, b: [s.add(a, b)],
+        )  # fmt: skip
+    k.store(value, k.views[1], where, axes)
+    p.launch(k, [view, out])
+
+
+def _check_layout(p: TileProgram, contiguous: int, copies: int) -> None:
+    module = check_module(p.module, p.ctx, [[]], LayOutWeightsPass())
+    loads = [op for op in module.walk() if isinstance(op, tile.LoadOp)]
+    assert contiguous == sum(
+        view_type(load.view).strides[load.axis_list[-1]].value == 1 for load in loads
+    )
+    names = {op.handle.data for op in module.walk() if isinstance(op, program.WeightOp)}
+    assert copies == len(names - {"w"}), names
+
+
+def test_a_permuted_weight_is_stored_in_the_order_of_its_tiles():
+    p = TileProgram([], [([4, 3, 5], "f32")])
+    weight = p.weight("w", _floats(5, 4, 3))
+    seen = p.alias(weight, [4, 3, 5], [3, 1, 12])
+    _read_weight(p, seen, p.views[0], [1, 2])
+    _check_layout(p, 1, 1)
+
+
+def test_the_order_of_the_tile_counts_and_not_that_of_the_view():
+    p = TileProgram([], [([4, 5], "f32")])
+    weight = p.weight("w", _floats(5, 4))
+    # A row of an embedding: a column of the view, whose elements are neighbours.
+    _read_weight(p, p.alias(weight, [4, 5], [1, 4]), p.views[0], [0])
+    _check_layout(p, 1, 0)
+
+
+@pytest.mark.parametrize("dtype", ["f2", "u1", "i8", ml_dtypes.bfloat16, ml_dtypes.float8_e5m2])
+def test_a_part_of_a_weight_with_axes_that_stand_still(dtype):
+    array = rng.integers(0, 100, (6, 7)).astype(dtype)
+    p = TileProgram([], [([2, 3, 4], dtype_name(array.dtype))])
+    weight = p.weight("w", array)
+    part = p.alias(p.alias(weight, [5, 7], offset=7), [2, 3, 4], [0, 1, 7], offset=2)
+    _read_weight(p, part, p.views[0], [1, 2])
+    _check_layout(p, 1, 1)
+
+
+@pytest.mark.parametrize("reduces", [False, True])
+def test_a_second_order_is_for_kernels_that_compute(reduces):
+    p = TileProgram([], [([5, 4], "f32"), ([4, 5], "f32"), ([4, 5], "f32")])
+    weight = p.weight("w", _floats(5, 4))
+    _read_weight(p, weight, p.views[0], [0, 1])
+    for out in p.views[1:]:
+        turned = p.alias(weight, [4, 5], [1, 4])
+        _read_weight(p, turned, out, [0, 1], reduces=reduces)
+    _check_layout(p, 3 if reduces else 1, 1 if reduces else 0)
+
+
+def test_kernels_of_other_weights_keep_theirs():
+    p = TileProgram([], [([4, 5], "f32"), ([4, 5], "f32")])
+    weight, buffer = p.weight("w", _floats(5, 4)), p.weight("v", _floats(20))
+    turned = p.alias(weight, [4, 5], [1, 4])
+    k = p.kernel("read", [turned, p.views[0]], [4], [1])
+    k.store(k.load(k.views[0], [k.offsets[0], 0], [1], [5]), k.views[1], [k.offsets[0], 0], [1])
+    p.launch(k, [turned, p.views[0]])
+    p.launch(k, [p.alias(buffer, [4, 5], [1, 4]), p.views[1]])
+    check_module(p.module, p.ctx, [[]], LayOutWeightsPass())
+    names = [op.handle.data for op in p.module.walk() if isinstance(op, program.WeightOp)]
+    assert len(names) == 2 and not {"w", "v"} & set(names)
