@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from xdsl.dialects.builtin import ArrayAttr, DictionaryAttr, ModuleOp
@@ -34,10 +34,13 @@ class KernelSignature:
     """Names of the pointers, in order."""
     symbols: tuple[str, ...]
     """Symbols of the IR, in the order of the arguments."""
+    reserved: tuple[str, ...] = ()
+    """Names that the kernel uses for other things."""
 
     @staticmethod
-    def of(kernel: tile.KernelOp, reserved: Sequence[str] = ()) -> KernelSignature:
+    def of(kernel: tile.KernelOp, reserved: Iterable[str] = ()) -> KernelSignature:
         """The launch function of a kernel; its arguments are not called as in `reserved`."""
+        reserved = tuple(reserved)
         names = Names.reserving([*FIXED, *reserved])
         symbols = kernel_symbols(kernel)
         for symbol in symbols:
@@ -47,7 +50,7 @@ class KernelSignature:
             for number, view in enumerate(kernel.views)
         )
         name = kernel.sym_name.data
-        return KernelSignature(name, c_identifier(name), views, symbols)
+        return KernelSignature(name, c_identifier(name), views, symbols, reserved)
 
     @property
     def launch(self) -> str:
@@ -57,7 +60,7 @@ class KernelSignature:
     def symbol_names(self) -> Names:
         """A scope with the arguments' names, for expressions in the launch function and in
         the kernel."""
-        names = Names.reserving([*FIXED, *self.views])
+        names = Names.reserving([*FIXED, *self.reserved, *self.views])
         for symbol in self.symbols:
             names.symbol(symbol)
         return names
@@ -77,12 +80,13 @@ class KernelSignature:
         return f'extern "C" void {self.launch}({arguments})'
 
 
-def signatures_of(module: ModuleOp) -> dict[str, KernelSignature]:
-    """The launch functions of a module's kernels, by the kernel's name in the IR."""
+def signatures_of(module: ModuleOp, reserved: Iterable[str] = ()) -> dict[str, KernelSignature]:
+    """The launch functions of a module's kernels, by the kernel's name in the IR. No argument
+    is called as in `reserved`, which are names that the kernels' text uses."""
     taken, signatures = Names(), {}
     for op in module.body.block.ops:
         if isinstance(op, tile.KernelOp):
-            signature = KernelSignature.of(op)
+            signature = KernelSignature.of(op, reserved)
             unique = replace(signature, name=taken.fresh(signature.name))
             signatures[signature.kernel] = unique
     return signatures

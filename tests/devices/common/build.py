@@ -23,7 +23,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -46,6 +46,7 @@ LIMIT = 3 << 30
 _HEADERS = (".h", ".hpp", ".cuh")
 _DOCUMENTS = (".md", ".txt", ".json", ".mlir")
 _HOST = ("main.cpp", "npy.cpp", "runtime.cpp", "model.cpp", "device.cpp")
+_PRECOMPILED = "precompiled.h"
 _INCLUDE = re.compile(r'^\s*#\s*include\s*["<]([^">]+)[">]', re.MULTILINE)
 
 
@@ -83,7 +84,7 @@ class Builder:
         needed: list[list[str]] = []
         for project in projects:
             mine = [self._unit(path, project.sources) for path in _sources(project)]
-            mine += [self._unit(path.name, _folder(path.parent)) for path in self.sources_extra]
+            mine += [self._unit(path.name, {}, path) for path in self.sources_extra]
             units |= {unit.key: unit for unit in mine}
             needed.append([unit.key for unit in mine])
         missing = [unit for key, unit in units.items() if not _hit(_object(key))]
@@ -119,58 +120,65 @@ class Builder:
         defines = [f"-D{name}" for name in ("INFINI_FUNCTIONAL_MODEL", *self.defines)]
         return [*FLAGS, *self.flags, *defines]
 
-    def _unit(self, path: str, files: Mapping[str, str]) -> _Unit:
+    def _unit(self, path: str, files: Mapping[str, str], source: Path | None = None) -> _Unit:
         """A source with everything of ours that it includes."""
-        closure = dict(self._closure(path, files))
-        host = path in _HOST or (files is not None and path not in files)
-        precompiled = self.precompiled if not host else ""
+        precompiled = self.precompiled if source is None and path not in _HOST else ""
         parts = [path, precompiled, self._precompiled_key() if precompiled else ""]
-        parts += [part for item in sorted(closure.items()) for part in item]
-        return _Unit(_key(*self._arguments, *parts), path, files, precompiled)
+        parts += self._closure(source or path, files)
+        return _Unit(_key(*self._arguments, *parts), path, files, source, precompiled)
 
-    def _closure(self, path: str, files: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-        """Names and texts of a source and of the headers of ours below it."""
-        seen: set[str] = set()
-        pending = [path]
+    def _closure(self, start: str | Path, files: Mapping[str, str]) -> list[str]:
+        """Names and texts of a source and of the headers below it, those of the project
+        (given by name) and those of the functional model (by path)."""
+        seen: dict[str | Path, str] = {}
+        pending = [start]
         while pending:
-            name = pending.pop()
-            text = files.get(name)
-            if text is None:
-                text = self._model_header(name)
-            if name in seen or text is None:
+            file = pending.pop()
+            if file in seen:
                 continue
-            seen.add(name)
-            yield name, text
-            pending += _INCLUDE.findall(text)
+            text = seen[file] = _text(file) if isinstance(file, Path) else files[file]
+            for name in _INCLUDE.findall(text):
+                found = self._find(name, file, files)
+                if found is not None:
+                    pending.append(found)
+        named = [(str(f.name) if isinstance(f, Path) else f, t) for f, t in seen.items()]
+        return [part for item in sorted(named) for part in item]
 
-    def _model_header(self, name: str) -> str | None:
-        for folder in self.include_dirs:
+    def _find(self, name: str, by: str | Path, files: Mapping[str, str]) -> str | Path | None:
+        """The file that a line of another includes; None for those of the system."""
+        if isinstance(by, str):
+            beside = os.path.normpath(os.path.join(os.path.dirname(by), name))
+            for path in (beside, name):
+                if path in files:
+                    return path
+        beside_model = [by.parent] if isinstance(by, Path) else []
+        for folder in (*beside_model, *self.include_dirs):
             if (folder / name).is_file():
-                return _text(folder / name)
+                return (folder / name).resolve()
         return None
 
     def _precompiled_key(self) -> str:
-        parts = [p for item in sorted(self._closure(self.precompiled, {})) for p in item]
-        return _key(*self._arguments, "precompiled", *parts)
+        header = self._find(self.precompiled, "", {})
+        if header is None:
+            raise BuildError(f"there is no header {self.precompiled} to precompile")
+        return _key(*self._arguments, "precompiled", *self._closure(header, {}))
 
     def _precompile(self) -> None:
         """The precompiled header: made by one process while others wait for it."""
-        folder = _cache() / f"{self._precompiled_key()}.pch"
+        folder = self._precompiled_folder()
         folder.mkdir(parents=True, exist_ok=True)
-        made = folder / f"{self.precompiled}.gch"
         with (folder / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            made = folder / f"{_PRECOMPILED}.gch"
             if _hit(made):
                 return
-            for where in self.include_dirs:
-                if (where / self.precompiled).is_file():
-                    source = where / self.precompiled
-                    break
-            else:
-                raise BuildError(f"there is no header {self.precompiled} to precompile")
-            made.parent.mkdir(parents=True, exist_ok=True)
+            source = folder / _PRECOMPILED
+            source.write_text(f"#include <{self.precompiled}>\n")
             command = ["-x", "c++-header", str(source), *self._includes()]
             _produce(made, [COMPILER, *self._arguments, *command])
+
+    def _precompiled_folder(self) -> Path:
+        return _cache() / f"{self._precompiled_key()}.pch"
 
     def _includes(self) -> list[str]:
         return [f"-I{folder}" for folder in self.include_dirs]
@@ -182,11 +190,11 @@ class Builder:
                     target = Path(name, path)
                     target.parent.mkdir(parents=True, exist_ok=True)
                     target.write_text(text)
+            source = unit.source or Path(name, unit.path)
             includes = [f"-I{name}", *self._includes()]
             if unit.precompiled:
-                folder = _cache() / f"{self._precompiled_key()}.pch"
-                includes = [f"-I{folder}", *includes, "-include", unit.precompiled]
-            command = ["-x", "c++", "-c", str(Path(name, unit.path)), *includes]
+                includes += ["-include", str(self._precompiled_folder() / _PRECOMPILED)]
+            command = ["-x", "c++", "-c", str(source), *includes]
             _produce(_object(unit.key), [COMPILER, *self._arguments, *command])
 
     def _link(self, keys: Sequence[str]) -> Path:
@@ -202,6 +210,8 @@ class _Unit:
     key: str
     path: str
     files: Mapping[str, str]
+    source: Path | None
+    """Where it lies, for a source that is not of the project."""
     precompiled: str
 
 
@@ -324,7 +334,11 @@ def _produce(path: Path, command: Sequence[str]) -> None:
     os.close(handle)
     try:
         done = subprocess.run(
-            [*command, "-o", name], capture_output=True, text=True, check=False
+            [*command, "-o", name],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "LC_ALL": "C"},
         )
         if done.returncode:
             raise BuildError(done.stderr[:8000])
@@ -350,9 +364,3 @@ def _key(*parts: str) -> str:
 @cache
 def _text(path: Path) -> str:
     return path.read_text()
-
-
-@cache
-def _folder(folder: Path) -> Mapping[str, str]:
-    """The sources and headers of a folder, by name."""
-    return {path.name: _text(path) for path in folder.iterdir() if path.is_file()}

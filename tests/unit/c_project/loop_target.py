@@ -13,6 +13,7 @@ from infini_ir.dialects.context import CompilerContext
 from infini_ir.dialects.tile import view_type
 from infini_ir.passes.tile.plan_memory import PlanMemoryPass
 from infini_ir.targets.c_project.assemble import make_project
+from infini_ir.targets.c_project.device import DeviceRuntime
 from infini_ir.targets.c_project.project import Project
 from infini_ir.targets.c_project.signatures import KernelSignature, signatures_of
 from infini_ir.utils.symbolic import product
@@ -26,7 +27,12 @@ def make(p: TileProgram, **options: Any) -> Project:
     return make_of(p.module.clone(), p.ctx, **options)
 
 
-def make_of(module: ModuleOp, ctx: CompilerContext, **options: Any) -> Project:
+def make_of(
+    module: ModuleOp,
+    ctx: CompilerContext,
+    runtime: DeviceRuntime = HOST_RUNTIME,
+    **options: Any,
+) -> Project:
     """The project of a module whose kernels are of the kinds in `KERNELS`."""
     PlanMemoryPass().apply(ctx, module)
     module.verify()
@@ -35,7 +41,7 @@ def make_of(module: ModuleOp, ctx: CompilerContext, **options: Any) -> Project:
         ctx,
         target="loops",
         architecture="host",
-        runtime=HOST_RUNTIME,
+        runtime=runtime,
         toolchain=HOST_TOOLCHAIN,
         kernels={"kernels.cpp": kernels_text(module)},
         **options,
@@ -71,7 +77,7 @@ static T sum(const T* x, int64_t count) {
 
 def kernel_text(kernel: tile.KernelOp, signature: KernelSignature) -> str:
     names = signature.symbol_names()
-    kind = signature.name.rstrip("0123456789")
+    kind = signature.name.rstrip("0123456789_")
     counts = [names.expression(product(view_type(view).shape)) for view in kernel.views]
     types = [
         {"f32": "float", "i1": "bool", "i64": "int64_t"}[view_type(v).dtype]

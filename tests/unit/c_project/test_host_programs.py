@@ -17,7 +17,9 @@ from infini_ir.dialects.dims import FactsAttr
 from infini_ir.dialects.graph import TensorType
 from infini_ir.dialects.tile import program, view_type
 from infini_ir.interpreters.tile import interpret_program
+from infini_ir.targets.c_project.host import HostProgram
 from infini_ir.targets.c_project.project import Project
+from infini_ir.targets.c_project.signatures import signatures_of
 from infini_ir.utils.errors import CompileError
 from infini_ir.utils.symbolic import Dim
 from tests.devices.common.build import SANITIZE, Builder, RunError, run_program
@@ -232,9 +234,6 @@ def test_memory_must_be_planned():
     p = TileProgram([], [([4], "f32")])
     t = p.alloc([4], "f32")
     launch_mix(p, "mix0", t, t, p.views[0])
-    from infini_ir.targets.c_project.host import HostProgram
-    from infini_ir.targets.c_project.signatures import signatures_of
-
     with pytest.raises(CompileError, match="run tile-plan-memory first"):
         HostProgram(p.entry, signatures_of(p.module), {}).text()
 

@@ -74,11 +74,15 @@ std::string shape_text(const infini_tensor& tensor) {
   return text + "]";
 }
 
+// More than any memory holds; sums and products of sizes stay far from overflow.
+constexpr size_t largest_tensor = size_t{1} << 48;
+
 // Bytes of a tensor; throws where no memory could hold them.
 size_t byte_count(const infini_tensor& tensor, int64_t item_size) {
   size_t bytes = static_cast<size_t>(item_size);
   for (int64_t axis = 0; axis < tensor.rank; ++axis) {
-    if (__builtin_mul_overflow(bytes, static_cast<size_t>(tensor.shape[axis]), &bytes)) {
+    const size_t size = static_cast<size_t>(tensor.shape[axis]);
+    if (__builtin_mul_overflow(bytes, size, &bytes) || bytes > largest_tensor) {
       throw WrongInput("a tensor of shape " + shape_text(tensor) + " is too large");
     }
   }
@@ -271,7 +275,7 @@ void Call::ranks() const {
                          std::to_string(given.shape[axis]) + ", but must not be negative");
       }
     }
-    if (given.data == nullptr && byte_count(given, info(i).item_size) > 0) {
+    if (byte_count(given, info(i).item_size) > 0 && given.data == nullptr) {
       throw WrongInput(who + " has no data; the model wants " + type_text(info(i)));
     }
   }
