@@ -1,0 +1,1 @@
+"""Kernels and models on an NVIDIA GPU against PyTorch, cuBLAS and the device's limits."""
