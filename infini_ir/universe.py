@@ -86,21 +86,22 @@ TARGETS = {
 """Forms in which `infini-opt` prints a module."""
 
 
-def pipeline(name: str, machine: str = "native") -> tuple[Any, ...]:
-    """The passes of a named pipeline, made: `graph`, `tile` (from graph to what the CPU
-    target emits) or `default`, which is one after the other.
+def pipeline(name: str, device: str = "cpu") -> tuple[Any, ...]:
+    """The passes of a named pipeline, made: `graph`, `tile` (from graph to the legalised form
+    that the target `device` emits) or `default`, which is one after the other.
     """
+    from infini_ir.targets.registry import make
+
+    target = make(device, cache=False)
     parts: list[Any] = []
     if name in ("graph", "default"):
         from infini_ir.passes.graph.pipeline import graph_pipeline
-        from infini_ir.targets.cpu.target import COMPOSITES
 
-        parts += graph_pipeline(COMPOSITES)
+        parts += graph_pipeline(target.composites)
     if name in ("tile", "default"):
         from infini_ir.lowering.graph_to_tile import GraphToTilePass
-        from infini_ir.targets.cpu.target import CpuTarget
 
-        parts += [GraphToTilePass(), *CpuTarget(machine, cache=False).passes()]
+        parts += [GraphToTilePass(), *target.passes()]
     return tuple(parts)
 
 

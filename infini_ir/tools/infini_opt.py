@@ -109,7 +109,18 @@ class InfiniOptMain(xDSLOptMain):
         _shorten_help(arg_parser)
         add = arg_parser.add_argument
         add("--pipeline", choices=universe.PIPELINES, help="a named pipeline; as -p NAME")
-        add("--cpu", default="native", help="machine that named pipelines compile for")
+        add(
+            "--device",
+            default="cpu",
+            metavar="TARGET",
+            help="target that named pipelines compile for, such as cpu:x86-64-v3 or nvidia:sm_90",
+        )
+        add(
+            "--cpu",
+            dest="device",
+            type=lambda name: f"cpu:{name}",
+            help="the same for a processor: --cpu NAME is --device cpu:NAME",
+        )
         add(
             "--print-ir-after-all",
             action="store_true",
@@ -225,7 +236,7 @@ class InfiniOptMain(xDSLOptMain):
             specs.insert(0, ArgSpec(self.args.pipeline, {}))
         for spec in specs:
             if spec.name in universe.PIPELINES and not spec.parameters:
-                yield from universe.pipeline(spec.name, self.args.cpu)
+                yield from universe.pipeline(spec.name, self.args.device)
             else:
                 yield self._pass(spec)
 
@@ -353,12 +364,15 @@ class _ListTargets(argparse.Action):
 
     def __call__(self, parser: argparse.ArgumentParser, *rest: Any) -> None:
         from infini_ir.targets.cpu.features import NAMES
+        from infini_ir.targets.registry import ENTRIES
 
         for name, factory in universe.TARGETS.items():
             print(
                 f"{name}\n    {_summary(factory()) if name != 'mlir' else 'The module as text.'}"
             )
         print(f"machines (llvm:NAME, asm:NAME, --cpu NAME): {', '.join(NAMES)}")
+        devices = (f"{e.name}:{a}" for e in ENTRIES.values() for a in e.architectures)
+        print(f"devices (--device NAME): {', '.join(devices)}")
         parser.exit()
 
 

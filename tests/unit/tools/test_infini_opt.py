@@ -246,7 +246,7 @@ def test_traceback(opt, tmp_path):
         (("--print-ir-after=nothing",), "unknown pass 'nothing'"),
         (("--target", "llvm"), "no tile.program"),
         (("--target", "mlir{"), "Expected"),
-        (("--pipeline", "tile", "--cpu", "z80"), "unknown processor 'z80'"),
+        (("--pipeline", "tile", "--cpu", "z80"), "unknown architecture 'z80'"),
         (("-o", "/none/out.mlir"), "No such file"),
     ],
 )
