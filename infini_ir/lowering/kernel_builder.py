@@ -200,6 +200,18 @@ class KernelBuilder:
         """`kind`: add, mul, max or min; the listed axes are gone."""
         return self.emit(tile.ReduceOp(kind, x, axes))
 
+    def scan(
+        self,
+        kind: str,
+        x: SSAValue,
+        axis: int,
+        *,
+        exclusive: bool = False,
+        reverse: bool = False,
+    ) -> SSAValue:
+        """Running combination along an axis; `kind` as of `reduce`."""
+        return self.emit(tile.ScanOp(kind, x, axis, exclusive=exclusive, reverse=reverse))
+
     def dot(
         self, lhs: SSAValue, rhs: SSAValue, acc: SSAValue, *, transposed: bool = False
     ) -> SSAValue:

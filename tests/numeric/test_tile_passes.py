@@ -74,6 +74,8 @@ ROWS = {
     "batch_statistics": "(float[M,N,K] x) => (float[1,N,1] y) { "
     "a = Constant<value_ints=[0,2]>() m = ReduceMean(x,a) d = Sub(x,m) q = Mul(d,d) "
     "y = ReduceMean(q,a) }",
+    "cumulative": "(float[M,N] x) => (float[M,N] y) { a = Constant<value_int=1>() "
+    "s = CumSum<exclusive=1,reverse=1>(x,a) y = Softmax<axis=0>(s) }",
     "product": "(float[M,N] x) => (float[M] y) { a = Constant<value_ints=[1]>() "
     "y = ReduceProd<keepdims=0>(x,a) }",
 }
@@ -415,3 +417,16 @@ def test_kernels_of_other_weights_keep_theirs():
     check_module(p.module, p.ctx, [[]], LayOutWeightsPass())
     names = [op.handle.data for op in p.module.walk() if isinstance(op, program.WeightOp)]
     assert len(names) == 2 and not {"w", "v"} & set(names)
+
+
+def test_a_scan_across_the_chunks_stays_and_one_along_them_is_an_error():
+    for axis in (0, 1):
+        k = _kernel(([6, "N"], "f32"), ([6, "N"], "f32"))
+        x, y = k.views
+        tile_ = k.load(x, [0, 0], [0, 1], [6, "N"])
+        k.store(k.scan("add", tile_, axis, exclusive=True), y, [0, 0], [0, 1])
+        if axis == 0:
+            _check(k, _floats(6, 11), _floats(6, 11), limit=8)
+        else:
+            with pytest.raises(CompileError, match=r"'tile.scan'.*N elements"):
+                split_axes(k.op, 8)

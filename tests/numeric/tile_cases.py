@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -335,6 +336,22 @@ def running_sums() -> Case:
     k.store(product, k.views[2], [i], [])
     p.launch(k, p.views)
     return Case(p, [[random(s, "f32")] for s in SHAPES], rtol=1e-4)
+
+
+@case("f32", "f64", "i32", "ui8", "i1", "bf16")
+def scans(dtype: str) -> Case:
+    """Running combinations of a tile along each of its axes, both ways."""
+    kinds = {"i32": ("add", "mul"), "f32": ("add", "max"), "f64": ("add", "mul")}
+    p = TileProgram([(["M", "N"], dtype)], [(["M", "N"], dtype)] * 8)
+    k = p.kernel("scans", p.views, [], [])
+    x = k.load(k.views[0], [0, 0], [0, 1], ["M", "N"])
+    options = itertools.product(kinds.get(dtype, ("max", "min")), (0, 1), (False, True))
+    for view, (kind, axis, exclusive) in zip(k.views[1:], options, strict=True):
+        reverse = exclusive != (kind == "max")
+        scanned = k.scan(kind, x, axis, exclusive=exclusive, reverse=reverse)
+        k.store(scanned, view, [0, 0], [0, 1])
+    p.launch(k, p.views)
+    return Case(p, [[random(s, dtype)] for s in SHAPES], rtol=1e-4, exact=dtype[0] != "f")
 
 
 @case("BC", 8)

@@ -15,6 +15,7 @@ from xdsl.dialects.builtin import (
     IntegerType,
     StringAttr,
     SymbolNameConstraint,
+    UnitAttr,
     i64,
 )
 from xdsl.dialects.utils import EnumAttribute
@@ -633,6 +634,63 @@ class ReduceOp(IRDLOperation):
 
 
 @irdl_op_definition
+class ScanOp(IRDLOperation):
+    """
+    Running combination along one axis of a tile: each element of the result combines the
+    elements up to its own, in any association; exclusive leaves its own out, so that the
+    first is the neutral element. Reverse runs from the end of the extent. Kinds are those
+    of `reduce`.
+
+        %s = tile.scan add %x axis 0 exclusive : !tile.tile<[BC], f32> -> !tile.tile<[BC], f32>
+    """
+
+    name = "tile.scan"
+    kind = prop_def(ReduceKindAttr)
+    x = operand_def(TileType)
+    axis = prop_def(IntegerAttr.constr(i64))
+    exclusive = opt_prop_def(UnitAttr)
+    reverse = opt_prop_def(UnitAttr)
+    out = result_def(TileType)
+    traits = traits_def(Pure())
+    assembly_format = (
+        "$kind $x `axis` $axis (`exclusive` $exclusive^)? (`reverse` $reverse^)? attr-dict "
+        "`:` type($x) `->` type($out)"
+    )
+
+    def __init__(
+        self,
+        kind: str,
+        x: Value,
+        axis: int,
+        *,
+        exclusive: bool = False,
+        reverse: bool = False,
+    ):
+        super().__init__(
+            operands=[x],
+            properties={
+                "kind": ReduceKindAttr(ReduceKind(kind)),
+                "axis": IntegerAttr(axis, i64),
+                "exclusive": UnitAttr() if exclusive else None,
+                "reverse": UnitAttr() if reverse else None,
+            },
+            result_types=[SSAValue.get(x).type],
+        )
+
+    @property
+    def along(self) -> int:
+        """The axis, as a number."""
+        return self.axis.value.data
+
+    def verify_(self) -> None:
+        tile = tile_type(self.x)
+        if not 0 <= self.along < tile.rank:
+            raise VerifyException(f"{self.along} is not an axis of {tile}")
+        if self.out.type != tile:
+            raise VerifyException(f"a scan of {tile} does not give {self.out.type}")
+
+
+@irdl_op_definition
 class DotOp(IRDLOperation):
     """
     acc + lhs x rhs: `[.., k] x [k, n]`, or `[.., k] x [n, k]` when transposed; leading axes
@@ -761,6 +819,6 @@ class ReadOp(IRDLOperation):
 
 KERNEL_OPS = (
     KernelOp, LoadOp, StoreOp, GatherOp, ScatterOp, FullOp, YieldOp, MapOp, CoordOp, ReduceOp,
-    DotOp, ForOp, SizeOp, ReadOp,
+    ScanOp, DotOp, ForOp, SizeOp, ReadOp,
 )  # fmt: skip
 KERNEL_ATTRIBUTES = (CombineAttr, ReduceKindAttr)

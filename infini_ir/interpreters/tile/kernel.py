@@ -295,6 +295,33 @@ def _reduce(p: _Program, op: tile.ReduceOp) -> None:
     p.give(op.out, np.asarray(out), is_open)
 
 
+_SCAN: dict[tile.ReduceKind, np.ufunc] = {
+    tile.ReduceKind.add: np.add,
+    tile.ReduceKind.mul: np.multiply,
+    tile.ReduceKind.max: np.maximum,
+    tile.ReduceKind.min: np.minimum,
+}
+
+
+def _neutral(kind: tile.ReduceKind, dtype: np.dtype) -> Any:
+    if kind in (tile.ReduceKind.add, tile.ReduceKind.mul):
+        return dtype.type(kind is tile.ReduceKind.mul)
+    return _limit(dtype, highest=kind is tile.ReduceKind.min)
+
+
+def _scan(p: _Program, op: tile.ScanOp) -> None:
+    held, kind = p.tile(op.x), op.kind.data
+    data = np.moveaxis(held.data, op.along, 0)
+    if op.reverse is not None:
+        data = data[::-1]
+    out = _SCAN[kind].accumulate(data, axis=0, dtype=data.dtype)
+    if op.exclusive is not None and len(out):
+        out = np.concatenate([np.full_like(out[:1], _neutral(kind, data.dtype)), out[:-1]])
+    if op.reverse is not None:
+        out = out[::-1]
+    p.give(op.out, np.moveaxis(out, 0, op.along), held.open)
+
+
 def _dot(p: _Program, op: tile.DotOp) -> None:
     lhs, rhs, acc = p.tile(op.lhs), p.tile(op.rhs), p.tile(op.acc)
     if op.transposed is not None:
@@ -342,6 +369,7 @@ _RULES: dict[type[Operation], Callable[[_Program, Any], None]] = {
     tile.FullOp: _full,
     tile.MapOp: _map,
     tile.ReduceOp: _reduce,
+    tile.ScanOp: _scan,
     tile.DotOp: _dot,
     tile.ForOp: _for,
     tile.SizeOp: _size,

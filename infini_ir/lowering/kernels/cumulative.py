@@ -1,8 +1,9 @@
-"""Running sums, products and extrema: a loop along the axis, a tile across it.
+"""Running sums, products and extrema.
 
-Programs share out the other axes; the last of them vectorises, unless the scanned axis is
-the closest in memory: then each row goes element by element. Narrow floats accumulate in
-f32 and round when they are stored.
+Programs share out the other axes. Where the last of them is the closest in memory, a tile
+across it goes along the axis element by element; else each row goes by chunks, which are
+scanned, and the total so far is combined with each. Narrow floats accumulate in f32 and round
+when they are stored.
 """
 
 from __future__ import annotations
@@ -53,23 +54,47 @@ def lower_cumulative(op: graph.CumulativeOp, host: HostBuilder) -> None:
     across = bool(loops) and x.strides[axis] is not ONE
     steps = ["1"] * (len(loops) - across) + ["BC"] * across
     k = KernelBuilder("cumulative", types, sizes, steps, origin_of(op))
-    _write(k, op, x.dtype, x.shape[axis], [len(loops) - 1] if across else [])
+    if across:
+        _across(k, op, x.dtype, x.shape[axis])
+    else:
+        _along_rows(k, op, x.dtype, x.shape[axis])
     views = [host.view(p, shape, step) for p, step in zip((out, x), strides, strict=True)]
     host.launch(k, views, label_of(op))
 
 
-def _write(
-    k: KernelBuilder,
-    op: graph.CumulativeOp,
-    dtype: str,
-    length: Dim,
-    across: Sequence[int],
-) -> None:
-    """`across`: the axis of the tile, none where elements are taken one by one."""
+def _along_rows(k: KernelBuilder, op: graph.CumulativeOp, dtype: str, length: Dim) -> None:
+    kind, wide = op.kind.data.name, accumulation_type(dtype)
+    reverse, exclusive = op.reverse is not None, op.exclusive is not None
+    out, x = k.views
+    scan = {"sum": "add", "prod": "mul"}.get(kind, kind)
+    axis = [len(k.offsets)]
+    # The first chunk is the last one of the row where it runs from the end.
+    last = (length - 1) // Dim.symbol("BC") * Dim.symbol("BC")
+
+    def join(s: ScalarBuilder, total: SSAValue, value: SSAValue) -> list[SSAValue]:
+        return [combine(s, kind, total, value, dtype)]
+
+    def stored(s: ScalarBuilder, total: SSAValue, value: SSAValue) -> list[SSAValue]:
+        (joined,) = join(s, total, value)
+        return [s.narrow(joined, dtype) if wide != dtype else joined]
+
+    def step(number: SSAValue, total: SSAValue) -> list[SSAValue]:
+        offsets = [*k.offsets, k.sub(last, number) if reverse else number]
+        chunk = k.load(x, offsets, axis, ["BC"])
+        if wide != dtype:
+            (chunk,) = k.map([chunk], [[0]], [wide], ["BC"], lambda s, v: [s.widen(v, wide)])
+        inside = k.scan(scan, chunk, 0, exclusive=exclusive, reverse=reverse)
+        (result,) = k.map([total, inside], [[], [0]], [dtype], ["BC"], stored)
+        k.store(result, out, offsets, axis)
+        return list(k.map([total, k.reduce(scan, chunk, [0])], [[], []], [wide], [], join))
+
+    k.for_(length, "BC", [k.full(identity(kind, wide), [], wide)], step)
+
+
+def _across(k: KernelBuilder, op: graph.CumulativeOp, dtype: str, length: Dim) -> None:
     kind, wide = op.kind.data.name, accumulation_type(dtype)
     out, x = k.views
-    capacity = ["BC"] * len(across)
-    dims = list(range(len(capacity)))
+    across = [len(k.offsets) - 1]
 
     def body(s: ScalarBuilder, total: SSAValue, value: SSAValue) -> Sequence[SSAValue]:
         if wide != dtype:
@@ -83,9 +108,9 @@ def _write(
         if op.reverse is not None:
             where = k.sub(k.sub(length, 1), number)
         offsets = [*k.offsets, where]
-        value = k.load(x, offsets, across, capacity)
-        after, stored = k.map([total, value], [dims, dims], [wide, dtype], capacity, body)
+        value = k.load(x, offsets, across, ["BC"])
+        after, stored = k.map([total, value], [[0], [0]], [wide, dtype], ["BC"], body)
         k.store(stored, out, offsets, across)
         return [after]
 
-    k.for_(length, 1, [k.full(identity(kind, wide), capacity, wide)], step)
+    k.for_(length, 1, [k.full(identity(kind, wide), ["BC"], wide)], step)

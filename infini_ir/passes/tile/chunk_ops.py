@@ -69,6 +69,14 @@ class ChunkWriter:
             new = self._map(op)
         elif isinstance(op, tile.ReduceOp):
             new = tile.ReduceOp(op.kind.data, self.chunk(op.x), op.axis_list)
+        elif isinstance(op, tile.ScanOp) and op.along != self.axis[op.out]:
+            new = tile.ScanOp(
+                op.kind.data,
+                self.chunk(op.x),
+                op.along,
+                exclusive=op.exclusive is not None,
+                reverse=op.reverse is not None,
+            )
         elif isinstance(op, tile.DotOp):
             lhs, rhs, acc = (self.chunk(v) for v in (op.lhs, op.rhs, op.acc))
             new = tile.DotOp(lhs, rhs, acc, transposed=op.transposed is not None)

@@ -76,6 +76,8 @@ def joined_axes(op: Operation) -> Iterator[tuple[Place, Place]]:
         kept = [axis for axis in range(tile.tile_type(op.x).rank) if axis not in op.axis_list]
         for number, axis in enumerate(kept):
             yield (op.x, axis), (op.out, number)
+    elif isinstance(op, tile.ScanOp):
+        yield from _whole(op.x, op.out)
     elif isinstance(op, tile.DotOp):
         yield from _of_dot(op)
     elif isinstance(op, tile.ForOp):

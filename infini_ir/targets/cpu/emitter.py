@@ -25,6 +25,7 @@ from infini_ir.targets.cpu.plan import Plan
 from infini_ir.targets.cpu.reduce_sweeps import reduce_at
 from infini_ir.targets.cpu.reductions import Combiner
 from infini_ir.targets.cpu.scalars import emit_scalar, llvm_type, memory_of, stored_type
+from infini_ir.targets.cpu.scans import emit_scan
 from infini_ir.targets.cpu.sizes import Sizes
 from infini_ir.targets.cpu.sources import (
     Coordinate,
@@ -209,6 +210,8 @@ class KernelEmitter(LoopWriter):
         if isinstance(op, tile.ReduceOp):
             inner = self._known_extents(op.x)
             return [e for axis, e in enumerate(inner) if axis not in op.axis_list]
+        if isinstance(op, tile.ScanOp):
+            return self._known_extents(op.x)
         if isinstance(op, tile.DotOp):
             right = self._known_extents(op.rhs)
             return [*self._known_extents(op.lhs)[:-1], right[1 if op.transposed is None else 0]]
@@ -668,6 +671,7 @@ _HANDLERS: dict[type[Operation], Callable[..., None]] = {
     tile.FullOp: KernelEmitter._full,
     tile.MapOp: KernelEmitter._map,
     tile.ReduceOp: KernelEmitter._reduce,
+    tile.ScanOp: emit_scan,
     tile.ForOp: KernelEmitter._for,
     tile.DotOp: KernelEmitter._dot,
     tile.SizeOp: KernelEmitter._size,

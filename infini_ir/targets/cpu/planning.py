@@ -31,6 +31,9 @@ SERIAL_NANOSECONDS = 3000
 SWEEP_ELEMENTS = 4096
 """Elements of a program of an elementwise kernel: long loops, and enough programs to share."""
 
+LOOP_ELEMENTS = 1024
+"""Elements of a chunk of a row that a program takes in a loop: it stays in the L1 cache."""
+
 
 @dataclass(frozen=True)
 class CpuPlanPass(ModulePass):
@@ -85,7 +88,7 @@ def _plan_sweep(kernel: tile.KernelOp) -> Plan:
     rows = _known(sizes["BR"], 1 << 20) if "BR" in sizes else 1
     height = max(1, min(rows, piece // max(1, width)))
     parameters = {
-        "BC": max(1, width),
+        "BC": max(1, width) if "BC" in sizes else LOOP_ELEMENTS,
         "BR": height,
         "BW": 1,
         "BH": 1,

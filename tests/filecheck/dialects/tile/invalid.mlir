@@ -187,6 +187,22 @@ tile.kernel @k() grid() {
 
 // -----
 
+// CHECK: 1 is not an axis of !tile.tile<[BM], f32>
+tile.kernel @k(%x: !tile.view<[M], f32>) grid(%i : M by BM) {
+  %t = tile.load %x[%i] axes [0] : !tile.view<[M], f32> -> !tile.tile<[BM], f32>
+  %0 = tile.scan add %t axis 1 : !tile.tile<[BM], f32> -> !tile.tile<[BM], f32>
+}
+
+// -----
+
+// CHECK: a scan of !tile.tile<[BM], f32> does not give !tile.tile<[BM], f16>
+tile.kernel @k(%x: !tile.view<[M], f32>) grid(%i : M by BM) {
+  %t = tile.load %x[%i] axes [0] : !tile.view<[M], f32> -> !tile.tile<[BM], f32>
+  %0 = tile.scan add %t axis 0 : !tile.tile<[BM], f32> -> !tile.tile<[BM], f16>
+}
+
+// -----
+
 // CHECK: axes [1] are not axes of !tile.tile<[BM], f32>
 tile.kernel @k(%x: !tile.view<[M], f32>) grid(%i : M by BM) {
   %t = tile.load %x[%i] axes [0] : !tile.view<[M], f32> -> !tile.tile<[BM], f32>

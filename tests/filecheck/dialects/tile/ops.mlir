@@ -51,6 +51,8 @@ tile.kernel @rows(%X: !tile.view<[M, 9], f32>, %Q: !tile.view<[M, 9], f32>, %Y: 
   }
   // CHECK: tile.reduce max %m axes [1] : !tile.tile<[BM, 9], f32> -> !tile.tile<[BM], f32>
   %t = tile.reduce max %m axes [1] : !tile.tile<[BM, 9], f32> -> !tile.tile<[BM], f32>
+  // CHECK: tile.scan max %m axis 1 exclusive reverse : !tile.tile<[BM, 9], f32> -> !tile.tile<[BM, 9], f32>
+  %u = tile.scan max %m axis 1 exclusive reverse : !tile.tile<[BM, 9], f32> -> !tile.tile<[BM, 9], f32>
   tile.store add %t, %Y[%i] axes [0] : !tile.tile<[BM], f32> -> !tile.view<[M], f32>
   %q = tile.load %Q[%i, %0] axes [0, 1] : !tile.view<[M, 9], f32> -> !tile.tile<[BM, 9], f32>
   %z = tile.full %zero : f32 -> !tile.tile<[BM, BM], f32>
