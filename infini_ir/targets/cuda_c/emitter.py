@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from infini_ir.targets.cuda_c.barriers import check_barriers, insert_barriers
 from infini_ir.targets.cuda_c.limits import LIMITS
 from infini_ir.targets.cuda_c.plan import Plan
 from infini_ir.targets.cuda_c.scalars import memory_type, scalar_type
-from infini_ir.targets.cuda_c.statements import text
+from infini_ir.targets.cuda_c.statements import text, without_unused
 from infini_ir.targets.cuda_c.storing import barrier_text
 from infini_ir.targets.cuda_c.writer import KernelWriter
 from infini_ir.utils.errors import CompileError
@@ -47,9 +48,10 @@ def write_kernel(kernel: tile.KernelOp, plan: Plan) -> Written:
             f"kernel '{k.name}' keeps {k.registers} registers' worth of values in a thread, "
             f"more than {LIMITS.registers}; give it smaller tiles or more threads"
         )
-    body = _function(k, counts)
-    launch = _launch(k, counts)
-    return Written("\n".join([*body, "", *launch]) + "\n", k.shared_bytes(), k.registers)
+    body = _body(k)
+    symbols = _symbols(k, body)
+    lines = [*_function(k, body, symbols), "", *_launch(k, counts, symbols)]
+    return Written("\n".join(lines) + "\n", k.shared_bytes(), k.registers)
 
 
 def _program(k: KernelWriter) -> list[Dim]:
@@ -119,23 +121,36 @@ def index_type(kernel: tile.KernelOp, plan: Plan) -> str:
     return "int"
 
 
-def _function(k: KernelWriter, counts: Sequence[Dim]) -> list[str]:
-    plan = k.plan
-    arguments = [f"{type} {name}" for type, name in _views(k)]
-    arguments += [f"int64_t {k.names.symbol(s)}" for s in k.signature.symbols]
-    if plan.programs > 1:
-        arguments.append("int64_t programs")
-    lines = _comment(k)
-    lines.append(f"__global__ void __launch_bounds__({plan.threads})")
-    lines.append(f"{k.signature.name}({', '.join(arguments)}) {{")
-    lines.append(f"  using index_t = {index_type(k.kernel, plan)};")
+def _body(k: KernelWriter) -> list[str]:
+    """The lines of the kernel function between its braces."""
+    lines = [f"  using index_t = {index_type(k.kernel, k.plan)};"]
     for array in k.shared:
-        lines.append(
-            f"  __shared__ Shared<{array.type}, {array.count * plan.programs}> {array.name};"
-        )
+        count = array.count * k.plan.programs
+        lines.append(f"  __shared__ Shared<{array.type}, {count}> {array.name};")
     lines += _identity(k)
     lines += text(k.nodes, barrier_text(k))
-    return [*lines, "}"]
+    return without_unused(lines)
+
+
+def _symbols(k: KernelWriter, body: Sequence[str]) -> list[str]:
+    """The sizes that the kernel function is given: those that it names."""
+    words = set(re.findall(r"\w+", "\n".join(body)))
+    names = [k.names.symbol(symbol) for symbol in k.signature.symbols]
+    return [name for name in names if name in words]
+
+
+def _function(k: KernelWriter, body: Sequence[str], symbols: Sequence[str]) -> list[str]:
+    arguments = [f"{type} {name}" for type, name in _views(k)]
+    arguments += [f"int64_t {name}" for name in symbols]
+    if k.plan.programs > 1:
+        arguments.append("int64_t programs")
+    return [
+        *_comment(k),
+        f"__global__ void __launch_bounds__({k.plan.threads})",
+        f"{k.signature.name}({', '.join(arguments)}) {{",
+        *body,
+        "}",
+    ]
 
 
 def _identity(k: KernelWriter) -> list[str]:
@@ -167,12 +182,12 @@ def _comment(k: KernelWriter) -> list[str]:
     return lines
 
 
-def _launch(k: KernelWriter, counts: Sequence[Dim]) -> list[str]:
+def _launch(k: KernelWriter, counts: Sequence[Dim], symbols: Sequence[str]) -> list[str]:
     """The function that the host program calls."""
     plan, names = k.plan, k.signature.symbol_names()
     programs = c_expression(product(counts) if counts else Dim.of(1), names)
     given = [f"{type}({name})" for type, name in _views(k)]
-    given += [k.names.symbol(s) for s in k.signature.symbols]
+    given += symbols
     if plan.programs > 1:
         given.append("programs")
     blocks = (
@@ -183,6 +198,7 @@ def _launch(k: KernelWriter, counts: Sequence[Dim]) -> list[str]:
     return [
         k.signature.head() + " {",
         f"  const int64_t programs = {programs};",
+        "  (void)cores;  // the device spreads the blocks",
         "  if (programs <= 0) return;",
         f"  INFINI_LAUNCH({k.signature.name}, grid_of({blocks}), {plan.threads}, stream_of(stream),",
         f"                {', '.join(given)});",

@@ -144,9 +144,16 @@ class Placement:
             return True
         if isinstance(op, tile.LoadOp | tile.GatherOp):
             return op.view in self.overwritten or self._keeps_loaded(op)
-        if self.known_shape(out) is None:
+        return self._repeated(op) and _cost(op) > 2 and self._affordable(out)
+
+    def _affordable(self, out: SSAValue) -> bool:
+        """Whether there is room to keep a value that could be computed anew."""
+        shape, layout = self.known_shape(out), self.layout(out)
+        if shape is None or layout is None:
             return False
-        return self._repeated(op) and _cost(op) > 2
+        if isinstance(layout, Blocks) or times(shape) <= SHARED_ELEMENTS:
+            return True
+        return layout.slots <= REGISTER_SLOTS and not self.crosses(out)
 
     def _keeps_loaded(self, op: tile.LoadOp | tile.GatherOp) -> bool:
         shape = self.known_shape(op.out)
@@ -204,6 +211,8 @@ class Placement:
         """Whether a kept value stays with the threads that computed its elements."""
         layout = self.layout(value)
         if layout is None or self.crosses(value):
+            return False
+        if isinstance(value.owner, tile.LoadOp) and self.is_turned(value.owner):
             return False
         return isinstance(layout, Blocks) or layout.slots <= REGISTER_SLOTS
 

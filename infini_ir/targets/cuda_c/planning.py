@@ -14,6 +14,7 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
 from infini_ir.dialects import tile
+from infini_ir.passes.tile.split_axis import split_axes
 from infini_ir.targets.cuda_c.emitter import write_kernel
 from infini_ir.targets.cuda_c.layouts import times
 from infini_ir.targets.cuda_c.placement import power_of_two
@@ -23,6 +24,9 @@ from infini_ir.utils.symbolic import PARAMETERS, Dim, product
 
 TILE_ELEMENTS = 1024
 """Elements of a program of an elementwise kernel: four a thread."""
+
+CHUNKED_ELEMENTS = 2048
+"""Elements of a tile from which rows are walked in chunks, in kernels that do not fit."""
 
 PROGRAMS = 256
 """Programs that keep a device busy; smaller tiles are taken to have as many."""
@@ -37,7 +41,22 @@ class CudaCPlanPass(ModulePass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         for kernel in op.body.block.ops:
             if isinstance(kernel, tile.KernelOp):
-                kernel.properties["plan"] = plan_kernel(kernel).attribute()
+                kernel.properties["plan"] = _planned(kernel).attribute()
+
+
+def _planned(kernel: tile.KernelOp) -> Plan:
+    """The plan of a kernel, whose long rows are walked in chunks where nothing else fits:
+    threads go along rows of any length, only what is kept must have a known size."""
+    try:
+        return plan_kernel(kernel)
+    except CompileError:
+        chunked = kernel.clone()
+        split_axes(chunked, CHUNKED_ELEMENTS)
+        plan = plan_kernel(chunked)
+        body = chunked.body.detach_block(0)
+        kernel.body.detach_block(0)
+        kernel.body.add_block(body)
+        return replace(plan, reason=f"rows in chunks; {plan.reason}")
 
 
 def plan_kernel(kernel: tile.KernelOp) -> Plan:

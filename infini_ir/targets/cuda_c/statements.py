@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -94,3 +95,34 @@ def indented(lines: Iterable[str], depth: int) -> list[str]:
         if line.endswith("{"):
             depth += 1
     return result
+
+
+_DEFINITION = re.compile(r"^\s*const \w+ (\w+) = .*;$")
+_WORD = re.compile(r"[A-Za-z_]\w*")
+
+
+def without_unused(lines: list[str]) -> list[str]:
+    """The lines of a function without the constants that nothing in their scope names."""
+    while True:
+        words = [frozenset(_WORD.findall(line)) for line in lines]
+        kept = [
+            line
+            for number, line in enumerate(lines)
+            if (found := _DEFINITION.match(line)) is None
+            or _is_used(found.group(1), number, lines, words)
+        ]
+        if len(kept) == len(lines):
+            return kept
+        lines = kept
+
+
+def _is_used(name: str, number: int, lines: list[str], words: list[frozenset[str]]) -> bool:
+    depth = 0
+    for line, named in zip(lines[number + 1 :], words[number + 1 :], strict=True):
+        if name in named:
+            return True
+        text = line.strip()
+        depth += text.endswith("{") - text.startswith("}")
+        if depth < 0:
+            return False
+    return False

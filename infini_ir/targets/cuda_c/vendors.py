@@ -29,6 +29,8 @@ class Vendor:
     requirements: str
     shuffle: str = "__shfl_xor_sync(lanes, x, distance)"
     meet: str = "__syncwarp(lanes)"
+    root: str = ""
+    """Where its toolkit is by default."""
     blas: str = ""
     """Library of matrix products with the interface of cuBLAS; empty where none is used."""
 
@@ -65,6 +67,7 @@ VENDORS = {
             "clang++ -x ivcore --cuda-gpu-arch=ivcore20",
             "Iluvatar CoreX SDK: its `clang++`, CUDA headers and `libcudart` on the usual paths "
             "(`/usr/local/corex`).",
+            root="/usr/local/corex",
             blas="cublas",
         ),
         Vendor(
@@ -79,6 +82,7 @@ VENDORS = {
             "mcruntime",
             "mxcc -x maca",
             "MetaX MACA SDK: `mxcc`, its headers and `libmcruntime` (`/opt/maca`).",
+            root="/opt/maca",
             blas="mcblas",
         ),
         Vendor(
@@ -93,6 +97,7 @@ VENDORS = {
             "musart",
             "mcc --cuda-gpu-arch=mp_31",
             "Moore Threads MUSA toolkit: `mcc`, its headers and `libmusart` (`/usr/local/musa`).",
+            root="/usr/local/musa",
             blas="mublas",
         ),
         Vendor(
@@ -108,6 +113,7 @@ VENDORS = {
             "nvcc -x cu",
             "Hygon DTK with its CUDA compatibility layer: its `nvcc`, headers and `libcudart` "
             "(`/opt/dtk/cuda`).",
+            root="/opt/dtk/cuda",
             shuffle="__shfl_xor(x, distance)",
             meet="__threadfence_block()",
             blas="cublas",
