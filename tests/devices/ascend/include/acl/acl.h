@@ -26,7 +26,7 @@ enum aclrtMemcpyKind {
     ACL_MEMCPY_DEVICE_TO_HOST,
     ACL_MEMCPY_DEVICE_TO_DEVICE,
 };
-enum aclrtDevAttr { ACL_DEV_ATTR_AICPU_CORE_NUM = 1, ACL_DEV_ATTR_AICORE_CORE_NUM = 101, ACL_DEV_ATTR_CUBE_CORE_NUM = 102, ACL_DEV_ATTR_VECTOR_CORE_NUM = 103 };
+enum aclDeviceInfo { ACL_DEVICE_INFO_AI_CORE_NUM = 0, ACL_DEVICE_INFO_VECTOR_CORE_NUM = 1 };
 
 inline aclError aclInit(const char*) { return ACL_SUCCESS; }
 inline aclError aclFinalize() { return ACL_SUCCESS; }
@@ -41,10 +41,10 @@ inline aclError aclrtDestroyStream(aclrtStream) { return ACL_SUCCESS; }
 inline aclError aclrtSynchronizeStream(aclrtStream stream) { return stream ? ACL_SUCCESS : ACL_ERROR_INVALID_PARAM; }
 inline const char* aclGetRecentErrMsg() { return "(model)"; }
 
-inline aclError aclrtGetDeviceInfo(uint32_t, aclrtDevAttr attribute, int64_t* value) {
+inline aclError aclGetDeviceCapability(uint32_t, aclDeviceInfo attribute, int64_t* value) {
     const char* given = std::getenv("ASCEND_MODEL_CORES");
     const int64_t cubes = given ? std::atoll(given) : 3;
-    *value = attribute == ACL_DEV_ATTR_VECTOR_CORE_NUM ? 2 * cubes : cubes;
+    *value = attribute == ACL_DEVICE_INFO_VECTOR_CORE_NUM ? 2 * cubes : cubes;
     return ACL_SUCCESS;
 }
 

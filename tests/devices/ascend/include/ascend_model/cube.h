@@ -154,6 +154,8 @@ inline void Mmad(const LocalTensor<D>& dst, const LocalTensor<T>& fm, const Loca
     const int64_t ms = (p.m + 15) / 16, ns = (p.n + 15) / 16, ks = (p.k + c0 - 1) / c0;
     const T* a = fm.operand(PIPE_M, ms * ks * 16 * c0, false, 512);
     const T* b = filter.operand(PIPE_M, ns * ks * 16 * c0, false, 512);
+    // Large products in a row are ordered by the unit itself.
+    if ((p.m / 16) * (p.n / 16) >= 10) machine().order_matrix();
     if (!p.cmatrixInitVal) dst.operand(PIPE_M, ms * ns * 256, false, 1024);
     D* c = dst.operand(PIPE_M, ms * ns * 256, true, 1024);
     std::vector<float> right(static_cast<size_t>(p.k) * p.n), left(p.k);

@@ -136,6 +136,7 @@ class Machine {
         barrier_.fill(0);
         for (auto& from : flags_)
             for (auto& to : from) to.fill(Flag());
+        for (auto& from : held_) from.fill(0);
     }
 
     void end_core() {
@@ -181,6 +182,9 @@ class Machine {
         for (int i = 0; i < PIPES; ++i) barrier_[i] = clocks_[i][i];
     }
 
+    // Instructions of the cube pipe before the current one count as ended.
+    void order_matrix() { barrier_[PIPE_M] = std::max(barrier_[PIPE_M], clocks_[PIPE_M][PIPE_M] - 1); }
+
     Clock snapshot(int pipe) const { return clocks_[pipe]; }
 
     // A pipe learns what another one had seen; its own part of that has ended.
@@ -205,6 +209,18 @@ class Machine {
                  pipe_name(from), pipe_name(to), id);
         flag.set = false;
         learn(to, flag.clock);
+    }
+
+    // Ids that queues hold from EnQue to DeQue and from FreeTensor to AllocTensor: the highest.
+    void take_event(int from, int to) {
+        if (++held_[from][to] > EVENTS)
+            fail("8 event ids a direction", "queues hold more of event %s_%s", pipe_name(from), pipe_name(to));
+    }
+    void release_event(int from, int to) { --held_[from][to]; }
+    int8_t free_event(int from, int to) {
+        for (int id = 0; id < EVENTS - held_[from][to]; ++id)
+            if (!flags_[from][to][id].set) return static_cast<int8_t>(id);
+        fail("8 event ids a direction", "none of event %s_%s is free", pipe_name(from), pipe_name(to));
     }
 
     uint32_t step(int pipe) { return ++clocks_[pipe][pipe]; }
@@ -263,6 +279,7 @@ class Machine {
     std::array<Clock, PIPES> clocks_{};
     Clock barrier_{};
     std::array<std::array<std::array<Flag, EVENTS>, PIPES>, PIPES> flags_{};
+    std::array<std::array<int, PIPES>, PIPES> held_{};
     std::map<uint8_t*, std::unique_ptr<Allocation>> allocations_;
 
     Flag& flag_of(int from, int to, int id) {

@@ -35,6 +35,9 @@ enum KernelTaskType { KERNEL_TYPE_AIV_ONLY = 1, KERNEL_TYPE_AIC_ONLY = 2 };
 
 namespace AscendC {
 
+template <typename A, typename B>
+struct IsSameType : std::is_same<A, B> {};
+
 using ::bfloat16_t;
 using ::half;
 using ascend_model::fail;
@@ -121,6 +124,8 @@ class LocalTensor {
     uint32_t GetSize() const { return static_cast<uint32_t>(length); }
     uint32_t GetLength() const { return static_cast<uint32_t>(length * sizeof(T)); }
 
+    void SetSize(uint32_t size) { length = size; }
+
     LocalTensor operator[](size_t offset) const {
         if (offset > length) fail("tensors are used inside their buffer", "offset %zu of %zu elements", offset, length);
         LocalTensor part = *this;
@@ -150,6 +155,15 @@ class LocalTensor {
         InCall call("SetValue");
         machine().step(PIPE_S);
         *access(PIPE_S, index, 1, true) = static_cast<T>(value);
+    }
+
+    // The address without a check; only what is inside the memory may be looked at.
+    const T* unchecked(size_t count) const {
+        const size_t at = slot->offset + begin;
+        if (at + count * sizeof(T) > ascend_model::facts(slot->space).bytes)
+            fail("tensors are used inside their buffer", "%zu bytes from %zu on are not in %s", count * sizeof(T), at,
+                 ascend_model::facts(slot->space).name);
+        return reinterpret_cast<const T*>(machine().local(slot->space, at));
     }
 
     // Checks `count` elements from `index` on and notes the access of that pipe.
@@ -259,6 +273,8 @@ class TQue {
             if (slot.out) continue;
             next_ = number + 1;
             slot.out = true;
+            if (used_[number]) machine().release_event(queue_ends(position).consumer, queue_ends(position).producer);
+            used_[number] = false;
             machine().learn(queue_ends(position).producer, freed_[number]);
             LocalTensor<T> tensor;
             tensor.slot = slots_[number];
@@ -277,6 +293,7 @@ class TQue {
         if (waiting_.size() >= static_cast<size_t>(depth < 1 ? 1 : depth))
             fail("a queue holds no more tensors than its depth", "depth %d", depth);
         tensor.slot->queued = true;
+        machine().take_event(queue_ends(position).producer, queue_ends(position).consumer);
         waiting_.push_back({tensor.slot, machine().snapshot(queue_ends(position).producer)});
         return true;
     }
@@ -288,6 +305,7 @@ class TQue {
         auto [slot, clock] = waiting_.front();
         waiting_.pop_front();
         slot->queued = false;
+        machine().release_event(queue_ends(position).producer, queue_ends(position).consumer);
         machine().learn(queue_ends(position).consumer, clock);
         LocalTensor<T> tensor;
         tensor.slot = slot;
@@ -304,7 +322,11 @@ class TQue {
         tensor.slot->out = false;
         ++tensor.slot->number;
         for (size_t i = 0; i < slots_.size(); ++i)
-            if (slots_[i] == tensor.slot) freed_[i] = machine().snapshot(queue_ends(position).consumer);
+            if (slots_[i] == tensor.slot) {
+                freed_[i] = machine().snapshot(queue_ends(position).consumer);
+                used_[i] = true;
+                machine().take_event(queue_ends(position).consumer, queue_ends(position).producer);
+            }
     }
 
   private:
@@ -315,6 +337,7 @@ class TQue {
     };
     std::vector<std::shared_ptr<Slot>> slots_;
     std::vector<ascend_model::Clock> freed_;
+    std::vector<bool> used_;
     std::deque<Waiting> waiting_;
     size_t next_ = 0;
 
@@ -355,6 +378,7 @@ class TPipe {
         for (int i = 0; i < count; ++i) {
             queue.slots_.push_back(slot(space_of(position), bytes));
             queue.freed_.push_back(ascend_model::Clock{});
+            queue.used_.push_back(false);
         }
         return true;
     }
@@ -366,11 +390,8 @@ class TPipe {
         return true;
     }
 
-    int8_t FetchEventID(HardEvent) { return 0; }
-    template <HardEvent>
-    int8_t AllocEventID() {
-        fail("event ids are constants here", "the model knows no AllocEventID");
-    }
+    // An id that nothing uses now; it stays free.
+    int8_t FetchEventID(HardEvent event) { return machine().free_event(ends_of(event).from, ends_of(event).to); }
 
   private:
     static std::shared_ptr<Slot> slot(Space space, uint32_t bytes) {
@@ -382,6 +403,11 @@ class TPipe {
     }
 };
 
+inline TPipe* GetTPipePtr() {
+    static TPipe pipe;
+    return &pipe;
+}
+
 // Instructions are checked to be of the cores that have them.
 inline void want_vector_core() {
     if (machine().kind == 2) fail("vector instructions run on vector cores", "the kernel is for cube cores");
@@ -392,4 +418,4 @@ inline void want_cube_core() {
 
 }  // namespace AscendC
 
-using AscendC::HardEvent;
+using AscendC::GetTPipePtr;

@@ -309,6 +309,14 @@ void want_compare(CMPMODE mode, uint32_t count) {
         fail("Compare takes whole repeats of 256 B", "%u elements of %zu B", count, sizeof(T));
 }
 
+// Compares run over whole repeats: lanes after the tensor's size are read, too, and their bits
+// say nothing; here they alternate.
+template <typename T>
+uint32_t lanes_of(const LocalTensor<T>& tensor, uint32_t count) {
+    tensor.unchecked(count);
+    return std::min<uint32_t>(count, tensor.GetSize());
+}
+
 inline void put_bit(uint8_t* to, uint32_t i, bool value) {
     const uint8_t mask = static_cast<uint8_t>(1u << (i % 8));
     to[i / 8] = static_cast<uint8_t>(value ? to[i / 8] | mask : to[i / 8] & ~mask);
@@ -324,11 +332,12 @@ inline void Compare(const LocalTensor<U>& dst, const LocalTensor<T>& src0, const
     if (count == 0) return;
     detail::want_compare<T>(mode, count);
     detail::begin_vector();
-    const T* a = src0.operand(PIPE_V, count, false);
-    const T* b = src1.operand(PIPE_V, count, false);
+    const uint32_t lanes = std::min(detail::lanes_of(src0, count), detail::lanes_of(src1, count));
+    const T* a = src0.operand(PIPE_V, lanes, false);
+    const T* b = src1.operand(PIPE_V, lanes, false);
     uint8_t* to = reinterpret_cast<uint8_t*>(dst.operand(PIPE_V, count / 8, true));
     for (uint32_t i = 0; i < count; ++i)
-        detail::put_bit(to, i, detail::compare(detail::wide(a[i]), detail::wide(b[i]), mode));
+        detail::put_bit(to, i, i < lanes ? detail::compare(detail::wide(a[i]), detail::wide(b[i]), mode) : i % 2);
 }
 
 template <typename T, typename U>
@@ -339,11 +348,12 @@ inline void CompareScalar(const LocalTensor<U>& dst, const LocalTensor<T>& src, 
     if (count == 0) return;
     detail::want_compare<T>(mode, count);
     detail::begin_vector();
-    const T* a = src.operand(PIPE_V, count, false);
+    const uint32_t lanes = detail::lanes_of(src, count);
+    const T* a = src.operand(PIPE_V, lanes, false);
     const T b = scalar;
     uint8_t* to = reinterpret_cast<uint8_t*>(dst.operand(PIPE_V, count / 8, true));
     for (uint32_t i = 0; i < count; ++i)
-        detail::put_bit(to, i, detail::compare(detail::wide(a[i]), detail::wide(b), mode));
+        detail::put_bit(to, i, i < lanes ? detail::compare(detail::wide(a[i]), detail::wide(b), mode) : i % 2);
 }
 
 namespace detail {
