@@ -66,6 +66,7 @@ PASSES = {
             "tile-lay-out-weights": "passes.tile.lay_out_weights:LayOutWeightsPass",
             "tile-plan-memory": "passes.tile.plan_memory:PlanMemoryPass",
             "tile-split-axis": "passes.tile.split_axis:SplitAxisPass",
+            "tile-split-k": "passes.tile.split_k:SplitKPass",
         },
     ),
     **_table(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import ml_dtypes
 import numpy as np
 import pytest
-from xdsl.dialects.builtin import ModuleOp, StringAttr
+from xdsl.dialects.builtin import DictionaryAttr, IntegerAttr, ModuleOp, StringAttr, i64
 from xdsl.ir import SSAValue
 
 from infini_ir.dialects import tile
@@ -16,10 +16,11 @@ from infini_ir.lowering.kernel_builder import KernelBuilder
 from infini_ir.passes.tile.cut_epilogue import CutEpiloguePass
 from infini_ir.passes.tile.lay_out_weights import LayOutWeightsPass
 from infini_ir.passes.tile.split_axis import SplitAxisPass, split_axes
+from infini_ir.passes.tile.split_k import SplitKPass, largest_split
 from infini_ir.utils.dtypes import dtype_name
 from infini_ir.utils.errors import CompileError
 from infini_ir.utils.symbolic import PARAMETERS
-from tests.numeric.pass_checks import check_module, check_pass
+from tests.numeric.pass_checks import check_module, check_pass, lower
 from tests.numeric.tile_programs import TileProgram
 
 rng = np.random.default_rng(11)
@@ -430,3 +431,46 @@ def test_a_scan_across_the_chunks_stays_and_one_along_them_is_an_error():
         else:
             with pytest.raises(CompileError, match=r"'tile.scan'.*N elements"):
                 split_axes(k.op, 8)
+
+
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_products_are_split_along_the_contracted_axis(name: str):
+    text = PRODUCTS[name]
+    half = "float16" in text
+    module, ctx = lower(text)
+    kernels = [op for op in module.body.block.ops if isinstance(op, tile.KernelOp)]
+    parts = {op.sym_name.data: largest_split(op, 8) for op in kernels}
+    assert max(parts.values()) > 1
+    check_module(
+        module,
+        ctx,
+        [_arrays(text, m) for m in (5, 1)],
+        SplitKPass(tuple(f"{name}={count}" for name, count in parts.items())),
+        parameters=({}, dict.fromkeys(PARAMETERS, 7)),
+        rtol=5e-3 if half else 1e-4,
+        atol=1e-2 if half else 1e-5,
+    )
+    names = [op.sym_name.data for op in module.body.block.ops if isinstance(op, tile.KernelOp)]
+    assert any(name.endswith("_partial") for name in names), names
+
+
+def test_a_product_alone_is_split_as_its_plan_asks():
+    module, ctx = lower(
+        "(float[M,24] x, float[24,17] w) => (float[M,17] y) { y = MatMul(x,w) }"
+    )
+    (kernel,) = [op for op in module.body.block.ops if isinstance(op, tile.KernelOp)]
+    assert largest_split(kernel, 5) == 4
+    plan = {"split_k": IntegerAttr(3, i64), "BM": IntegerAttr(2, i64)}
+    kernel.properties["plan"] = DictionaryAttr(plan)
+    inputs = [[_floats(5, 24), _floats(24, 17)]]
+    check_module(module, ctx, inputs, SplitKPass(), rtol=1e-4, atol=1e-5)
+    partial = next(op for op in module.body.block.ops if isinstance(op, tile.KernelOp))
+    assert partial.plan is not None and set(partial.plan.data) == {"BM"}
+
+
+@pytest.mark.parametrize("depth", ["25", "K"])
+def test_an_axis_that_cannot_be_split_is_an_error(depth: str):
+    text = f"(float[M,{depth}] x, float[{depth},17] w) => (float[M,17] y) {{ y = MatMul(x,w) }}"
+    module, ctx = lower(text)
+    with pytest.raises(CompileError, match="kernel 'dot' cannot be split into 4 parts"):
+        SplitKPass(("dot=4",)).apply(ctx, module)
