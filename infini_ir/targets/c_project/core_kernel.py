@@ -42,6 +42,8 @@ class CoreKernel:
     kernel: tile.KernelOp
     signature: KernelSignature
     handlers: Mapping[type[Operation], Handler]
+    mask_type: str = "int8_t"
+    """The C++ type of a lane of a mask: 1 where it is true, 0 where it is not."""
     reserved: frozenset[str] = frozenset()
     """Names that the target's own text uses: no value is called so."""
     names: Names = field(init=False)

@@ -9,14 +9,14 @@ from xdsl.dialects.builtin import ModuleOp
 from infini_ir.dialects import tile
 from infini_ir.dialects.buffer import local_type, memory
 from infini_ir.dialects.tile.types import view_type
+from infini_ir.targets.c_project.core_instructions import HANDLERS
 from infini_ir.targets.c_project.core_kernel import CoreKernel, memory_type
 from infini_ir.targets.c_project.expressions import c_comment
 from infini_ir.targets.c_project.signatures import KernelSignature
-from infini_ir.targets.cambricon.instructions import HANDLERS
 from infini_ir.targets.cambricon.limits import MACHINE
 
 _WORDS = """
-taskId taskDim coreId coreDim clusterId clusterDim nram scratch filter strip operand dot
+taskId taskDim coreId coreDim clusterId clusterDim local_memory scratch filter strip operand dot
 LANES STRIP MATRIX_BYTES SCRATCH_BYTES NRAM_BYTES POOL programs unions dim infinity
 not_a_number round_up widen copy_in copy_out copy_out_add copy_row select_rows mask_not
 mask_and mask_or mask_xor mask_from_bytes mask_to_bytes reduce_add reduce_max reduce_min
@@ -68,7 +68,7 @@ static_assert(NRAM_BYTES + SCRATCH_BYTES + 128 * 1024 <= __MLU_NRAM_SIZE__ * 102
 static_assert(MATRIX_BYTES <= __MLU_WRAM_SIZE__ * 1024,
               "the kernels want more WRAM than this chip has");
 
-__nram__ char nram[NRAM_BYTES];
+__nram__ char local_memory[NRAM_BYTES];
 """
 
 
@@ -85,7 +85,7 @@ def _parameters(kernel: tile.KernelOp, signature: KernelSignature) -> list[tuple
 
 def kernel_source(kernel: tile.KernelOp, signature: KernelSignature) -> str:
     """One kernel's function."""
-    writer = CoreKernel(kernel, signature, HANDLERS, RESERVED)
+    writer = CoreKernel(kernel, signature, HANDLERS, "float", RESERVED)
     allocations = [op for op in kernel.body.block.ops if isinstance(op, memory.AllocOp)]
     for op in allocations:
         writer.operation(op)
@@ -98,7 +98,7 @@ def kernel_source(kernel: tile.KernelOp, signature: KernelSignature) -> str:
 
 def launch_source(kernel: tile.KernelOp, signature: KernelSignature) -> str:
     """One kernel's launch function: a Union1 task, no larger than its grid wants."""
-    writer = CoreKernel(kernel, signature, HANDLERS, RESERVED)
+    writer = CoreKernel(kernel, signature, HANDLERS, "float", RESERVED)
     total = writer.grid_size()
     arguments = [
         f"static_cast<{type}>({name})" if type.endswith("*") else name

@@ -47,7 +47,8 @@ MACHINE = CoreMachine(
         (("copy",), ("f16", "bf16", "f32", "i8", "i16", "i32", "i64", "f64", "i1")),
         (("reduce_add",), ("f32", "i32")),
         (("reduce_max", "reduce_min"), ("f32",)),
-        (("dot",), ("f16", "f32")),
+        (("dot",), ("f16xf16", "bf16xbf16", "f32xf32")),
+        (("transpose",), ("f16", "bf16", "f32", "i32", "i8")),
     ),
     casts=frozenset(
         {

@@ -1,4 +1,4 @@
-// Reductions of a row to one element, and transpositions.
+// Reductions of a row to one element.
 #pragma once
 
 constexpr int64_t POOL = 128;  // groups of 64 lanes that one pooling instruction takes

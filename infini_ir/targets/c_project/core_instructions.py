@@ -1,4 +1,9 @@
-"""What the instructions of the buffer dialect become: calls of `core.h`, one each."""
+"""
+What the instructions of the buffer dialect become: calls of a target's `core.h`, one each.
+
+A target has the functions (`add_rows(to, a, b, count)`, `copy_in`, `dot`, ..) for what its
+machine says that it can. Local memory is an array of bytes, `local_memory`.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +14,13 @@ from xdsl.ir import Operation, SSAValue
 from infini_ir.dialects.buffer import LocalType, local_type, memory, rows, vector
 from infini_ir.dialects.tile import Combine
 from infini_ir.dialects.tile.types import view_type
-from infini_ir.targets.c_project.core_kernel import CoreKernel, Handler
-from infini_ir.targets.c_project.core_scalars import scalar_type
+from infini_ir.targets.c_project.core_kernel import CoreKernel, Handler, memory_type
 from infini_ir.utils.errors import CompileError
 
 
-def lane_type(local: LocalType) -> str:
-    """The C++ type of an element in NRAM; lanes of a mask are floats of 0 and 1."""
-    return "float" if local.is_mask else scalar_type(local.element)
+def lane_type(writer: CoreKernel, local: LocalType) -> str:
+    """The C++ type of an element of local memory."""
+    return writer.mask_type if local.is_mask else memory_type(local.element)
 
 
 def _call(writer: CoreKernel, function: str, *arguments: str) -> None:
@@ -30,8 +34,8 @@ def _alloc(writer: CoreKernel, op: memory.AllocOp) -> None:
     writer.values[op.out] = name
     if op.offset is None:
         raise CompileError("local memory has no place; run the buffer passes first")
-    pointer = f"{lane_type(local_type(op.out))}*"
-    place = f"nram + {op.offset}" if op.offset else "nram"
+    pointer = f"{lane_type(writer, local_type(op.out))}*"
+    place = f"local_memory + {op.offset}" if op.offset else "local_memory"
     writer.line(f"{pointer} const {name} = reinterpret_cast<{pointer}>({place});")
 
 
@@ -59,7 +63,7 @@ def _binary_scalar(writer: CoreKernel, op: vector.BinaryScalarOp) -> None:
 
 def _scalar(writer: CoreKernel, value: SSAValue, local: SSAValue) -> str:
     # Literals are int or float: templates want the element's own type.
-    text, name = writer.name(value), lane_type(local_type(local))
+    text, name = writer.name(value), lane_type(writer, local_type(local))
     return f"{name}({text})" if name not in ("float", "half_t", "bf16_t") else text
 
 
@@ -133,6 +137,13 @@ def _reduce(writer: CoreKernel, op: rows.ReduceOp) -> None:
     _call(writer, f"reduce_{op.kind.data.value}", dst, src, writer.name(op.count))
 
 
+def _transpose(writer: CoreKernel, op: rows.TransposeOp) -> None:
+    dst, src = writer.place(op.dst, op.dst_offset), writer.place(op.src, op.src_offset)
+    to_pitch, from_pitch = map(str, op.pitch_list)
+    sizes = writer.name(op.rows), writer.name(op.columns)
+    _call(writer, "transpose_rows", dst, to_pitch, src, from_pitch, *sizes)
+
+
 def _dot(writer: CoreKernel, op: rows.DotOp) -> None:
     acc_pitch, lhs_pitch, rhs_pitch = map(str, op.pitch_list)
     arguments = [
@@ -147,7 +158,7 @@ def _dot(writer: CoreKernel, op: rows.DotOp) -> None:
 
 def _extract(writer: CoreKernel, op: rows.ExtractOp) -> None:
     text = f"{writer.name(op.src)}[{writer.name(op.src_offset)}]"
-    writer.define(op.out, f"{text} != 0.0f" if local_type(op.src).is_mask else text)
+    writer.define(op.out, f"{text} != 0" if local_type(op.src).is_mask else text)
 
 
 def _insert(writer: CoreKernel, op: rows.InsertOp) -> None:
@@ -162,10 +173,9 @@ def _copy_in(writer: CoreKernel, op: memory.CopyInOp) -> None:
 
 
 def _copy_out(writer: CoreKernel, op: memory.CopyOutOp) -> None:
-    if op.combine.data not in (Combine.set, Combine.add):
-        raise CompileError(f"kernel '{writer.signature.kernel}': no atomic {op.combine.data}")
     memory_side, local_side, sizes = _slice(writer, op)
-    function = "copy_out" if op.combine.data is Combine.set else "copy_out_add"
+    combine = op.combine.data
+    function = "copy_out" if combine is Combine.set else f"copy_out_{combine.value}"
     _call(writer, function, *memory_side, *local_side, *sizes)
     _end_slice(writer, op)
 
@@ -215,6 +225,7 @@ HANDLERS: dict[type[Operation], Handler] = {
     vector.FillOp: _fill,
     vector.IotaOp: _iota,
     rows.ReduceOp: _reduce,
+    rows.TransposeOp: _transpose,
     rows.DotOp: _dot,
     rows.ExtractOp: _extract,
     rows.InsertOp: _insert,
