@@ -123,13 +123,15 @@ def index_type(kernel: tile.KernelOp, plan: Plan) -> str:
 
 def _body(k: KernelWriter) -> list[str]:
     """The lines of the kernel function between its braces."""
-    lines = [f"  using index_t = {index_type(k.kernel, k.plan)};"]
+    lines = []
     for array in k.shared:
         count = array.count * k.plan.programs
         lines.append(f"  __shared__ Shared<{array.type}, {count}> {array.name};")
     lines += _identity(k)
-    lines += text(k.nodes, barrier_text(k))
-    return without_unused(lines)
+    lines = without_unused([*lines, *text(k.nodes, barrier_text(k))])
+    if any("index_t" in line for line in lines):
+        lines.insert(0, f"  using index_t = {index_type(k.kernel, k.plan)};")
+    return lines
 
 
 def _symbols(k: KernelWriter, body: Sequence[str]) -> list[str]:

@@ -9,7 +9,7 @@ from xdsl.dialects.builtin import IndexType, IntegerAttr
 from xdsl.ir import Block, Operation, SSAValue
 
 from infini_ir.dialects import tile
-from infini_ir.targets.cuda_c import products, reducing
+from infini_ir.targets.cuda_c import products, reducing, scanning
 from infini_ir.targets.cuda_c.keeping import (
     as_scalar,
     copy_registers,
@@ -261,6 +261,7 @@ _HANDLERS: dict[type[Operation], Callable[..., None]] = {
     tile.FullOp: _full,
     tile.MapOp: _map,
     tile.ReduceOp: reducing.reduce,
+    tile.ScanOp: scanning.scan,
     tile.ForOp: _for,
     tile.DotOp: _dot,
     tile.SizeOp: _size,

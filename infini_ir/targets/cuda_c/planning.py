@@ -137,6 +137,9 @@ def _sweep_plans(kernel: tile.KernelOp) -> Iterator[Plan]:
         height = min(height, power_of_two(_known(bounds.get(rows), height)))
         parameters = {"BC": columns, "BN": columns, rows: height, "BK": 32}
         lanes = lanes_for(kernel, parameters, in_order=in_order)
+        if any(isinstance(op, tile.ScanOp) for op in kernel.body.walk()):
+            # What comes before a thread's run is combined run by run.
+            lanes = min(lanes, 64)
         threads = lanes if lanes > 32 else 128
         reason = f"programs of about {columns * height} elements on {lanes} threads"
         yield Plan(parameters, threads, lanes, min(16, lanes), 16, reason)

@@ -193,7 +193,7 @@ def _read_kept(
         if extents[axis] != shape[axis]:
             conditions.append(f"{point[axis]} < {extents[axis]}")
     read = f"{memory.name}[{memory.index(point)}]"
-    read = f"convert<{factor.type}>({read})" if memory.type != factor.type else read
+    read = f"convert<{factor.type}, {memory.type}>({read})" if memory.type != factor.type else read
     if conditions:
         k.line(f"{target} = 0;")
         k.line(f"if ({' && '.join(conditions)}) {target} = {read};")

@@ -231,6 +231,8 @@ class KernelWriter:
         if isinstance(op, tile.ReduceOp):
             inner = self.sized(op.x)
             return [e for axis, e in enumerate(inner) if axis not in op.axis_list]
+        if isinstance(op, tile.ScanOp):
+            return self.sized(op.x)
         if isinstance(op, tile.DotOp):
             right = self.sized(op.rhs)
             return [*self.sized(op.lhs)[:-1], right[1 if op.transposed is None else 0]]
