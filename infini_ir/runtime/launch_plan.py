@@ -121,6 +121,8 @@ class PlannedKernel:
     arguments: tuple[Argument, ...]
     grid: tuple[Dim, Dim, Dim]
     variants: tuple[Variant, ...]
+    limit: int | None = None
+    """Sizes among the parameters must be below this; None where any that fit will do."""
 
     def to_json(self) -> Json:
         return {
@@ -128,16 +130,19 @@ class PlannedKernel:
             "arguments": [argument.to_json() for argument in self.arguments],
             "grid": [str(size) for size in self.grid],
             "variants": [variant.to_json() for variant in self.variants],
+            "limit": self.limit,
         }
 
     @staticmethod
     def from_json(data: Json) -> PlannedKernel:
         x, y, z = map(Dim.parse, data["grid"])
+        limit = data["limit"]
         return PlannedKernel(
             str(data["name"]),
             tuple(map(Argument.from_json, data["arguments"])),
             (x, y, z),
             tuple(map(Variant.from_json, data["variants"])),
+            None if limit is None else int(limit),
         )
 
 

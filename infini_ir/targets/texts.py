@@ -14,11 +14,17 @@ SAVED_TEXTS = ("graph", "tile")
 
 class LazyTexts(Mapping[str, str]):
     """Texts of IR levels, made when they are first asked for. Iteration, and so an
-    artifact, has only the levels of `SAVED_TEXTS`."""
+    artifact, has only the levels to save."""
 
-    def __init__(self, ready: dict[str, str], made: Mapping[str, Callable[[], str]]) -> None:
+    def __init__(
+        self,
+        ready: dict[str, str],
+        made: Mapping[str, Callable[[], str]],
+        saved: tuple[str, ...] = SAVED_TEXTS,
+    ) -> None:
         self.ready = ready
         self.made = made
+        self.saved = saved
 
     def __getitem__(self, key: str) -> str:
         if key not in self.ready:
@@ -29,7 +35,7 @@ class LazyTexts(Mapping[str, str]):
         return key in self.ready or key in self.made
 
     def __iter__(self) -> Iterator[str]:
-        return (key for key in SAVED_TEXTS if key in self)
+        return (key for key in self.saved if key in self)
 
     def __len__(self) -> int:
         return sum(1 for _ in self)

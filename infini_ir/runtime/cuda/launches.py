@@ -195,10 +195,12 @@ def _choose(
 
 def _packed(kernel: PlannedKernel, kind: str, size: str, value: int) -> int:
     """A size as the bits of a parameter."""
-    bits = 32 if kind == "i32" else 64
-    if not -(1 << bits - 1) <= value < 1 << bits - 1:
+    limit = 1 << (31 if kind == "i32" else 63)
+    if kernel.limit is not None:
+        limit = min(limit, kernel.limit)
+    if not -limit <= value < limit:
         raise InputError(
-            f"kernel '{kernel.name}': size {size} is {value}, more than {bits} bits hold; "
-            "use smaller inputs"
+            f"kernel '{kernel.name}': size {size} is {value}, but must be below {limit}; use "
+            "smaller inputs"
         )
     return value & (1 << 64) - 1
