@@ -67,6 +67,7 @@ PASSES = {
             "tile-plan-memory": "passes.tile.plan_memory:PlanMemoryPass",
             "tile-split-axis": "passes.tile.split_axis:SplitAxisPass",
             "tile-split-k": "passes.tile.split_k:SplitKPass",
+            "tile-use-library": "passes.tile.use_library:UseLibraryPass",
         },
     ),
     **_table(

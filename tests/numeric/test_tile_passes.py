@@ -14,9 +14,12 @@ from infini_ir.dialects.tile import ViewType, program, view_type
 from infini_ir.interpreters.tile.kernel import run_kernel
 from infini_ir.lowering.kernel_builder import KernelBuilder
 from infini_ir.passes.tile.cut_epilogue import CutEpiloguePass
+from infini_ir.passes.tile.insert_barriers import InsertBarriersPass
 from infini_ir.passes.tile.lay_out_weights import LayOutWeightsPass
+from infini_ir.passes.tile.plan_memory import PlanMemoryPass
 from infini_ir.passes.tile.split_axis import SplitAxisPass, split_axes
 from infini_ir.passes.tile.split_k import SplitKPass, largest_split
+from infini_ir.passes.tile.use_library import UseLibraryPass
 from infini_ir.utils.dtypes import dtype_name
 from infini_ir.utils.errors import CompileError
 from infini_ir.utils.symbolic import PARAMETERS
@@ -474,3 +477,62 @@ def test_an_axis_that_cannot_be_split_is_an_error(depth: str):
     module, ctx = lower(text)
     with pytest.raises(CompileError, match="kernel 'dot' cannot be split into 4 parts"):
         SplitKPass(("dot=4",)).apply(ctx, module)
+
+
+LIBRARY = {
+    **{name: (PRODUCTS[name], 1, 1) for name in ("gelu", "half", "residual", "batched", "heads")},
+    "inside_a_loop": (PRODUCTS["inside_a_loop"], 1, None),
+    "convolution": (PRODUCTS["convolution"], 0, None),
+    "alone": ("(float[M,24] x, float[24,17] w) => (float[M,17] y) { y = MatMul(x,w) }", 1, 0),
+    "rounded": (
+        "(float16[M,24] x, float16[24,17] w) => (float16[M,17] y) { y = MatMul(x,w) }", 1, 0,
+    ),
+    "transposed": (
+        "(float[24,M] x, float[17,24] w) => (float[M,17] y) "
+        "{ y = Gemm<transA=1,transB=1>(x,w) }", 1, None,
+    ),
+    "shared": ("(float[M,5,24] x, float[24,3] w) => (float[M,5,3] y) { y = MatMul(x,w) }", 1, 0),
+    "vector": ("(float[M,24] x, float[24] w) => (float[M] y) { y = MatMul(x,w) }", 1, 0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LIBRARY)
+def test_products_become_library_calls(name: str):
+    text, calls, kernels = LIBRARY[name]
+    half = "float16" in text
+    module = check_pass(
+        text,
+        [_arrays(text, m) for m in (5, 1)],
+        UseLibraryPass(),
+        native=False,
+        rtol=5e-3 if half else 1e-4,
+        atol=1e-2 if half else 1e-5,
+    )
+    ops = list(module.walk())
+    assert sum(isinstance(op, program.LibraryOp) for op in ops) == calls
+    assert not calls or not any(isinstance(op, tile.DotOp) for op in ops)
+    if kernels is not None:
+        assert sum(isinstance(op, tile.KernelOp) for op in ops) == kernels
+
+
+def test_library_calls_are_planned_and_fenced():
+    text = PRODUCTS["gelu"]
+    passes = (UseLibraryPass(), PlanMemoryPass(), InsertBarriersPass())
+    module = check_pass(text, [_arrays(text, 5)], *passes, native=False, rtol=1e-4, atol=1e-5)
+    entry = next(op for op in module.walk() if isinstance(op, program.ProgramOp))
+    names = [op.name for op in entry.body.block.ops]
+    call = names.index("tile.library")
+    assert names[call:] == ["tile.library", "tile.barrier", "tile.launch"]
+
+
+def test_the_cpu_has_no_library():
+    text = LIBRARY["alone"][0]
+    with pytest.raises(CompileError, match="library call 'matmul' of y: the cpu target"):
+        check_pass(text, [_arrays(text, 5)], UseLibraryPass(), rtol=1e-4, atol=1e-5)
+
+
+def test_products_stay_where_they_are_not_to_be_cut():
+    module, ctx = lower(PRODUCTS["gelu"])
+    UseLibraryPass(cut=False).apply(ctx, module)
+    UseLibraryPass(("another",)).apply(ctx, module)
+    assert not any(isinstance(op, program.LibraryOp) for op in module.walk())

@@ -14,7 +14,7 @@ from xdsl.dialects.builtin import (
     UnitAttr,
     i64,
 )
-from xdsl.ir import Block, Operation, Region, SSAValue
+from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.irdl import (
     IRDLOperation,
     irdl_op_definition,
@@ -200,6 +200,56 @@ class LaunchOp(IRDLOperation):
 
 
 @irdl_op_definition
+class LibraryOp(IRDLOperation):
+    """
+    Work for a library of the device, in the place of a launch. The last view is written.
+
+        tile.library "matmul" (%a, %b, %y) accumulate f32 : !tile.view<..>, !tile.view<..>, !tile.view<..>
+
+    `matmul`: views `[batch.., m, k]`, `[batch.., k, n]` and `[batch.., m, n]`; every element of
+    the last is the sum over k of products, both in the `accumulate` type, rounded to its own
+    element type. Strides say the rest: a transposed factor is a view whose last stride is
+    not 1, a factor that all batches share has strides 0. Views do not overlap what is written.
+    """
+
+    name = "tile.library"
+    kind = prop_def(StringAttr)
+    views = var_operand_def(ViewType)
+    accumulate = prop_def()
+    label = opt_prop_def(StringAttr)
+    assembly_format = "$kind `(` $views `)` `accumulate` $accumulate (`for` $label^)? attr-dict `:` type($views)"
+
+    def __init__(
+        self, kind: str, views: Sequence[Value], accumulate: Attribute, label: str = ""
+    ):
+        super().__init__(
+            operands=[list(views)],
+            properties={
+                "kind": StringAttr(kind),
+                "accumulate": accumulate,
+                "label": StringAttr(label) if label else None,
+            },
+        )
+
+    def written(self) -> frozenset[int]:
+        """Positions of the views that are written."""
+        return frozenset({len(self.views) - 1})
+
+    def verify_(self) -> None:
+        if self.kind.data != "matmul":
+            raise VerifyException(f"there is no library call '{self.kind.data}'")
+        if len(self.views) != 3:
+            raise VerifyException(f"matmul takes 3 views, not {len(self.views)}")
+        a, b, y = (view_type(view) for view in self.views)
+        fits = a.rank == b.rank == y.rank >= 2 and not any(v.panel_width for v in (a, b, y))
+        if not fits or (
+            (*a.shape[:-1], b.shape[-1]) != y.shape
+            or (*b.shape[:-2], b.shape[-2]) != (*a.shape[:-2], a.shape[-1])
+        ):
+            raise VerifyException(f"{a} and {b} do not multiply to {y}")
+
+
+@irdl_op_definition
 class BarrierOp(IRDLOperation):
     """All workers meet: what was written before is seen after. `tile.barrier`"""
 
@@ -353,6 +403,6 @@ class PublishOp(IRDLOperation):
 
 
 PROGRAM_OPS = (
-    ProgramOp, AllocOp, WeightOp, AliasOp, LaunchOp, BarrierOp, BindOp, SetOp, IfOp, LoopOp,
-    WhileOp, PublishOp,
+    ProgramOp, AllocOp, WeightOp, AliasOp, LaunchOp, LibraryOp, BarrierOp, BindOp, SetOp, IfOp,
+    LoopOp, WhileOp, PublishOp,
 )  # fmt: skip

@@ -17,6 +17,8 @@ from infini_ir.interpreters.tile.memory import Array, Memory, element_dtype
 from infini_ir.utils.errors import InputError, ModelError, SizeError
 from infini_ir.utils.symbolic import Dim
 
+Runner = Callable[[tile.KernelOp, Sequence[Memory], Mapping[str, int]], None]
+
 
 def interpret_program(
     module: ModuleOp,
@@ -26,6 +28,7 @@ def interpret_program(
     parameters: Mapping[str, int] | None = None,
     function: str = "main",
     check_races: bool = False,
+    runner: Runner | None = None,
 ) -> list[Array]:
     """
     Run a module's `tile.program` on arrays; the weights are those of `ctx`.
@@ -33,13 +36,16 @@ def interpret_program(
     Bare symbols in the inputs' shapes take the arrays' sizes, every other size is checked.
     Fresh memory holds NaN or -1, so that what was never written shows. Buffers with a
     planned place share one arena, so that a wrong plan shows. `parameters` are the tile
-    sizes of kernels without a plan; `check_races` demands that a launch's programs are independent.
+    sizes of kernels without a plan; `check_races` demands that a launch's programs are
+    independent. `runner` runs the kernels, given their views and the symbols, where they are
+    no longer in tile form.
 
     Raises `InputError` for inputs that do not fit, `ModelError` for a program that is wrong.
     """
     host = _find_program(module, function)
     symbols = _bind_inputs(host, inputs)
     run = _Run(module, symbols, getattr(ctx, "weights", None), parameters or {}, check_races)
+    run.runner = runner
     run.make_arena(host)
     arguments: list[Memory] = [_input_memory(array) for array in inputs]
     outputs = [run.fresh(view_type(a)) for a in host.body.block.args[len(inputs) :]]
@@ -107,6 +113,7 @@ class _Run:
         self.weights = weights
         self.parameters = parameters
         self.check_races = check_races
+        self.runner: Runner | None = None
         self.published: dict[int, Memory] = {}
         self.arena = np.empty(0, np.uint8)
         self.kernels = {
@@ -212,8 +219,19 @@ def _launch(run: _Run, op: program.LaunchOp) -> None:
     if kernel is None:
         raise ModelError(f"there is no kernel {op.kernel}")
     views = [run.values[view] for view in op.views]
+    if run.runner is not None:
+        run.runner(kernel, views, run.symbols)
+        return
     checked = run.check_races and op.serial is None
     run_kernel(kernel, views, run.symbols, run.parameters, check_races=checked)
+
+
+def _library(run: _Run, op: program.LibraryOp) -> None:
+    a, b, y = (run.values[view].array for view in op.views)
+    dtype = element_dtype(op.accumulate)
+    # Written as sums of products, as numpy's matmul lacks the types that it did not build in.
+    with np.errstate(all="ignore"):
+        y[...] = np.einsum("...mk,...kn->...mn", a.astype(dtype), b.astype(dtype))
 
 
 def _bind(run: _Run, op: program.BindOp) -> None:
@@ -261,6 +279,7 @@ _RULES: dict[type[Operation], Callable[[_Run, Any], None]] = {
     program.WeightOp: _weight,
     program.AliasOp: _alias,
     program.LaunchOp: _launch,
+    program.LibraryOp: _library,
     program.BarrierOp: lambda run, op: None,
     program.BindOp: _bind,
     program.SetOp: _set,

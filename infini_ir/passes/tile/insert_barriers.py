@@ -99,7 +99,9 @@ def _is_serial(loop: program.LoopOp) -> bool:
     return loop.until is None and all(
         op.serial is not None
         if isinstance(op, program.LaunchOp)
-        else not isinstance(op, program.BindOp | program.IfOp | program.WhileOp)
+        else not isinstance(
+            op, program.LibraryOp | program.BindOp | program.IfOp | program.WhileOp
+        )
         and not (isinstance(op, program.LoopOp) and op.until is not None)
         and not (isinstance(op, program.AllocOp) and op.dynamic is not None)
         for op in loop.walk()
@@ -117,6 +119,9 @@ def _accesses(op: Operation) -> list[Access]:
         written = op.callee().written()
         serial = op.serial is not None
         return [_access(view, index in written, serial) for index, view in enumerate(op.views)]
+    if isinstance(op, program.LibraryOp):
+        written = op.written()
+        return [_access(view, index in written, False) for index, view in enumerate(op.views)]
     if isinstance(op, program.BindOp):
         return [_access(op.value, False, False)]
     return []

@@ -16,6 +16,7 @@ from infini_ir.targets.cpu.sizes import Sizes
 from infini_ir.targets.cpu.writer import ZERO, Function, Module, V, integer
 from infini_ir.targets.programs import defined_symbols, known_outputs
 from infini_ir.utils.dtypes import item_size
+from infini_ir.utils.errors import CompileError
 from infini_ir.utils.symbolic import Dim, maximum
 
 INPUTS, OUTPUTS, WEIGHTS, ARENA, SYMBOLS, WORKERS, STATUS = 0, 1, 2, 3, 4, 5, 8
@@ -196,6 +197,12 @@ class ProgramEmitter:
         end = self.f.udiv(following, self.workers)
         self.f.when(self.f.compare("slt", begin, end), lambda: call(begin, end), "share")
 
+    def _library(self, op: program.LibraryOp) -> None:
+        raise CompileError(
+            f"library call '{op.kind.data}' of {op.label.data if op.label else 'the program'}: "
+            "the cpu target has no library; leave `tile-use-library` out for it"
+        )
+
     def _barrier(self) -> None:
         self.f.emit("call void @infini_barrier(ptr %context)")
 
@@ -325,6 +332,7 @@ _HANDLERS: dict[type[Operation], Callable[..., None]] = {
     program.WeightOp: ProgramEmitter._weight,
     program.AliasOp: ProgramEmitter._alias,
     program.LaunchOp: ProgramEmitter._launch,
+    program.LibraryOp: ProgramEmitter._library,
     program.BarrierOp: lambda self, op: self._barrier(),
     program.BindOp: ProgramEmitter._bind,
     program.SetOp: ProgramEmitter._set,

@@ -382,3 +382,18 @@ tile.program @main inputs 1 {
 ^bb0(%x: !tile.view<[N], f32, strides [2]>):
   tile.publish %x as 0 : !tile.view<[N], f32, strides [2]>
 }
+
+// -----
+
+// CHECK: !tile.view<[4, 5], f32> and !tile.view<[6, 7], f32> do not multiply to !tile.view<[4, 7], f32>
+tile.program @main inputs 2 {
+^bb0(%a: !tile.view<[4, 5], f32>, %b: !tile.view<[6, 7], f32>, %y: !tile.view<[4, 7], f32>):
+  tile.library "matmul" (%a, %b, %y) accumulate f32 : !tile.view<[4, 5], f32>, !tile.view<[6, 7], f32>, !tile.view<[4, 7], f32>
+}
+
+// -----
+
+// CHECK: there is no library call 'fft'
+tile.program @main inputs 0 {
+  tile.library "fft" () accumulate f32 :
+}

@@ -125,6 +125,10 @@ tile.program @main inputs 3 where <N le 4096> signature {"inputs" = ["x", "n", "
   } {
     tile.barrier
   }
+  // CHECK: tile.library "matmul"(%p, %p, %q) accumulate f32 for "y" : !tile.view<[K, K], f16>, !tile.view<[K, K], f16>, !tile.view<[K, K], f32>
+  %p = tile.alloc dynamic : !tile.view<[K, K], f16>
+  %q = tile.alloc dynamic : !tile.view<[K, K], f32>
+  tile.library "matmul" (%p, %p, %q) accumulate f32 for "y" : !tile.view<[K, K], f16>, !tile.view<[K, K], f16>, !tile.view<[K, K], f32>
   // CHECK: tile.publish %d as 0 : !tile.view<[K], f32>
   tile.publish %d as 0 : !tile.view<[K], f32>
 }
