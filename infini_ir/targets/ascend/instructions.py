@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from xdsl.dialects import arith, scf
-from xdsl.dialects.builtin import IndexType, IntegerAttr
 from xdsl.ir import Block, Operation, SSAValue
 
 from infini_ir.dialects import tile
@@ -85,10 +84,11 @@ def emit_block(block: Block, w: KernelWriter) -> None:
         if rule is not None:
             rule(op, w)
         else:
-            _emit_scalar(op, w)
+            emit_scalar(op, w)
 
 
-def _emit_scalar(op: Operation, w: KernelWriter) -> None:
+def emit_scalar(op: Operation, w: KernelWriter) -> None:
+    """An operation of the scalar unit."""
     if not op.results:
         raise _no_form(op, w)
     text = expression(op, [w[operand] for operand in op.operands])
@@ -105,13 +105,6 @@ def _no_form(op: Operation, w: KernelWriter) -> CompileError:
         f"kernel '{w.kernel}': operation '{op.name}' ({op}) has no Ascend C form; it should "
         "have been made of others before"
     )
-
-
-def _index_constant(value: SSAValue) -> int | None:
-    op = value.owner
-    if isinstance(op, arith.ConstantOp) and isinstance(op.value, IntegerAttr):
-        return op.value.value.data
-    return None
 
 
 # Control

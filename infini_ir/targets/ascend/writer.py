@@ -24,6 +24,12 @@ C_TYPES = {
 integers of their width; bools are bytes."""
 
 
+RESERVED = (
+    "pipe", "memory", "scratch", "program", "programs", "rest", "blocks", "half", "AscendC",
+    "half_t", "bf16_t", "Order", "Sync", "floor_div", "floor_mod", "smaller", "larger",
+)  # fmt: skip
+
+
 def c_type(element: Attribute) -> str:
     """The C++ type of elements in memory. Raises `CompileError` for one that there is not."""
     name = "i64" if isinstance(element, IndexType) else element_name(element)

@@ -5,10 +5,38 @@
 // `scratch` use it between barriers of their own; it has SCRATCH_BYTES.
 #pragma once
 
+#include <cstdint>
+
 #include "kernel_operator.h"
 
+// ---- the scalar unit
+
+#define INFINI_DEVICE __aicore__ inline
 using half_t = half;
 using bf16_t = bfloat16_t;
+
+INFINI_DEVICE float widen(half_t value) { return static_cast<float>(value); }
+INFINI_DEVICE float widen(bf16_t value) { return AscendC::ToFloat(value); }
+template <class T>
+INFINI_DEVICE T narrow(float value) {
+  if constexpr (AscendC::IsSameType<T, bf16_t>::value)
+    return AscendC::ToBfloat16(value);
+  else
+    return static_cast<T>(value);
+}
+
+#include "core_scalars.h"
+
+// Sizes, as in sizes.h, which is the host's.
+INFINI_DEVICE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+INFINI_DEVICE int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+INFINI_DEVICE int64_t floor_div(int64_t a, int64_t b) { return quotient_down<int64_t>(a, b); }
+INFINI_DEVICE int64_t floor_mod(int64_t a, int64_t b) { return b == 0 ? 0 : a - b * floor_div(a, b); }
+namespace host {
+#include "sizes.h"
+}
+
+// ---- places
 
 constexpr uint32_t SCRATCH_BYTES = 4096;
 constexpr int64_t REPEAT_BYTES = 256;

@@ -35,6 +35,10 @@ enum KernelTaskType { KERNEL_TYPE_AIV_ONLY = 1, KERNEL_TYPE_AIC_ONLY = 2 };
 
 namespace AscendC {
 
+// Conversions of the scalar unit.
+inline float ToFloat(::bfloat16_t value) { return value; }
+inline ::bfloat16_t ToBfloat16(float value) { return ::bfloat16_t(value); }
+
 template <typename A, typename B>
 struct IsSameType : std::is_same<A, B> {};
 

@@ -1,0 +1,124 @@
+"""The Ascend target: from a tile program to a project in Ascend C."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.passes import ModulePass
+
+from infini_ir.dialects import tile
+from infini_ir.dialects.context import CompilerContext
+from infini_ir.passes.tile.lay_out_weights import LayOutWeightsPass
+from infini_ir.passes.tile.plan_memory import PlanMemoryPass
+from infini_ir.targets.ascend.cube_kernel import cube_kernel
+from infini_ir.targets.ascend.cube_plan import SplitCubePass, is_cube
+from infini_ir.targets.ascend.runtime import RUNTIME, TOOLCHAIN
+from infini_ir.targets.ascend.vector_kernel import vector_kernel
+from infini_ir.targets.ascend.vector_plan import LowerVectorPass
+from infini_ir.targets.c_project.assemble import make_project, static_source
+from infini_ir.targets.c_project.project import Project
+from infini_ir.targets.c_project.signatures import KernelSignature, signatures_of
+from infini_ir.targets.programs import remove_unused
+from infini_ir.targets.texts import LazyTexts
+from infini_ir.utils.errors import OptionError
+
+ARCHITECTURES = ("910b",)
+
+COMPOSITES = frozenset(
+    {"graph.softmax", "graph.layer_norm", "graph.rms_norm", "graph.conv", "graph.pool"}
+)
+"""Attention is expanded: its products run on cube cores, its softmax on vector cores, which
+exchange nothing but through memory."""
+
+KERNELS_A_FILE = 16
+
+
+@dataclass
+class AscendTarget:
+    """Projects for Ascend 910B. `library`: products are calls of aclnn."""
+
+    architecture: str = "910b"
+    library: bool = False
+    name: ClassVar[str] = "ascend"
+    composites: ClassVar[frozenset[str]] = COMPOSITES
+
+    def __post_init__(self) -> None:
+        self.architecture = self.architecture or ARCHITECTURES[0]
+        if self.architecture not in ARCHITECTURES:
+            raise OptionError(
+                f"unknown Ascend '{self.architecture}'; there are: {', '.join(ARCHITECTURES)}"
+            )
+
+    def passes(self) -> tuple[ModulePass, ...]:
+        """From a tile program to kernels for cube and for vector cores: weights in the order
+        of their use, products on their own, long rows in pieces, the mathematics that vector
+        cores lack, local memory and queues, global memory."""
+        return (
+            LayOutWeightsPass(),
+            SplitCubePass(),
+            LowerVectorPass(),
+            PlanMemoryPass(),
+        )
+
+    def build(
+        self,
+        module: ModuleOp,
+        ctx: CompilerContext,
+        *,
+        report: dict[str, Any] | None = None,
+        texts: Mapping[str, str] | None = None,
+    ) -> Project:
+        """The project of a legalised module."""
+        remove_unused(module)
+        signatures = signatures_of(module)
+        kernels = kernel_files(module, signatures)
+        source = "\n".join(text for path, text in kernels.items() if path.endswith(".cpp"))
+        levels = LazyTexts({**(texts or {}), "source": source}, {})
+        return make_project(
+            module,
+            ctx,
+            target=self.name,
+            architecture=self.architecture,
+            runtime=RUNTIME,
+            toolchain=TOOLCHAIN,
+            kernels=kernels,
+            report=report,
+            texts=levels,
+            signatures=signatures,
+        )
+
+
+def kernel_files(module: ModuleOp, signatures: Mapping[str, KernelSignature]) -> dict[str, str]:
+    """The texts of all kernels, some in each file, and the headers that they include."""
+    texts = [
+        (cube_kernel if is_cube(op) else vector_kernel)(op, signatures[op.sym_name.data])
+        for op in module.body.block.ops
+        if isinstance(op, tile.KernelOp)
+    ]
+    files: dict[str, str] = {}
+    for first in range(0, len(texts), KERNELS_A_FILE):
+        number = f"_{first // KERNELS_A_FILE + 1}" if len(texts) > KERNELS_A_FILE else ""
+        part = texts[first : first + KERNELS_A_FILE]
+        files[f"kernels{number}.cpp"] = "\n".join([HEAD, *part])
+    if not files:
+        files["kernels.cpp"] = HEAD
+    for header in ("ascend_ops.h", "ascend_cube.h"):
+        files[header] = (Path(__file__).parent / "sources" / header).read_text("utf-8")
+    files["core_scalars.h"] = static_source("core_scalars.h")
+    return files
+
+
+HEAD = """\
+#include "ascend_ops.h"
+#include "ascend_cube.h"
+#include "kernels.h"
+
+#ifndef INFINI_LAUNCH
+#define INFINI_LAUNCH(kernel, blocks, threads, stream, ...) \\
+  kernel<<<static_cast<uint32_t>(blocks), threads, stream>>>(__VA_ARGS__)
+#endif
+"""
