@@ -142,8 +142,8 @@ class Builder:
                 self._check(code)
                 images[variant.image] = code
         facts = [
-            _kernel_report(kernels[name], *parts)
-            for name, *parts in zip(host.kernels, emitted, compiled, strict=True)
+            _kernel_report(kernels[name], kernel, codes)
+            for name, kernel, codes in zip(host.kernels, emitted, compiled, strict=True)
         ]
         return Built(host, emitted, planned, images, facts)
 

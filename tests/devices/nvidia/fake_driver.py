@@ -61,6 +61,8 @@ class Kernel:
     threads: int = 128
     shared: int = 0
     scratch: int = 0
+    milliseconds: float = 0.125
+    """How long a launch takes by the driver's events."""
 
 
 def image(name: str) -> bytes:
@@ -91,6 +93,7 @@ class _Stream:
 class _Event:
     happened: bool = True
     stream: int = 0
+    time: float = 0.0
 
 
 @dataclass
@@ -128,6 +131,7 @@ class FakeDriver:
         self._handles: dict[int, Any] = {}
         self._next = 0x1000
         self._in_graph = False
+        self._clock = 0.0
         for name, arguments in SIGNATURES.items():
             prototype = ctypes.CFUNCTYPE(ctypes.c_int, *arguments)
             setattr(self, name, prototype(self._guarded(name)))
@@ -432,7 +436,11 @@ class FakeDriver:
     def _cuEventRecord(self, event: int, stream: int | None) -> None:
         recorded = self._of(event, _Event)
         recorded.happened, recorded.stream = False, stream or 0
-        self._put(stream, lambda: setattr(recorded, "happened", True))
+
+        def happen() -> None:
+            recorded.happened, recorded.time = True, self._clock
+
+        self._put(stream, happen)
 
     def _cuEventSynchronize(self, event: int) -> None:
         waited = self._of(event, _Event)
@@ -440,9 +448,10 @@ class FakeDriver:
             self._finish(self._stream(waited.stream))
 
     def _cuEventElapsedTime(self, out: Any, first: int, last: int) -> None:
-        if not self._of(first, _Event).happened or not self._of(last, _Event).happened:
+        begin, end = self._of(first, _Event), self._of(last, _Event)
+        if not begin.happened or not end.happened:
             raise Fault(INVALID_VALUE, "an event that has not happened")
-        out[0] = 1.0
+        out[0] = end.time - begin.time
 
     def _cuEventDestroy_v2(self, event: int) -> None:
         self._of(event, _Event)
@@ -512,6 +521,7 @@ class FakeDriver:
                 self.check(value, 0, f"kernel {name}, when it runs,")
         self.launches.append(LaunchRecord(name, grid, values, self._in_graph))
         kernel.run(grid, values)
+        self._clock += kernel.milliseconds
 
 
 @contextmanager
