@@ -15,8 +15,8 @@ import numpy as np
 Compute = Callable[..., np.ndarray]
 ROWS, COUNT, PITCH = 2, 100, 128
 SIZE = ROWS * PITCH
-ROOM = 2048
-"""Bytes between allocations: enough for eight bytes a lane."""
+ROOM = 1024
+"""Bytes between allocations: four bytes a lane."""
 TYPES = {
     "f32": np.float32,
     "f16": np.float16,

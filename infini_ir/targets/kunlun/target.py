@@ -1,0 +1,84 @@
+"""The Kunlun target: from a tile program to a project in XPU C."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.passes import ModulePass
+
+from infini_ir.dialects.context import CompilerContext
+from infini_ir.targets.c_project.assemble import make_project, static_source
+from infini_ir.targets.c_project.project import Project
+from infini_ir.targets.c_project.signatures import signatures_of
+from infini_ir.targets.kunlun.emitter import RESERVED, kernel_sources
+from infini_ir.targets.kunlun.runtime import HEADERS, RUNTIME, toolchain
+from infini_ir.targets.programs import remove_unused
+from infini_ir.utils.errors import OptionError
+
+COMPOSITES = frozenset(
+    {
+        "graph.softmax",
+        "graph.layer_norm",
+        "graph.rms_norm",
+        "graph.attention",
+        "graph.conv",
+        "graph.pool",
+    }
+)
+"""Composite operations that the lowering makes kernels of; the others are expanded."""
+
+
+@dataclass(frozen=True)
+class KunlunTarget:
+    """Writes XPU C. `architecture` is `xpu3`, also where it is empty."""
+
+    architecture: str = "xpu3"
+    name: ClassVar[str] = "kunlun"
+    composites: ClassVar[frozenset[str]] = COMPOSITES
+
+    def __post_init__(self) -> None:
+        if not self.architecture:
+            object.__setattr__(self, "architecture", "xpu3")
+        if self.architecture != "xpu3":
+            raise OptionError(
+                f"target 'kunlun' knows no architecture '{self.architecture}'; there is: xpu3"
+            )
+
+    def passes(self) -> tuple[ModulePass, ...]:
+        """From tile programs to kernels in buffer form with all memory placed."""
+        return ()
+
+    def build(
+        self,
+        module: ModuleOp,
+        ctx: CompilerContext,
+        *,
+        report: dict[str, Any] | None = None,
+        texts: Mapping[str, str] | None = None,
+    ) -> Project:
+        """The project of a legalised module."""
+        remove_unused(module)
+        signatures = signatures_of(module, RESERVED)
+        folder = Path(__file__).parent / "sources"
+        headers = {name: (folder / name).read_text(encoding="utf-8") for name in HEADERS}
+        return make_project(
+            module,
+            ctx,
+            target=self.name,
+            architecture=self.architecture,
+            runtime=RUNTIME,
+            toolchain=toolchain(),
+            kernels={
+                **kernel_sources(module, signatures),
+                **headers,
+                "core_scalars.h": static_source("core_scalars.h"),
+            },
+            report=report,
+            texts=texts,
+            alignment=64,
+            signatures=signatures,
+        )

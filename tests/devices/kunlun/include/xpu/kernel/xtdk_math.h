@@ -1,0 +1,4 @@
+// Functions of floats: the C library's.
+#pragma once
+
+#include <cmath>
