@@ -48,6 +48,7 @@ PASSES = {
         {
             "cpu-pack-weights": "targets.cpu.packing:CpuPackWeightsPass",
             "cpu-plan": "targets.cpu.planning:CpuPlanPass",
+            "cuda-c-plan": "targets.cuda_c.planning:CudaCPlanPass",
             "graph-cleanup": "passes.graph.pipeline:GraphCleanupPass",
             "graph-cse": "passes.graph.cse:GraphCsePass",
             "graph-dce": "passes.graph.dce:GraphDcePass",
