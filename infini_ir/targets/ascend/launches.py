@@ -70,10 +70,13 @@ def _offsets(kernel: tile.KernelOp, w: KernelWriter) -> None:
     after = ONE
     for place in range(len(axes) - 1, -1, -1):
         offset, count, step = axes[place]
+        if count is ONE:
+            w.values[offset] = "0"
+            continue
         if offset.uses:
-            text = "program" if after is ONE else f"program / ({w.names.expression(after)})"
-            if place:
-                text = f"{text} % ({w.names.expression(count)})"
+            text = "program" if after is ONE else f"program / {w.stride(after)}"
+            if any(other is not ONE for _, other, _ in axes[:place]):
+                text = f"{text} % {w.stride(count)}"
             if step is not ONE:
                 text = f"{text} * {w.stride(step)}"
             w.line(f"const int64_t {w.name(offset, 'ijklmn'[place % 6])} = {text};")

@@ -1,5 +1,8 @@
 """AscendCL behind the host program, and how a project is built with CANN."""
 
+from collections.abc import Iterable
+from dataclasses import replace
+
 from infini_ir.targets.c_project.device import DeviceRuntime
 from infini_ir.targets.c_project.documents import Toolchain
 
@@ -76,7 +79,18 @@ target_include_directories(model PRIVATE ${ASCEND_CANN_PACKAGE_PATH}/include)
 target_link_directories(model PUBLIC ${ASCEND_CANN_PACKAGE_PATH}/lib64)
 target_link_libraries(model PUBLIC ascendcl)"""
 
-TOOLCHAIN = Toolchain(
+
+def toolchain(kernels: Iterable[str], *, library: bool) -> Toolchain:
+    """How a project with these files is built; `library`: it calls aclnn."""
+    text = _LIBRARY
+    if library:
+        text = text.replace("${HOST_SOURCES}", "${HOST_SOURCES} library.cpp")
+        text = text.replace("PUBLIC ascendcl", "PUBLIC ascendcl nnopbase opapi")
+    sources = tuple(path for path in kernels if path.startswith("kernels"))
+    return replace(_TOOLCHAIN, library=text, kernel_sources=sources)
+
+
+_TOOLCHAIN = Toolchain(
     title="Ascend 910B (Ascend C)",
     requirements="""\
 The CANN toolkit, 8.0 or newer, and CMake; `source` its `set_env.sh` first. The device is
@@ -93,5 +107,6 @@ compiled with g++ against a functional model of Ascend C and run there.""",
         "ascend_ops.h": "the steps of vector kernels, a few instructions each",
         "ascend_cube.h": "a matrix product on a cube core",
         "core_scalars.h": "arithmetic of the scalar unit",
+        "library.cpp": "calls of the vendor's operator library",
     },
 )

@@ -12,11 +12,13 @@ from xdsl.passes import ModulePass
 
 from infini_ir.dialects import tile
 from infini_ir.dialects.context import CompilerContext
+from infini_ir.dialects.tile import program
 from infini_ir.passes.tile.lay_out_weights import LayOutWeightsPass
 from infini_ir.passes.tile.plan_memory import PlanMemoryPass
 from infini_ir.targets.ascend.cube_kernel import cube_kernel
 from infini_ir.targets.ascend.cube_plan import SplitCubePass, is_cube
-from infini_ir.targets.ascend.runtime import RUNTIME, TOOLCHAIN
+from infini_ir.targets.ascend.library import UseAclnnPass, emit_call, library_source
+from infini_ir.targets.ascend.runtime import RUNTIME, toolchain
 from infini_ir.targets.ascend.vector_kernel import vector_kernel
 from infini_ir.targets.ascend.vector_plan import LowerVectorPass
 from infini_ir.targets.c_project.assemble import make_project, static_source
@@ -58,6 +60,7 @@ class AscendTarget:
         of their use, products on their own, long rows in pieces, the mathematics that vector
         cores lack, local memory and queues, global memory."""
         return (
+            *([UseAclnnPass()] if self.library else []),
             LayOutWeightsPass(),
             SplitCubePass(),
             LowerVectorPass(),
@@ -76,7 +79,10 @@ class AscendTarget:
         remove_unused(module)
         signatures = signatures_of(module)
         kernels = kernel_files(module, signatures)
-        source = "\n".join(text for path, text in kernels.items() if path.endswith(".cpp"))
+        called = any(isinstance(op, program.LibraryOp) for op in module.walk())
+        if called:
+            kernels["library.cpp"] = library_source()
+        source = "\n".join(text for path, text in kernels.items() if path.startswith("kernels"))
         levels = LazyTexts({**(texts or {}), "source": source}, {})
         return make_project(
             module,
@@ -84,11 +90,12 @@ class AscendTarget:
             target=self.name,
             architecture=self.architecture,
             runtime=RUNTIME,
-            toolchain=TOOLCHAIN,
+            toolchain=toolchain(kernels, library=called),
             kernels=kernels,
             report=report,
             texts=levels,
             signatures=signatures,
+            operations={program.LibraryOp: emit_call},
         )
 
 
