@@ -1,0 +1,60 @@
+"""The process that runs Triton's interpreter: asked by `runner`, one pickle a line of work."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+import traceback
+
+import numpy as np
+from xdsl.dialects.builtin import ModuleOp
+
+from infini_ir.dialects.context import CompilerContext, compiler_context
+from infini_ir.lowering.graph_to_tile import GraphToTilePass
+from infini_ir.models.kernels import cases
+from infini_ir.passes.graph.pipeline import graph_pipeline
+from infini_ir.targets.nvidia.target import NvidiaTarget
+from tests.devices.nvidia.interpreter import run_program
+
+Arrays = dict[str, np.ndarray]
+
+
+def lower(module: ModuleOp, ctx: CompilerContext) -> None:
+    """From the graph dialect to what the emitter takes."""
+    target = NvidiaTarget(cache=False)
+    passes = (*graph_pipeline(target.composites), GraphToTilePass(), *target.passes())
+    for each in passes:
+        each.apply(ctx, module)
+    module.verify()
+
+
+def run_case(name: str, inputs: Arrays) -> Arrays:
+    """The outputs of a case of the corpus."""
+    case = next(case for case in cases() if case.name == name)
+    ctx = compiler_context()
+    module = case.module(ctx)
+    lower(module, ctx)
+    outputs = run_program(module, list(inputs.values()), ctx)
+    return dict(zip(case.outputs, outputs, strict=True))
+
+
+FUNCTIONS = {"run_case": run_case}
+
+
+def main() -> None:
+    answers, sys.stdout = sys.stdout.buffer, sys.stderr
+    while True:
+        try:
+            function, arguments = pickle.load(sys.stdin.buffer)
+        except EOFError:
+            return
+        try:
+            answer = (True, FUNCTIONS[function](*arguments))
+        except Exception:
+            answer = (False, traceback.format_exc())
+        pickle.dump(answer, answers)
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main()
