@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import product
 
-from infini_ir.targets.cuda_c.statements import Access, Barrier, Branch, Loop, Node, Step, renamed
+from infini_ir.targets.cuda_c.statements import (
+    Access,
+    Barrier,
+    Branch,
+    Loop,
+    Node,
+    Step,
+    renamed,
+)
 from infini_ir.utils.errors import CompileError
 
 

@@ -6,7 +6,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-
 from infini_ir.dialects import tile
 from infini_ir.targets.c_project.expressions import c_comment, c_expression, grid_axes
 from infini_ir.targets.cuda_c import operations
@@ -86,9 +85,7 @@ def _views(k: KernelWriter) -> list[tuple[str, str]]:
     """The kernel's pointers: types and names."""
     written = k.kernel.written()
     result = []
-    for number, (view, name) in enumerate(
-        zip(k.kernel.views, k.signature.views, strict=True)
-    ):
+    for number, (view, name) in enumerate(zip(k.kernel.views, k.signature.views, strict=True)):
         element = memory_type(tile.view_type(view).element)
         constant = "" if number in written else "const "
         result.append((f"Global<{constant}{element}>", name))
@@ -197,14 +194,14 @@ def _launch(k: KernelWriter, counts: Sequence[Dim], symbols: Sequence[str]) -> l
         if plan.programs == 1
         else f"(programs + {plan.programs - 1}) / {plan.programs}"
     )
-    return [
-        k.signature.head() + " {",
+    lines = [
         f"  const int64_t programs = {programs};",
-        "  (void)cores;  // the device spreads the blocks",
         "  if (programs <= 0) return;",
         f"  INFINI_LAUNCH({k.signature.name}, grid_of({blocks}), {plan.threads}, stream_of(stream),",
         f"                {', '.join(given)});",
-        "}",
     ]
-
-
+    words = set(re.findall(r"\w+", "\n".join(lines)))
+    all_symbols = [k.names.symbol(symbol) for symbol in k.signature.symbols]
+    unused = [name for name in ("cores", *all_symbols) if name not in words]
+    ignored = "".join(f"(void){name}; " for name in unused).rstrip()
+    return [k.signature.head() + " {", f"  {ignored}", *lines, "}"]

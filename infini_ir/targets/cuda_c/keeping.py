@@ -138,5 +138,3 @@ def as_scalar(k: KernelWriter, outs: Sequence[SSAValue], wish: str) -> None:
 def wide_enough(layout: Layout | None) -> bool:
     """Whether a thread has a few elements, to be loaded together before any is stored."""
     return isinstance(layout, Spread) and 2 <= layout.slots <= 8
-
-

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from xdsl.dialects import arith
-from xdsl.dialects.builtin import IndexType, IntegerAttr
 from xdsl.ir import Block, Operation, SSAValue
 
 from infini_ir.dialects import tile
-from infini_ir.targets.cuda_c import products, reducing, scanning
+from infini_ir.targets.cuda_c import basics, nests, products, reducing, scanning
 from infini_ir.targets.cuda_c.keeping import (
     as_scalar,
     copy_registers,
@@ -17,10 +15,7 @@ from infini_ir.targets.cuda_c.keeping import (
     fill,
     home,
     keep,
-    put,
-    uses_registers,
 )
-from infini_ir.targets.cuda_c.scalars import constant, expression, scalar_type
 from infini_ir.targets.cuda_c.sources import (
     At,
     GatherSource,
@@ -30,10 +25,9 @@ from infini_ir.targets.cuda_c.sources import (
     ScalarSource,
     element_types,
 )
-from infini_ir.targets.cuda_c.statements import Access, Step
+from infini_ir.targets.cuda_c.statements import Step
 from infini_ir.targets.cuda_c.storing import scatter, store_group, stores
-from infini_ir.targets.cuda_c.writer import KernelWriter, is_literal
-from infini_ir.utils.symbolic import Dim
+from infini_ir.targets.cuda_c.writer import KernelWriter
 
 
 def block(k: KernelWriter, body: Block) -> None:
@@ -57,40 +51,7 @@ def one(k: KernelWriter, op: Operation) -> None:
     if handler is not None:
         handler(k, op)
     elif not isinstance(op, tile.YieldOp):
-        _scalar(k, op)
-
-
-def _scalar(k: KernelWriter, op: Operation) -> None:
-    if isinstance(op, arith.ConstantOp):
-        k.scalars[op.result] = constant(op)
-        return
-    operands = [k.scalar(v) for v in op.operands]
-    text = _folded(op, operands)
-    if text is None:
-        name = op.results[0].name_hint or "s"
-        text = k.define(name, scalar_type(op.results[0].type), expression(op, operands))
-    k.scalars[op.results[0]] = text
-
-
-_FOLDED: dict[type[Operation], Callable[[int, int], int]] = {
-    arith.AddiOp: lambda a, b: a + b,
-    arith.SubiOp: lambda a, b: a - b,
-    arith.MuliOp: lambda a, b: a * b,
-    arith.MinSIOp: min,
-    arith.MaxSIOp: max,
-}
-
-
-def _folded(op: Operation, operands: Sequence[str]) -> str | None:
-    """Index arithmetic of known numbers."""
-    rule = _FOLDED.get(op.__class__)
-    if rule is None or not isinstance(op.results[0].type, IndexType):
-        return None
-    if all(is_literal(v) for v in operands):
-        return str(rule(int(operands[0]), int(operands[1])))
-    if isinstance(op, arith.AddiOp) and "0" in operands:
-        return operands[1] if operands[0] == "0" else operands[0]
-    return None
+        basics.one(k, op)
 
 
 def _load(k: KernelWriter, op: tile.LoadOp) -> None:
@@ -113,11 +74,6 @@ def _gather(k: KernelWriter, op: tile.GatherOp) -> None:
         keep(k, [op.out], f"{k.view(op.view)}_gathered")
 
 
-def _full(k: KernelWriter, op: tile.FullOp) -> None:
-    text = k.scalar(op.scalar)
-    k.sources[op.out] = ScalarSource(text)
-
-
 def _map(k: KernelWriter, op: tile.MapOp) -> None:
     for index, out in enumerate(op.outs):
         k.sources[out] = MapSource(op, index)
@@ -127,24 +83,13 @@ def _map(k: KernelWriter, op: tile.MapOp) -> None:
         keep(k, op.outs, op.outs[0].name_hint or "kept")
 
 
-def _size(k: KernelWriter, op: tile.SizeOp) -> None:
-    k.scalars[op.out] = str(k.size(op.dim))
-
-
-def _read(k: KernelWriter, op: tile.ReadOp) -> None:
-    source = k.slice_of(op.view, op.offsets, (), None)
-    texts: list[str] = []
-    k.step(lambda: texts.append(source.at(k, At(()))))
-    k.scalars[op.out] = texts[0]
-
-
 # Loops
 
 
 def _for(k: KernelWriter, op: tile.ForOp) -> None:
-    nest = products.match(op)
+    nest = nests.match(op)
     if nest is not None:
-        products.emit_nest(k, nest)
+        nests.emit_nest(k, nest)
         return
     cells = [_cell(k, op, number) for number in range(len(op.carried))]
     body = op.body.block
@@ -153,7 +98,7 @@ def _for(k: KernelWriter, op: tile.ForOp) -> None:
 
     def turn() -> None:
         k.scalars[body.args[0]] = position
-        k.bounds[body.args[0]] = (bound_of(k, op), k.known(op.step_size))
+        k.bounds[body.args[0]] = (basics.bound_of(k, op), k.known(op.step_size))
         for argument, cell in zip(body.args[1:], cells, strict=True):
             k.sources[argument] = cell
         block(k, body)
@@ -163,14 +108,6 @@ def _for(k: KernelWriter, op: tile.ForOp) -> None:
     k.loop(head, turn)
     for result, cell in zip(op.outs, cells, strict=True):
         k.sources[result] = cell
-
-
-def bound_of(k: KernelWriter, op: tile.ForOp) -> Dim:
-    """What a loop runs to, -1 where only the running program knows."""
-    owner = op.to.owner
-    if isinstance(owner, arith.ConstantOp) and isinstance(owner.value, IntegerAttr):
-        return Dim.of(owner.value.value.data)
-    return k.known(owner.dim) if isinstance(owner, tile.SizeOp) else Dim.of(-1)
 
 
 Cell = ScalarSource | MemorySource | RegisterSource
@@ -258,14 +195,10 @@ def _dot(k: KernelWriter, op: tile.DotOp) -> None:
 _HANDLERS: dict[type[Operation], Callable[..., None]] = {
     tile.LoadOp: _load,
     tile.GatherOp: _gather,
-    tile.FullOp: _full,
     tile.MapOp: _map,
     tile.ReduceOp: reducing.reduce,
     tile.ScanOp: scanning.scan,
     tile.ForOp: _for,
     tile.DotOp: _dot,
-    tile.SizeOp: _size,
-    tile.ReadOp: _read,
     tile.ScatterOp: scatter,
 }
-

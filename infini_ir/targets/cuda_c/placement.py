@@ -83,9 +83,7 @@ class Placement:
             self._join(op.acc, op.out)
         elif isinstance(op, tile.ForOp):
             inside = zip(op.body.block.args[1:], tile.yielded(op.body), strict=True)
-            for value, out, (argument, result) in zip(
-                op.carried, op.outs, inside, strict=True
-            ):
+            for value, out, (argument, result) in zip(op.carried, op.outs, inside, strict=True):
                 for other in (out, argument, result):
                     self._join(value, other)
 
@@ -285,6 +283,8 @@ def _cost(op: tile.MapOp) -> int:
     return sum(
         0
         if isinstance(inner, plain)
-        else (KEEP_COST if inner.name.startswith("math.") and not isinstance(inner, costly) else 1)
+        else (
+            KEEP_COST if inner.name.startswith("math.") and not isinstance(inner, costly) else 1
+        )
         for inner in op.body.block.ops
     )

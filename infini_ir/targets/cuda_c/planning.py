@@ -230,7 +230,11 @@ def _piece(kernel: tile.KernelOp, longest: int) -> int:
     ]
     if not lengths:
         return longest
-    sizes = [_loop_bound(op) for op in kernel.body.walk() if isinstance(op, tile.ForOp) and "BK" in op.step_size.symbols()]
+    sizes = [
+        _loop_bound(op)
+        for op in kernel.body.walk()
+        if isinstance(op, tile.ForOp) and "BK" in op.step_size.symbols()
+    ]
     known = [size for size in sizes if size is not None]
     return max(1, min([longest, *known]))
 

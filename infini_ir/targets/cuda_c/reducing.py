@@ -194,5 +194,3 @@ def _own_part(
     for _ in op.axis_list:
         k.line("}")
     k.leave(level)
-
-

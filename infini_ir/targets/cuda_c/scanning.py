@@ -91,7 +91,9 @@ class _Runs:
         row = "thread" if self.parts == 1 else f"thread / {self.parts}"
         part = "0" if self.parts == 1 else f"thread % {self.parts}"
         k.line(f"for (int element = {row}; element < {self.rows}; element += {threads}) {{")
-        point, lines = split("element", [self.shape[axis] for axis in others], range(len(others)))
+        point, lines = split(
+            "element", [self.shape[axis] for axis in others], range(len(others))
+        )
         for text in lines:
             k.line(text)
         conditions = [

@@ -160,7 +160,9 @@ def scatter(k: KernelWriter, op: tile.ScatterOp) -> None:
     target = MemorySource(k.view(op.view), place, (), type)
 
     def first(slot: str) -> None:
-        zero = "false" if type == "bool" else f"convert<{type}>(0.0f)" if type in NARROW else "0"
+        zero = (
+            "false" if type == "bool" else f"convert<{type}>(0.0f)" if type in NARROW else "0"
+        )
         k.line(f"bool {inside} = false;")
         k.line(f"int64_t {place} = 0;")
         k.line(f"{type} {value} = {zero};")
@@ -179,7 +181,6 @@ def scatter(k: KernelWriter, op: tile.ScatterOp) -> None:
 
     def write() -> None:
         k.touch(Access(f"global {k.view(op.view)}", True))
-        k.scattered = True
         _sweep_in_turns(k, layout, extents, body, first, registers, op, target, value, inside)
 
     k.step(write)

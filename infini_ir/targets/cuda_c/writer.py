@@ -12,22 +12,29 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from xdsl.dialects.builtin import IntegerAttr
-from xdsl.ir import Block, Operation, SSAValue
+from xdsl.ir import Block, SSAValue
 
 from infini_ir.dialects import tile
 from infini_ir.targets.c_project.expressions import Names, c_expression
 from infini_ir.targets.c_project.signatures import KernelSignature
-from infini_ir.targets.cuda_c.layouts import Layout, Number, Spread, product_text, scaled, split, sum_of, times
+from infini_ir.targets.cuda_c.layouts import (
+    Layout,
+    Number,
+    Spread,
+    product_text,
+    scaled,
+    split,
+    sum_of,
+    times,
+)
 from infini_ir.targets.cuda_c.limits import LIMITS
-from infini_ir.targets.cuda_c.placement import Placement, power_of_two
+from infini_ir.targets.cuda_c.placement import Placement
 from infini_ir.targets.cuda_c.plan import Plan
-from infini_ir.targets.cuda_c.scalars import constant, expression, scalar_type
+from infini_ir.targets.cuda_c.scalars import is_unsigned
 from infini_ir.targets.cuda_c.sources import (
     At,
     MemorySource,
     RegisterSource,
-    ScalarSource,
     Source,
     element_types,
 )
@@ -196,7 +203,8 @@ class KernelWriter:
         """An index operand of a gather or a scatter."""
         if operand in self.scalars:
             return self.scalars[operand]
-        return self.element(operand, at.covered(dims))
+        text = self.element(operand, at.covered(dims))
+        return f"bits({text})" if is_unsigned(tile.tile_type(operand).element) else text
 
     def scaled_position(self, position: str, stride: Dim) -> str:
         text = scaled(position, self.size(stride))
@@ -258,9 +266,9 @@ class KernelWriter:
         if start == "0" and limit is total:
             return self.size(total)
         bound, step = self.bounds.get(offset, (None, None))
-        if bound is not None and step is not None and bound is total and step is limit:
-            if limit.value == 1 or total.exact_divide(limit) is not None:
-                return self.size(limit)
+        whole = limit.value == 1 or total.exact_divide(limit) is not None
+        if bound is total and step is limit and whole:
+            return self.size(limit)
         if start.lstrip("-").isdigit() and limit.value is not None and total.value is not None:
             return max(0, min(limit.value, total.value - int(start)))
         key = ("extent", size, start, limit)
@@ -275,7 +283,11 @@ class KernelWriter:
     # Memory
 
     def slice_of(
-        self, view: SSAValue, offsets: Sequence[SSAValue], axes: Sequence[int], value: SSAValue | None
+        self,
+        view: SSAValue,
+        offsets: Sequence[SSAValue],
+        axes: Sequence[int],
+        value: SSAValue | None,
     ) -> MemorySource:
         """A slice of a view as a source."""
         memory = tile.view_type(view)
@@ -353,7 +365,7 @@ class KernelWriter:
     def register_array(self, wish: str, type: str, layout: Layout) -> RegisterSource:
         """A new array in registers, declared in the current block of steps."""
         name = self.fresh(wish)
-        self.nodes.append(Step([f"{type} {name}[{layout.slots}];"]))
+        self.nodes.append(Step([f"{type} {name}[{layout.slots}] = {{}};"]))
         self.count_registers(layout.slots * max(4, item_bytes(type)) // 4)
         return RegisterSource(name, layout)
 
@@ -368,7 +380,7 @@ class KernelWriter:
                 f"kernel '{self.name}' keeps a tile of unknown size "
                 f"({tile.tile_type(value)}) in shared memory; run tile-split-axis first"
             )
-        order = self.placement.order(value)
+        order = list(self.placement.order(value))
         strides, pitch = [0] * len(shape), 1
         for axis in reversed(order):
             strides[axis] = pitch
