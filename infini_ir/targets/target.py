@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -12,6 +13,25 @@ if TYPE_CHECKING:
     from infini_ir.dialects.context import CompilerContext
     from infini_ir.runtime.program import Program
     from infini_ir.targets.c_project.project import Project
+
+
+@dataclass(frozen=True)
+class DeviceLimits:
+    """What a typical board of an architecture can do at most."""
+
+    board: str
+    bandwidth: float
+    """Bytes a second from its memory."""
+    peaks: Mapping[str, float]
+    """Operations a second of products by the type of their operands; `f32` also for all
+    other arithmetic."""
+
+    def seconds(self, operations: float, traffic: float, dtype: str) -> tuple[float, str]:
+        """The least time for a kernel whose products have operands of a type, and what sets
+        it: `compute` or `memory`."""
+        computing = operations / self.peaks.get(dtype, self.peaks["f32"])
+        moving = traffic / self.bandwidth
+        return (computing, "compute") if computing >= moving else (moving, "memory")
 
 
 class Target(Protocol):
@@ -31,6 +51,12 @@ class Target(Protocol):
     def composites(self) -> frozenset[str]:
         """Composite operations of the graph dialect that reach the lowering; the others are
         expanded into primitives."""
+        ...
+
+    @property
+    def device_limits(self) -> DeviceLimits | None:
+        """What kernels can be held against; None where nothing is published, and where the
+        machine itself is measured."""
         ...
 
     def passes(self) -> tuple[ModulePass, ...]:

@@ -5,6 +5,7 @@ import pytest
 from infini_ir.compiler import Compilation, Options
 from infini_ir.models.kernels import KernelCase, cases
 from infini_ir.runtime.model import CompiledModel
+from tests.devices.checks import record
 
 CASES = cases()
 
@@ -16,6 +17,7 @@ def test_on_this_machine(case: KernelCase):
     inputs = case.inputs()
     given = model(inputs)
     assert case.error([given[name] for name in case.outputs], inputs) < 1
+    record("cpu", case.kernel, case.dtype, "device")
 
 
 def test_names_are_unique():

@@ -45,6 +45,7 @@ class CambriconTarget:
     library: bool = False
     name: ClassVar[str] = "cambricon"
     composites: ClassVar[frozenset[str]] = COMPOSITES
+    device_limits: ClassVar[None] = None
 
     def __post_init__(self) -> None:
         if not self.architecture:

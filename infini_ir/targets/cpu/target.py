@@ -85,6 +85,7 @@ class CpuTarget:
     cache: ObjectCache | bool = True
     name: ClassVar[str] = "cpu"
     composites: ClassVar[frozenset[str]] = COMPOSITES
+    device_limits: ClassVar[None] = None
     objects: ObjectCache | None = field(init=False)
 
     def __post_init__(self) -> None:

@@ -50,6 +50,7 @@ class CudaCTarget:
     """Whether the vendor's library does the plain matrix products."""
     name: ClassVar[str] = "cuda-c"
     composites: ClassVar[frozenset[str]] = COMPOSITES
+    device_limits: ClassVar[None] = None
 
     def __post_init__(self) -> None:
         if not self.architecture:

@@ -54,6 +54,11 @@ def command(
     as_json: bool,
 ) -> None:
     """Explain the kernels of an ONNX MODEL: origin, tiles, traffic, limits, decisions."""
+    from infini_ir.tools.infini.explain_device import (
+        explain_device,
+        print_device,
+        refuse_measuring,
+    )
     from infini_ir.tools.infini.progress import progress
     from infini_ir.tools.infini.show import print_json
 
@@ -61,6 +66,13 @@ def command(
     options = make_options(
         target, precision, check_semantics, no_cache, threads, overrides, library
     )
+    if not options.target.startswith("cpu"):
+        if measure or peak is not None or bandwidth is not None:
+            refuse_measuring(options)
+        with progress(f"explaining {model}") as tell:
+            facts = explain_device(model, options, given, tell)
+        (print_json if as_json else print_device)(facts)
+        return
     with progress(f"explaining {model}") as tell:
         facts = explain(model, options, given, measure, peak, bandwidth, tell)
     if as_json:
@@ -92,7 +104,7 @@ def explain(
     tell("measuring the machine", 3, 4)
     threads = choose_threads(options.threads)
     machine = _machine(threads, peak, bandwidth)
-    sizes = _sizes(module, given)
+    sizes = sizes_of(module, given)
     launches = launches_of(module, sizes, machine)
     if measure:
         _measure(launches, compilation, compilation.target, sizes, threads, tell)
@@ -112,7 +124,7 @@ def _machine(threads: int, peak: float | None, bandwidth: float | None) -> Machi
     return machine
 
 
-def _sizes(module: Any, given: dict[str, int]) -> dict[str, int]:
+def sizes_of(module: Any, given: dict[str, int]) -> dict[str, int]:
     """A size for every symbol of the program; those that the model computes are guesses."""
     from infini_ir.targets.programs import program_of, signature_of
     from infini_ir.tools.infini.inputs import choose_sizes, usual_size
@@ -234,7 +246,7 @@ def _machine_text(machine: dict[str, Any]) -> str:
     return f"{threads}: {machine['gflops']:.4g} GFLOP/s, {', '.join(parts)}"
 
 
-def _shortened(text: str) -> str:
+def shortened(text: str) -> str:
     """The beginning and the end of a long text: what is made and why, not of which nodes."""
     if len(text) <= _ORIGIN_LENGTH:
         return text
@@ -252,7 +264,7 @@ def _row(entry: dict[str, Any], with_times: bool) -> list[str]:
     row = [
         str(entry["number"]),
         entry["kernel"] + (" (one thread)" if entry["serial"] else ""),
-        _shortened(entry["origin"] or entry["node"]) + place,
+        shortened(entry["origin"] or entry["node"]) + place,
         tiles,
         size_text(entry["bytes"]),
         f"{entry['operations']:.3g}",
