@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
@@ -190,6 +190,18 @@ class Compilation:
 
 def _count(module: ModuleOp) -> int:
     return sum(1 for _ in module.walk())
+
+
+@overload
+def compile(
+    source: Any, *, target: Literal["cpu"] = "cpu", **options: Any
+) -> CompiledModel | SpecializingModel: ...
+
+
+@overload
+def compile(
+    source: Any, *, target: str, **options: Any
+) -> CompiledModel | SpecializingModel | Project: ...
 
 
 def compile(
