@@ -194,13 +194,31 @@ def _count(module: ModuleOp) -> int:
 
 @overload
 def compile(
-    source: Any, *, target: Literal["cpu"] = "cpu", **options: Any
+    source: Any,
+    *,
+    target: Literal["cpu"] = "cpu",
+    precision: str = "f32",
+    threads: int | None = None,
+    inputs: Mapping[str, Any] | None = None,
+    check_semantics: bool = False,
+    cache: bool = True,
+    library: bool = False,
+    progress: Progress | None = None,
 ) -> CompiledModel | SpecializingModel: ...
 
 
 @overload
 def compile(
-    source: Any, *, target: str, **options: Any
+    source: Any,
+    *,
+    target: str,
+    precision: str = "f32",
+    threads: int | None = None,
+    inputs: Mapping[str, Any] | None = None,
+    check_semantics: bool = False,
+    cache: bool = True,
+    library: bool = False,
+    progress: Progress | None = None,
 ) -> CompiledModel | SpecializingModel | Project: ...
 
 
