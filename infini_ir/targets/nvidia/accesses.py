@@ -14,7 +14,7 @@ from infini_ir.targets.nvidia.indices import NARROW
 from infini_ir.targets.nvidia.shapes import Shape
 from infini_ir.targets.nvidia.values import Text, memory_type, triton_type
 from infini_ir.utils.dtypes import is_float, is_unsigned
-from infini_ir.utils.symbolic import Dim
+from infini_ir.utils.symbolic import ONE
 
 
 class Accesses:
@@ -22,6 +22,7 @@ class Accesses:
 
     def __init__(self, frame: Frame) -> None:
         self.f = frame
+        self._places: dict[object, tuple[str, str]] = {}
 
     # Pointers
 
@@ -35,7 +36,7 @@ class Accesses:
         stride = view_type(view).strides[axis]
         if stride.value == 0 or offset.text == "0":
             return ""
-        step = self.f.sizes.text(stride)
+        step = self.f.stride(stride)
         if offset.literal and step.literal:
             return str(int(offset.text) * int(step.text))
         wide = self.f.is_wide(view) and "int64" not in (offset.type, step.type)
@@ -59,7 +60,7 @@ class Accesses:
             if shape.lanes[shape.places[axis][0]].size == 1:
                 continue
             covered.add(shape.places[axis][0])
-            lanes, step = self.f.coordinate(shape, axis), self.f.sizes.text(stride)
+            lanes, step = self.f.coordinate(shape, axis), self.f.stride(stride)
             text = lanes.to("int64") if wide and stride.value is not None else lanes.text
             terms.append(text if stride.value == 1 else f"{text} * {step.operand}")
         return " + ".join(terms), covered
@@ -173,7 +174,7 @@ class Accesses:
         extents = f.extents.of(op.out)
         terms = f.mask(shape, extents, range(len(shape.places)))
         if any(extent is None for extent in extents):
-            terms += self._bounds(op.view, texts)
+            terms += self._bounds(op.view, op.positions, texts)
         address = self._at(op.view, texts)
         if terms and not self._covered(op.positions, op.dim_lists, shape):
             address = self._spread(address, shape)
@@ -206,19 +207,17 @@ class Accesses:
     def _at(self, view: SSAValue, positions: Sequence[Text]) -> str:
         return self._pointer(view, [self._term(view, t, a) for a, t in enumerate(positions)])
 
-    def _bounds(self, view: SSAValue, positions: Sequence[Text]) -> list[str]:
+    def _bounds(
+        self, view: SSAValue, values: Sequence[SSAValue], positions: Sequence[Text]
+    ) -> list[str]:
         """Conditions under which positions are inside a view."""
         terms: list[str] = []
-        for size, position in zip(view_type(view).shape, positions, strict=True):
-            if not position.natural:
-                terms.append(f"{position.operand} >= 0")
-            if not self._is_below(position, size):
-                terms.append(f"{position.operand} < {self.f.sizes.text(size).operand}")
+        for value, size, text in zip(values, view_type(view).shape, positions, strict=True):
+            if not text.natural:
+                terms.append(f"{text.operand} >= 0")
+            if not self.f.extents.ranges.reaches(value, ONE, size):
+                terms.append(f"{text.operand} < {self.f.sizes.text(size).operand}")
         return terms
-
-    def _is_below(self, position: Text, size: Dim) -> bool:
-        known = position.literal and size.value is not None
-        return known and int(position.text) < (size.value or 0)
 
     def scatter(self, op: tile.ScatterOp) -> None:
         """Elements to computed positions, as if one after the other."""
@@ -226,7 +225,7 @@ class Accesses:
         texts = self._positions(op.positions, op.dim_lists, shape)
         extents = self._scatter_extents(op)
         terms = f.mask(shape, extents, range(len(shape.places)))
-        terms += self._bounds(op.view, texts)
+        terms += self._bounds(op.view, op.positions, texts)
         count = 1
         for size in shape.sizes:
             count *= size
@@ -252,7 +251,9 @@ class Accesses:
 
     def _row(self, text: Text, shape: Shape, count: int) -> str:
         """A value of every lane, in one row."""
-        whole = f"tl.broadcast_to({text.typed().text}, {tuple_text(shape.sizes)})"
+        whole = text.text
+        if not text.atom or not text.text.isidentifier():
+            whole = self._spread(whole, shape)
         if text.literal or text.plain:
             whole = f"tl.full({tuple_text(shape.sizes)}, {text.text}, tl.{text.type})"
         return whole if len(shape.sizes) == 1 else f"tl.reshape({whole}, ({count},))"
@@ -262,26 +263,33 @@ class Accesses:
     ) -> None:
         """All at once; of the lanes that meet at one place only the last writes."""
         f = self.f
-        place, live = f.writer.name("place"), f.writer.name("live")
         steps = [
-            term
-            for axis, text in enumerate(texts)
-            if (term := self._term(op.view, text, axis))
+            term for axis, text in enumerate(texts) if (term := self._term(op.view, text, axis))
         ]
-        position = Text(" + ".join(steps) or "0", "int64", atom=False, literal=not steps)
-        f.writer.line(f"{place} = {self._row(position, shape, count)}")
-        condition = Text(_all(terms), "int1", atom=False) if terms else None
-        if condition is None:
-            f.writer.line(f"{live} = tl.full(({count},), True, tl.int1)")
-        else:
-            f.writer.line(f"{live} = {self._row(condition, shape, count)}")
-        lanes = f._range(count).text  # noqa: SLF001
-        later = f"({lanes}[None, :] > {lanes}[:, None]) & {live}[None, :]"
-        met = f"({place}[None, :] == {place}[:, None]) & {later}"
-        f.writer.line(f"{live} = {live} & (tl.max(({met}).to(tl.int32), axis=1) == 0)")
+        key = (op.parent, " + ".join(steps), tuple(terms))
+        if key not in self._places:
+            self._places[key] = self._last_writers(steps, terms, shape, count)
+        place, live = self._places[key]
         row = self._row(f.tiles[op.value].text, shape, count)
         value = Text(row, f.tiles[op.value].text.type)
         self.put(op.view, f"{f.pointers[op.view]} + {place}", value, [live], op.combine.data)
+
+    def _last_writers(
+        self, steps: Sequence[str], terms: Sequence[str], shape: Shape, count: int
+    ) -> tuple[str, str]:
+        """Where each lane writes, and whether it does: not where a later one writes too."""
+        f = self.f
+        place, live = f.writer.name("place"), f.writer.name("live")
+        position = Text(" + ".join(steps) or "0", "int64", atom=False, literal=not steps)
+        f.writer.line(f"{place} = {self._row(position, shape, count)}")
+        everywhere = Text("True", "int1", literal=True)
+        condition = Text(_all(terms), "int1", atom=False) if terms else everywhere
+        f.writer.line(f"{live} = {self._row(condition, shape, count)}")
+        lanes = f.range(count).text
+        later = f"({lanes}[None, :] > {lanes}[:, None]) & {live}[None, :]"
+        met = f"({place}[None, :] == {place}[:, None]) & {later}"
+        f.writer.line(f"{live} = {live} & (tl.max(({met}).to(tl.int32), axis=1) == 0)")
+        return place, live
 
     def _scatter_in_turn(
         self, op: tile.ScatterOp, shape: Shape, texts: list[Text], terms: list[str], count: int
@@ -300,7 +308,7 @@ class Accesses:
         f.writer.line(f"for {lane} in range(0, {count}):")
         with f.writer.indented():
             f.writer.line("tl.debug_barrier()")
-            f.writer.line(f"{chosen} = {f._range(count).text} == {lane}")  # noqa: SLF001
+            f.writer.line(f"{chosen} = {f.range(count).text} == {lane}")
             picked = [f"tl.sum(tl.where({chosen}, {r}, 0).to(tl.int64))" for r in rows[:-2]]
             places = [Text(text, "int64") for text in picked]
             live = f"tl.sum(tl.where({chosen}, {rows[-2]}, False).to(tl.int32)) != 0"
@@ -341,7 +349,9 @@ def _extremum(name: str, a: str, b: str, old: Text, dtype: str) -> str:
         return f"{a} {'|' if name == 'maximum' else '&'} {b}"
     if is_unsigned(dtype):
         unsigned = f"tl.u{old.type}, bitcast=True"
-        return f"tl.{name}({a}.to({unsigned}), {b}.to({unsigned})).to(tl.{old.type}, bitcast=True)"
+        return (
+            f"tl.{name}({a}.to({unsigned}), {b}.to({unsigned})).to(tl.{old.type}, bitcast=True)"
+        )
     return f"tl.{name}({a}, {b})"
 
 

@@ -45,6 +45,37 @@ class Combining:
         f.writer.line(f"{name} = {text}")
         f.tiles[op.out] = Held(Text(name, element))
 
+    def scan(self, op: tile.ScanOp) -> None:
+        """A running combination along an axis. Exclusive ones are those of the neighbour."""
+        f, kind = self.f, op.kind.data.name
+        type, dtype = tile_type(op.x), tile_type(op.x).dtype
+        shape, element = f.shapes.of(op.x), triton_type(type.element)
+        position = shape.places[op.along][0]
+        empty = _neutral(kind, dtype)
+        text = f.whole(op.x).text
+        if op.reverse is not None:
+            text = self.neutral(op.x, [op.along], f.extents.of(op.x), empty)
+        text = _prepared(text, kind, dtype, element)
+        text = _scanned(text, kind, dtype, position, reverse=op.reverse is not None)
+        text = _restored(text, kind, dtype, element)
+        name = f.name_for(op.out, f"running_{NAMES[kind]}")
+        if op.exclusive is not None:
+            f.writer.line(f"{name} = {text}")
+            text = self._neighbour(op, name, empty)
+        f.writer.line(f"{name} = {text}")
+        f.tiles[op.out] = Held(Text(name, element))
+
+    def _neighbour(self, op: tile.ScanOp, name: str, empty: str) -> str:
+        """Each element of a tile from the lane before, or after where it runs backwards."""
+        shape = self.f.shapes.of(op.x)
+        position = shape.places[op.along][0]
+        lanes, last = self.f.coordinate(shape, op.along).text, shape.sizes[position] - 1
+        end, where = (0, f"tl.maximum({lanes} - 1, 0)")
+        if op.reverse is not None:
+            end, where = (last, f"tl.minimum({lanes} + 1, {last})")
+        where = f"tl.broadcast_to({where}, {tuple_text(shape.sizes)})"
+        return f"tl.where({lanes} == {end}, {empty}, tl.gather({name}, {where}, {position}))"
+
     def neutral(
         self,
         value: SSAValue,
@@ -109,7 +140,9 @@ class Combining:
         flat = len(shape.lanes) == 2
         columns = rows.sizes[-1]
         if not flat:
-            lhs = f"tl.reshape({lhs}, {tuple_text((_count(shape.sizes[:-1]), shape.sizes[-1]))})"
+            lhs = (
+                f"tl.reshape({lhs}, {tuple_text((_count(shape.sizes[:-1]), shape.sizes[-1]))})"
+            )
         held = f.tiles[op.acc].text
         is_zero = held.literal and float(held.text.replace('float("', "").strip('")')) == 0
         single = acc_type in ("f32", "f64", "i32")
@@ -121,7 +154,11 @@ class Combining:
                 if flat
                 else f"tl.reshape({whole}, {tuple_text((_count(rows.sizes[:-1]), columns))})"
             )
-        out = f', out_dtype=tl.{triton_type(tile_type(op.acc).element)}' if acc_type in ("f64", "i32") else ""  # noqa: E501
+        out = (
+            f", out_dtype=tl.{triton_type(tile_type(op.acc).element)}"
+            if acc_type in ("f64", "i32")
+            else ""
+        )
         text = f"tl.dot({lhs}, {rhs}{acc}{precision}{out})"
         if not flat:
             text = f"tl.reshape({text}, {tuple_text(rows.sizes)})"
@@ -192,6 +229,16 @@ def _reduced(text: str, kind: str, dtype: str, axis: int) -> str:
     if is_float(dtype):
         return f"tl.reduce({text}, {axis}, nan_{kind})"
     return f"tl.{kind}({text}, axis={axis})"
+
+
+def _scanned(text: str, kind: str, dtype: str, axis: int, *, reverse: bool) -> str:
+    backwards = ", reverse=True" if reverse else ""
+    if dtype == "i1":
+        kind = {"add": "max", "mul": "min"}.get(kind, kind)
+    if kind == "add":
+        return f"tl.cumsum({text}, axis={axis}{backwards})"
+    helper = "multiply" if kind == "mul" else f"nan_{kind}"
+    return f"tl.associative_scan({text}, {axis}, {helper}{backwards})"
 
 
 def _restored(text: str, kind: str, dtype: str, element: str) -> str:

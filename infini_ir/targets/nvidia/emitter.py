@@ -9,6 +9,7 @@ beyond it hold anything: stores leave them out, reductions and products neutrali
 
 from __future__ import annotations
 
+import keyword
 from collections.abc import Callable, Sequence
 
 from xdsl.dialects import arith
@@ -30,6 +31,7 @@ from infini_ir.targets.nvidia.sizes import SYMBOL_LIMIT
 from infini_ir.targets.nvidia.values import Text, constant_text, pointer_type
 from infini_ir.utils.errors import CompileError
 
+RESERVED = frozenset({"tl", "triton", "libdevice", "nan_max", "nan_min", "multiply"})
 HEADER = "import triton\nimport triton.language as tl\n"
 LIBDEVICE = "from triton.language.extra import libdevice\n"
 OPTIONS = {"enable_fp_fusion": False, "enable_reflect_ftz": False}
@@ -37,12 +39,12 @@ OPTIONS = {"enable_fp_fusion": False, "enable_reflect_ftz": False}
 functions of libdevice keep subnormal numbers."""
 
 _HELPERS = {
-    f"nan_{name}": f'''
+    f"nan_{name}": f"""
 
 @triton.jit
 def nan_{name}(a, b):
     return tl.{name}imum(a, b, propagate_nan=tl.PropagateNan.ALL)
-'''
+"""
     for name in ("max", "min")
 } | {
     "multiply": """
@@ -82,6 +84,7 @@ class KernelEmitter:
             tile.ReadOp: self.accesses.read,
             tile.MapOp: self.maps.emit,
             tile.ReduceOp: self.combining.reduce,
+            tile.ScanOp: self.combining.scan,
             tile.DotOp: self.combining.dot,
             tile.FullOp: self._full,
             tile.SizeOp: self._size,
@@ -89,13 +92,19 @@ class KernelEmitter:
             arith.ConstantOp: self._constant,
         }
 
+    @property
+    def name(self) -> str:
+        """The kernel's name, as Python can have it."""
+        name = self.kernel.sym_name.data
+        return f"{name}_kernel" if keyword.iskeyword(name) or name in RESERVED else name
+
     def emit(self) -> EmittedKernel:
         """The whole kernel."""
         open_grid(self.f)
         self._block(self.kernel.body.block)
         arguments = self._arguments()
         return EmittedKernel(
-            self.kernel.sym_name.data,
+            self.name,
             self._source(arguments),
             arguments,
             (program_count(self.kernel),),
@@ -134,12 +143,16 @@ class KernelEmitter:
     def _source(self, arguments: Sequence[Argument]) -> str:
         body = self.f.writer.text()
         head = HEADER + (LIBDEVICE if "libdevice." in body else "")
-        helpers = [text for name, text in _HELPERS.items() if f", {name})" in body]
+        helpers = [
+            text
+            for name, text in _HELPERS.items()
+            if f", {name})" in body or f", {name}," in body
+        ]
         names = [
             a.name if a.view is not None else f"{a.name}: tl.{a.type.replace('i', 'int')}"
             for a in arguments
         ]
-        lines = [f"\n\n@triton.jit\ndef {self.kernel.sym_name.data}({', '.join(names)}):\n"]
+        lines = [f"\n\n@triton.jit\ndef {self.name}({', '.join(names)}):\n"]
         if self.kernel.origin is not None:
             lines.append(f"    # from {self.kernel.origin.data}\n")
         if self.plan.reason:
@@ -201,7 +214,9 @@ class KernelEmitter:
         ]
         step = op.step_size.value
         if step is None:
-            raise CompileError(f"the step {op.step_size} of a loop is not fixed; run nvidia-plan")
+            raise CompileError(
+                f"the step {op.step_size} of a loop is not fixed; run nvidia-plan"
+            )
         limit = f.scalars[op.to]
         counter = f.name_for(position, _counter(op))
         spaced = f", {step}" if step != 1 else ""
@@ -211,9 +226,7 @@ class KernelEmitter:
         lines = len(f.writer.body)
         with f.writer.indented():
             f.define_limits(position)
-            for value, argument, name in zip(
-                yielded(op.body), arguments, names, strict=True
-            ):
+            for value, argument, name in zip(yielded(op.body), arguments, names, strict=True):
                 if _may_replace(value, argument, block):
                     f.wanted[value] = name
             self._block(block)

@@ -88,6 +88,8 @@ class Extents:
         elif isinstance(op, tile.ReduceOp):
             kept = [e for i, e in enumerate(self.of(op.x)) if i not in op.axis_list]
             self._axes[op.out] = tuple(kept)
+        elif isinstance(op, tile.ScanOp):
+            self._axes[op.out] = self.of(op.x)
         elif isinstance(op, tile.DotOp):
             columns = self.of(op.rhs)[1 if op.transposed is None else 0]
             product = (*self.of(op.lhs)[:-1], columns)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from xdsl.ir import SSAValue
 
 from infini_ir.dialects import tile
-from infini_ir.dialects.tile import tile_type, view_type
+from infini_ir.dialects.tile import view_type
 from infini_ir.targets.nvidia.extents import Extent, Extents
 from infini_ir.targets.nvidia.indices import NARROW
 from infini_ir.targets.nvidia.plan import Plan
@@ -47,6 +47,7 @@ class Frame:
         """Names that loops assign again."""
         self.pointers = self._name_views()
         self._lanes: dict[object, Text] = {}
+        self._strides: dict[Dim, Text] = {}
         self._limits: dict[tuple[SSAValue, Dim, int], Text] = {}
         self._needed = self._needed_limits()
 
@@ -72,7 +73,7 @@ class Frame:
 
     def lanes(self, lanes: Lanes, part: int) -> Text:
         """The positions along a part of a physical axis, of one dimension."""
-        flat = self._range(lanes.size)
+        flat = self.range(lanes.size)
         if not lanes.is_flat:
             return flat
         key = (lanes, part)
@@ -89,7 +90,7 @@ class Frame:
             self._lanes[key] = Text(name, "int32", bound=lanes.size - 1, natural=True)
         return self._lanes[key]  # pyright: ignore[reportReturnType]
 
-    def _range(self, size: int) -> Text:
+    def range(self, size: int) -> Text:
         if size not in self._lanes:
             name = self.writer.name(f"r{size}")
             self.writer.head_line(f"{name} = tl.arange(0, {size})")
@@ -188,7 +189,9 @@ class Frame:
         text = held.text.text
         if order != list(range(len(order))):
             text = (
-                f"tl.trans({text})" if len(order) == 2 else f"tl.permute({text}, {tuple(order)})"
+                f"tl.trans({text})"
+                if len(order) == 2
+                else f"tl.permute({text}, {tuple(order)})"
             )
         text += _index(sorted(targets), len(result.lanes))
         return replace(held.text, text=text, atom=True)
@@ -219,8 +222,16 @@ class Frame:
             span += max(size.value - 1, 0) * abs(stride.value)
         return span >= NARROW
 
-    def rank(self, value: SSAValue) -> int:
-        return tile_type(value).rank
+    def stride(self, dim: Dim) -> Text:
+        """A stride; products of symbols are computed once."""
+        text = self.sizes.text(dim)
+        if text.literal or text.text.isidentifier():
+            return text
+        if dim not in self._strides:
+            name = self.writer.name("stride")
+            self.writer.head_line(f"{name} = {text.text}")
+            self._strides[dim] = replace(text, text=name, atom=True)
+        return self._strides[dim]
 
 
 def _index(kept: Sequence[int], rank: int) -> str:

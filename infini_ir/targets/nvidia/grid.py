@@ -83,8 +83,8 @@ def _band(f: Frame, program: str, axes: list[int], counts: list[Dim]) -> str:
     w.line(f"{first} = {program} // ({group} * {column_count}) * {group}")
     w.line(f"{height} = tl.minimum({row_count} - {first}, {group})")
     w.line(f"{place} = {program} % ({group} * {column_count})")
-    _position(f, rows, f"({first} + {place} % {height})")
-    _position(f, columns, f"({place} // {height})")
+    _position(f, rows, f"{first} + {place} % {height}")
+    _position(f, columns, f"{place} // {height}")
     return rest
 
 
@@ -109,9 +109,8 @@ def _position(f: Frame, axis: int, number: str) -> None:
     type = "int32"
     if limit is None or limit >= NARROW:
         number, type = f"tl.cast({number}, tl.int64)", "int64"
-    elif " " in number and not number.startswith("("):
-        number = f"({number})" if step != 1 else number
-    number = number.removeprefix("(").removesuffix(")") if step == 1 and type == "int32" else number
+    elif step != 1 and " " in number:
+        number = f"({number})"
     f.writer.line(f"{name} = {number}" + (f" * {step}" if step != 1 else ""))
     f.scalars[offset] = Text(name, type, bound=limit, natural=True)
 

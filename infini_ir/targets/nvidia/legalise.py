@@ -60,7 +60,9 @@ def _substitute(kernel: tile.KernelOp, numbers: Mapping[str, Dim]) -> None:
             for block in region.blocks:
                 values += block.args
         for value in values:
-            if isinstance(value.type, TileType) and not all(d.is_constant for d in value.type.shape):
+            if isinstance(value.type, TileType) and not all(
+                d.is_constant for d in value.type.shape
+            ):
                 type = TileType(_replaced(value.type.dims, numbers), value.type.element)
                 assert isinstance(value, BlockArgument) or value.owner is op
                 Rewriter.replace_value_with_new_type(value, type)
@@ -117,7 +119,9 @@ def _exponential(value: SSAValue) -> math.ExpOp | None:
     op = value.owner
     if isinstance(op, arith.SelectOp):
         for chosen, other in ((op.lhs, op.rhs), (op.rhs, op.lhs)):
-            if isinstance(other.owner, arith.ConstantOp) and isinstance(chosen.owner, math.ExpOp):
+            if isinstance(other.owner, arith.ConstantOp) and isinstance(
+                chosen.owner, math.ExpOp
+            ):
                 return chosen.owner
         return None
     return op if isinstance(op, math.ExpOp) else None

@@ -69,8 +69,10 @@ class Maps:
         results = scalar_text(op, [texts[value] for value in op.operands])
         for result, text in zip(op.results, results, strict=True):
             simple = text.atom and len(text.text) < 30 and "(" not in text.text
-            single = len(list(result.uses)) == 1 and len(text.text) <= INLINE_LENGTH
-            if not (text.literal or simple or single):
+            users = [use.operation for use in result.uses]
+            last = len(users) == 1 and isinstance(users[0], tile.YieldOp)
+            short = len(users) == 1 and len(text.text) <= INLINE_LENGTH
+            if not (text.literal or simple or short or last):
                 name = self.f.writer.name(result.name_hint or "t")
                 self.f.writer.line(f"{name} = {text.text}")
                 text = Text(

@@ -1,7 +1,7 @@
 """Choosing tile sizes, warps and pipeline stages for each kernel: the pass `nvidia-plan`.
 
-    candidates(kernel, limits) -> [Plan, ..]     what may be tried, all of it legal
-    plan_kernel(kernel, limits) -> Plan          the one that the cost model likes best
+candidates(kernel, limits) -> [Plan, ..]     what may be tried, all of it legal
+plan_kernel(kernel, limits) -> Plan          the one that the cost model likes best
 """
 
 from __future__ import annotations
@@ -155,10 +155,16 @@ def _product_plans(
         if roles.columns and columns > max(16, _span(work, roles.columns[0])):
             continue
         for warps, stages in itertools.product((4, 8), (2, 3, 4, 5)):
-            group = GROUP if kernel.grid_rank >= 2 and not rest else 1
+            group = GROUP if _is_banded(kernel, roles) else 1
             plan = Plan(parameters, warps, stages, group, precision)
             if not legal or _fits(work, plan, limits):
                 yield plan
+
+
+def _is_banded(kernel: tile.KernelOp, roles: _Roles) -> bool:
+    """Whether the last two grid axes are a product's rows and columns."""
+    last = [step.name for step in kernel.steps.data[-2:]]
+    return len(last) == 2 and last[0] in roles.rows and last[1] in roles.columns
 
 
 def _row_choices(work: Work, roles: _Roles) -> list[dict[str, int]]:
@@ -176,7 +182,9 @@ def _row_choices(work: Work, roles: _Roles) -> list[dict[str, int]]:
         for size in sizes:
             count *= size
         fits = all(size <= span for size, span in zip(sizes, spans, strict=True))
-        if fits and (16 <= count <= 128 or all(s == p for s, p in zip(sizes, spans, strict=True))):
+        if fits and (
+            16 <= count <= 128 or all(s == p for s, p in zip(sizes, spans, strict=True))
+        ):
             choices.append(dict(zip(roles.rows, sizes, strict=True)))
     return choices
 

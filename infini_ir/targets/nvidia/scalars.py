@@ -14,7 +14,7 @@ from xdsl.dialects.utils.fast_math import FastMathFlag
 from xdsl.ir import Attribute, Operation
 
 from infini_ir.targets.nvidia.indices import NARROW
-from infini_ir.targets.nvidia.values import Text, bits_of, triton_type
+from infini_ir.targets.nvidia.values import Text, bits_of, number_text, triton_type
 from infini_ir.utils.errors import CompileError
 
 Rule = Callable[[Operation, Sequence[Text]], Text]
@@ -30,10 +30,40 @@ def scalar_text(op: Operation, operands: Sequence[Text]) -> tuple[Text, ...]:
         return several(op, operands)
     rule = _RULES.get(type(op))
     if rule is None:
-        raise CompileError(f"'{op.name}' has no form in Triton; expand it with tile-expand-math")
+        raise CompileError(
+            f"'{op.name}' has no form in Triton; expand it with tile-expand-math"
+        )
     if all(operand.literal for operand in operands):
+        known = _folded(op, operands)
+        if known is not None:
+            return (known,)
         operands = [operand.typed() for operand in operands]
     return (rule(op, operands),)
+
+
+def _folded(op: Operation, operands: Sequence[Text]) -> Text | None:
+    """The number that an operation on known sizes and positions gives."""
+    type = op.results[0].type
+    if isinstance(op, arith.IndexCastOp) and operands[0].type != "int1":
+        return number_text(int(operands[0].text), "int32" if _is_index(type) else _result(op))
+    fold = _FOLDS.get(op.__class__) if _is_index(type) else None
+    if fold is None:
+        return None
+    value = fold(*(int(operand.text) for operand in operands))
+    return number_text(value, "int64" if abs(value) >= NARROW else "int32")
+
+
+def _is_index(type: Attribute) -> bool:
+    return isinstance(type, IndexType)
+
+
+_FOLDS: dict[type[Operation], Callable[[int, int], int]] = {
+    arith.AddiOp: lambda a, b: a + b,
+    arith.SubiOp: lambda a, b: a - b,
+    arith.MuliOp: lambda a, b: a * b,
+    arith.MinSIOp: min,
+    arith.MaxSIOp: max,
+}
 
 
 def _result(op: Operation) -> str:
@@ -272,6 +302,9 @@ def _select(op: Operation, v: Sequence[Text]) -> Text:
 
 def _convert(op: Operation, v: Sequence[Text]) -> Text:
     type = _result(op)
+    if v[0].type == "int1" and type != "int1":
+        # As a signed number true is -1.
+        return Text(f"-{v[0].to(type)}", type, atom=False)
     return Text(v[0].to(type), type) if v[0].type != type else v[0]
 
 

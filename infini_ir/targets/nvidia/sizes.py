@@ -102,5 +102,3 @@ class SizeTexts:
         if function == "mod":
             return Text(rest, type, natural=True)
         return Text(f"(({a.operand} - {rest}) // {b.operand})", type)
-
-

@@ -28,6 +28,8 @@ POINTERS = {"float16": "fp16", "bfloat16": "bf16", "float32": "fp32", "float64":
 def triton_type(element: Attribute) -> str:
     """The Triton type that scalars of an element type are computed in: unsigned integers
     are signless, what only stores is its byte."""
+    if isinstance(element, IndexType):
+        return "int64"
     if isinstance(element, IntegerType) and element.width.data in (1, 8, 16, 32, 64):
         return f"int{element.width.data}"
     return _TRITON.get(element_name(element), "int8")

@@ -56,7 +56,7 @@ class Work:
 
     def number(self, dim: Dim, parameters: Mapping[str, int]) -> int:
         """A size for these parameters; symbols count as `ASSUMED`."""
-        values = {name: ASSUMED for name in dim.symbols()}
+        values = dict.fromkeys(dim.symbols(), ASSUMED)
         return dim.evaluate({**values, **parameters})
 
 

@@ -72,7 +72,9 @@ def run_program(module: ModuleOp, inputs: Sequence[Array], ctx: object = None) -
         host_programs.run_kernel = kept
 
 
-def run_kernel(emitted: EmittedKernel, views: Sequence[Array], symbols: Mapping[str, int]) -> None:
+def run_kernel(
+    emitted: EmittedKernel, views: Sequence[Array], symbols: Mapping[str, int]
+) -> None:
     """One launch over arrays, those that the kernel writes changed."""
     memories = [Memory.of_array(view) for view in views]
     _Kernel(emitted).run(memories, symbols)
@@ -118,9 +120,7 @@ class _Kernel:
 
 def _pointer(address: int, type: str) -> tl.tensor:
     pointer = tl.pointer_type(POINTED[type.removeprefix("*")])
-    return tl.tensor(
-        interpreter.TensorHandle(np.array([address], np.uint64), pointer), pointer
-    )
+    return tl.tensor(interpreter.TensorHandle(np.array([address], np.uint64), pointer), pointer)
 
 
 def _number(value: int, type: str) -> tl.tensor:
@@ -210,6 +210,12 @@ def _dot(self: Any, a: Any, b: Any, d: Any, precision: Any, imprecise: Any) -> A
     return interpreter.TensorHandle(product + d.data, d.dtype.scalar)
 
 
+def _splat(self: Any, type: Any, handle: Any) -> Any:
+    """A tile of one number, of the type that the number is held in: comparisons give bools."""
+    data = np.full(type.shape, handle.data.reshape(-1)[0], handle.data.dtype)
+    return interpreter.TensorHandle(data, handle.dtype.scalar)
+
+
 def _wide(handle: Any) -> Array:
     if handle.dtype.scalar == tl.bfloat16:
         return (handle.data.astype(np.uint32) << 16).view(np.float32)
@@ -221,6 +227,7 @@ _kept_scan = interpreter.ScanOps.apply_impl
 interpreter.ReduceOps.apply_impl = _reduce
 interpreter.ScanOps.apply_impl = _scan
 interpreter.InterpreterBuilder.create_dot = _dot
+interpreter.InterpreterBuilder.create_splat = _splat
 interpreter.interpreter_builder.options = interpreter.InterpreterOptions(
     sanitize_overflow=False
 )

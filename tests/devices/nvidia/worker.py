@@ -15,6 +15,7 @@ from infini_ir.models.kernels import cases
 from infini_ir.passes.graph.pipeline import graph_pipeline
 from infini_ir.targets.nvidia.target import NvidiaTarget
 from tests.devices.nvidia.interpreter import run_program
+from tests.devices.nvidia.triton_device import run_twice
 
 Arrays = dict[str, np.ndarray]
 
@@ -38,7 +39,17 @@ def run_case(name: str, inputs: Arrays) -> Arrays:
     return dict(zip(case.outputs, outputs, strict=True))
 
 
-FUNCTIONS = {"run_case": run_case}
+def run_case_on_driver(name: str, inputs: Arrays) -> Arrays:
+    """The outputs of a case of the corpus by the executor, over the fake driver."""
+    case = next(case for case in cases() if case.name == name)
+    ctx = compiler_context()
+    module = case.module(ctx)
+    lower(module, ctx)
+    outputs = run_twice(module, ctx, list(inputs.values()))
+    return dict(zip(case.outputs, outputs, strict=True))
+
+
+FUNCTIONS = {"run_case": run_case, "run_case_on_driver": run_case_on_driver}
 
 
 def main() -> None:
