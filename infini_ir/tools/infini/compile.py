@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from infini_ir.runtime.program import Program
     from infini_ir.targets.c_project.project import Project
 
-KEPT = ("graph", "tile", "triton")
+KEPT = ("graph", "tile", "triton", "ptx")
 """Texts kept in an artifact; the others are made of them."""
 
 
