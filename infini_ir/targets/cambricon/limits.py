@@ -31,6 +31,8 @@ _ARITHMETIC = ("add", "sub", "mul", "add_scalar", "sub_scalar", "mul_scalar", "f
 _ORDER = ("max", "min", "max_scalar", "min_scalar", "abs", "relu")
 _BITS = ("bit_and", "bit_or", "bit_xor", "bit_and_scalar", "bit_or_scalar", "bit_xor_scalar")
 
+_FLOATS = ("f16", "bf16", "f32")
+
 MACHINE = CoreMachine(
     name="an MLU core",
     vector_bytes=NRAM_BYTES - STACK_BYTES - SCRATCH_BYTES,
@@ -47,7 +49,7 @@ MACHINE = CoreMachine(
         (("copy",), ("f16", "bf16", "f32", "i8", "i16", "i32", "i64", "f64", "i1")),
         (("reduce_add",), ("f32", "i32")),
         (("reduce_max", "reduce_min"), ("f32",)),
-        (("dot",), ("f16xf16", "bf16xbf16", "f32xf32")),
+        (("dot",), tuple(f"{left}x{right}" for left in _FLOATS for right in _FLOATS)),
         (("transpose",), ("f16", "bf16", "f32", "i32", "i8")),
     ),
     casts=frozenset(

@@ -41,7 +41,7 @@ MACHINE = CoreMachine(
         (("copy",), ("f64", "i1")),
         (("reduce_add", "reduce_max", "reduce_min"), ("f32", "i32", "i64")),
         (("transpose",), (*_NUMBERS, "f64")),
-        (("dot",), ("f16xf16", "bf16xbf16", "f32xf32")),
+        (("dot",), tuple(f"{left}x{right}" for left in _FLOATS for right in _FLOATS)),
     ),
     casts=frozenset(
         {

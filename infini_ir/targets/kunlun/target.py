@@ -39,6 +39,7 @@ class KunlunTarget:
     architecture: str = "xpu3"
     name: ClassVar[str] = "kunlun"
     composites: ClassVar[frozenset[str]] = COMPOSITES
+    device_limits: ClassVar[None] = None
 
     def __post_init__(self) -> None:
         if not self.architecture:

@@ -25,25 +25,29 @@ INFINI_DEVICE void gather_block(T* to, T* from, int64_t pitch, int64_t rows, int
     __memcpy(to, from, columns * size, NRAM2NRAM);
 }
 
-// The matrix unit's types are float and half: bfloat16 goes as float.
-INFINI_DEVICE void gather_block(float* to, bf16_t* from, int64_t pitch, int64_t rows,
-                                int64_t columns, int64_t all_rows, int64_t all_columns) {
-  __bang_write_zero(to, round_up(all_rows * all_columns));
-  for (int64_t r = 0; r < rows; ++r)
-    for (int64_t c = 0; c < columns; c += STRIP) {
-      const int64_t n = smaller(STRIP, columns - c);
-      cast_bf16_f32(strip(0), from + r * pitch + c, n);
-      __memcpy(to + r * all_columns + c, strip(0), n * 4, NRAM2NRAM);
-    }
-}
+// Operands of two types, and bfloat16, which the unit does not have, go as float.
+#define INFINI_GATHER(Source, cast)                                                          \
+  INFINI_DEVICE void gather_block(float* to, Source* from, int64_t pitch, int64_t rows,      \
+                                  int64_t columns, int64_t all_rows, int64_t all_columns) {  \
+    __bang_write_zero(to, round_up(all_rows * all_columns));                                 \
+    for (int64_t r = 0; r < rows; ++r)                                                       \
+      for (int64_t c = 0; c < columns; c += STRIP) {                                         \
+        const int64_t n = smaller(STRIP, columns - c);                                       \
+        cast(strip(0), from + r * pitch + c, n);                                             \
+        __memcpy(to + r * all_columns + c, strip(0), n * 4, NRAM2NRAM);                      \
+      }                                                                                      \
+  }
+INFINI_GATHER(half_t, cast_f16_f32)
+INFINI_GATHER(bf16_t, cast_bf16_f32)
+#undef INFINI_GATHER
 
-template <class T>
+template <class Left, class Right>
 struct OperandType {
-  using type = T;
+  using type = float;
 };
 template <>
-struct OperandType<bf16_t> {
-  using type = float;
+struct OperandType<half_t, half_t> {
+  using type = half_t;
 };
 
 // to[j, i] = from[i, j], in blocks of 64 x 64.
@@ -92,18 +96,17 @@ INFINI_DEVICE void add_block(float* acc, int64_t pitch, float* result, int64_t m
     __bang_add(acc + r * pitch, acc + r * pitch, result + r * nb, nb);
 }
 
-template <class Source>
-INFINI_DEVICE void dot(float* acc, int64_t acc_pitch, Source* lhs, int64_t lhs_pitch,
-                       Source* rhs, int64_t rhs_pitch, int64_t m, int64_t n, int64_t k,
-                       bool transposed) {
-  using T = typename OperandType<Source>::type;
+template <class Left, class Right>
+INFINI_DEVICE void dot(float* acc, int64_t acc_pitch, Left* lhs, int64_t lhs_pitch, Right* rhs,
+                       int64_t rhs_pitch, int64_t m, int64_t n, int64_t k, bool transposed) {
+  using T = typename OperandType<Left, Right>::type;
   const int64_t room = MATRIX_BYTES / 4;  // of floats, which results are
   const int64_t most_k = smaller(round_up(k), 128);
   for (int64_t j = 0; j < n; j += room / most_k) {
     const int64_t columns = smaller(room / most_k, n - j), nb = round_up(columns);
     for (int64_t l = 0; l < k; l += most_k) {
       const int64_t depth = smaller(most_k, k - l), kb = round_up(depth);
-      Source* block = transposed ? rhs + j * rhs_pitch + l : rhs + l * rhs_pitch + j;
+      Right* block = transposed ? rhs + j * rhs_pitch + l : rhs + l * rhs_pitch + j;
       load_filter<T>(block, rhs_pitch, columns, depth, nb, kb, transposed);
       const int64_t most_m = smaller(room / nb, room / kb);
       for (int64_t i = 0; i < m; i += most_m) {

@@ -33,18 +33,18 @@ INFINI_DEVICE void transpose_rows(T* to, int64_t to_pitch, const T* from, int64_
     for (int j = 0; j < width; ++j) to[j * down + i] = from[i * across + j];
 }
 
-template <class T>
-INFINI_DEVICE void dot(float* acc, int64_t acc_pitch, const T* lhs, int64_t lhs_pitch,
-                       const T* rhs, int64_t rhs_pitch, int64_t m, int64_t n, int64_t k,
+template <class Left, class Right>
+INFINI_DEVICE void dot(float* acc, int64_t acc_pitch, const Left* lhs, int64_t lhs_pitch,
+                       const Right* rhs, int64_t rhs_pitch, int64_t m, int64_t n, int64_t k,
                        bool transposed) {
   const int height = static_cast<int>(m), width = static_cast<int>(n);
   const int depth = static_cast<int>(k);
   for (int i = 0; i < height; ++i) {
     float* out = acc + i * static_cast<int>(acc_pitch);
-    const T* left = lhs + i * static_cast<int>(lhs_pitch);
+    const Left* left = lhs + i * static_cast<int>(lhs_pitch);
     if (transposed) {
       for (int j = 0; j < width; ++j) {
-        const T* right = rhs + j * static_cast<int>(rhs_pitch);
+        const Right* right = rhs + j * static_cast<int>(rhs_pitch);
         float sum = 0.0f;
         for (int l = 0; l < depth; ++l) sum += widen(left[l]) * widen(right[l]);
         out[j] += sum;
@@ -53,7 +53,7 @@ INFINI_DEVICE void dot(float* acc, int64_t acc_pitch, const T* lhs, int64_t lhs_
     }
     for (int l = 0; l < depth; ++l) {
       const float factor = widen(left[l]);
-      const T* right = rhs + l * static_cast<int>(rhs_pitch);
+      const Right* right = rhs + l * static_cast<int>(rhs_pitch);
       for (int j = 0; j < width; ++j) out[j] += factor * widen(right[j]);
     }
   }

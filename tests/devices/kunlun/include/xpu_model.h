@@ -11,7 +11,6 @@
 #pragma once
 
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cstdarg>
@@ -85,10 +84,9 @@ inline char* global(const char* call, const void* pointer, size_t bytes) {
 
 // Local memory is the core's stack.
 inline void check_local(const char* call, const void* pointer, size_t bytes) {
-  char here;
   const char* p = static_cast<const char*>(pointer);
   const char* top = machine().stack_top;
-  if (p < &here || p > top) fail("address space", call, "%p is not in local memory", pointer);
+  if (p < top - (1 << 20) || p > top) fail("address space", call, "%p is not in local memory", pointer);
   if (bytes > static_cast<size_t>(top - p))
     fail("bounds", call, "%zu bytes, %zu left in local memory", bytes,
          static_cast<size_t>(top - p));
