@@ -133,6 +133,9 @@ class Builder:
         jobs = [jobs_of(k, c, self.capability) for k, c in zip(emitted, choices, strict=True)]
         done = iter(self.toolchain([job for group in jobs for job in group]))
         compiled = [[next(done) for _ in group] for group in jobs]
+        for variants, codes in zip(choices, compiled, strict=True):
+            if len(codes) == 2 and codes[0].cubin == codes[1].cubin:
+                del variants[0], codes[0]  # knowing that sizes divide changed nothing
         planned = [
             planned_kernel(*parts) for parts in zip(emitted, choices, compiled, strict=True)
         ]

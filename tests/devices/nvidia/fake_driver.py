@@ -521,7 +521,19 @@ class FakeDriver:
                 self.check(value, 0, f"kernel {name}, when it runs,")
         self.launches.append(LaunchRecord(name, grid, values, self._in_graph))
         kernel.run(grid, values)
+        self._check_guards(f"kernel {name}")
         self._clock += kernel.milliseconds
+
+    def _check_guards(self, what: str) -> None:
+        """Nothing was written just before or behind any memory."""
+        for allocation in self._allocations:
+            before = allocation.begin - allocation.block.ctypes.data
+            rest = allocation.block[before + allocation.size :]
+            if not ((allocation.block[:before] == POISON).all() and (rest == POISON).all()):
+                raise Fault(
+                    ILLEGAL_ADDRESS,
+                    f"{what} wrote outside the {allocation.size} bytes at {allocation.begin:#x}",
+                )
 
 
 @contextmanager

@@ -96,8 +96,13 @@ class _Kernel:
             module.libdevice = LIBDEVICE  # pyright: ignore[reportAttributeAccessIssue]
         self.function = getattr(module, emitted.name).rewrite()
 
-    def run(self, views: Sequence[Memory], symbols: Mapping[str, int]) -> None:
-        """Every program of a launch."""
+    def run(
+        self,
+        views: Sequence[Memory],
+        symbols: Mapping[str, int],
+        programs: int | None = None,
+    ) -> None:
+        """Every program of a launch: as many as the grid says, or as are given."""
         arguments: dict[str, Any] = {}
         for argument in self.emitted.arguments:
             if argument.view is not None:
@@ -107,7 +112,9 @@ class _Kernel:
             else:
                 assert argument.symbol is not None
                 arguments[argument.name] = _number(symbols[argument.symbol], argument.type)
-        count = math.prod(dim.evaluate(symbols) for dim in self.emitted.grid)
+        count = programs
+        if count is None:
+            count = math.prod(dim.evaluate(symbols) for dim in self.emitted.grid)
         scope = interpreter._patch_lang(self.function)
         try:
             interpreter.interpreter_builder.set_grid_dim(count, 1, 1)

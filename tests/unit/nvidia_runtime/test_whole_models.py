@@ -8,6 +8,7 @@ from infini_ir.models.kernels import KernelCase, cases
 from infini_ir.runtime import artifact
 from infini_ir.runtime.launch_plan import LaunchPlan
 from infini_ir.runtime.package import unpack
+from infini_ir.targets.nvidia.folder import write_folder
 from infini_ir.targets.nvidia.program import files
 from infini_ir.utils.errors import ArtifactError, SizeError
 from tests.devices.nvidia.interpreted import Interpreted
@@ -133,3 +134,18 @@ def test_plan_is_text():
     assert LaunchPlan.from_text(text).to_text() == text
     with pytest.raises(ArtifactError, match="launch plan is not valid"):
         LaunchPlan.from_text(text.replace('"do": "bind"', '"do": "buy"'))
+
+
+def test_folder(tmp_path):
+    program = Interpreted().program(cases("softmax", "f32")[0])
+    place = tmp_path / "out"
+    for _ in range(2):
+        write_folder(program, place)
+        found = {str(p.relative_to(place)) for p in place.rglob("*") if p.is_file()}
+        assert found == {*files(program), "model.infini"}
+    assert artifact.read(place / "model.infini").metadata == program.metadata
+    (place / "notes.txt").write_text("mine")
+    with pytest.raises(ArtifactError, match=r"other files, such as 'notes.txt'"):
+        write_folder(program, place)
+    write_folder(program, place, overwrite=True)
+    assert (place / "notes.txt").read_text() == "mine"

@@ -1,0 +1,120 @@
+"""The NVIDIA target: from a tile program to Triton kernels, machine code and a launch plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.passes import ModulePass
+
+from infini_ir.dialects.context import CompilerContext
+from infini_ir.passes.tile.lay_out_weights import LayOutWeightsPass
+from infini_ir.passes.tile.plan_memory import PlanMemoryPass
+from infini_ir.passes.tile.split_axis import SplitAxisPass
+from infini_ir.runtime.program import Program
+from infini_ir.targets.nvidia.emitter import emit_kernel
+from infini_ir.targets.nvidia.folder import write_folder
+from infini_ir.targets.nvidia.legalise import NvidiaLegalisePass
+from infini_ir.targets.nvidia.library import library_products
+from infini_ir.targets.nvidia.limits import Limits, limits_of
+from infini_ir.targets.nvidia.planning import NvidiaPlanPass
+from infini_ir.targets.nvidia.program import Builder, Emit
+from infini_ir.targets.nvidia.toolchain import CompiledKernel, Job, Toolchain, compile_jobs
+from infini_ir.targets.target import DeviceLimits
+from infini_ir.utils.object_cache import ObjectCache
+
+COMPOSITES = frozenset(
+    {
+        "graph.softmax",
+        "graph.layer_norm",
+        "graph.rms_norm",
+        "graph.attention",
+        "graph.conv",
+        "graph.pool",
+    }
+)
+"""Composite operations that the lowering makes kernels of; the others are expanded."""
+
+__all__ = ["COMPOSITES", "NvidiaTarget", "write_folder"]
+
+
+@dataclass
+class NvidiaTarget:
+    """Compiles tile programs for NVIDIA GPUs, on machines that need not have one.
+
+    `architecture`: one of `limits.ARCHITECTURES`, by default sm_90. `cache` keeps machine
+    code on disk, in its usual folder or a given one; `library` leaves plain products to
+    cuBLAS.
+    """
+
+    architecture: str = ""
+    cache: ObjectCache | bool = True
+    library: bool = False
+    toolchain: Toolchain | None = None
+    """What compiles emitted kernels; by default Triton."""
+    emit: Emit | None = None
+    """What makes source of a kernel; by default the emitter."""
+    name: ClassVar[str] = "nvidia"
+    composites: ClassVar[frozenset[str]] = COMPOSITES
+    objects: ObjectCache | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.architecture = self.limits.architecture
+        if isinstance(self.cache, ObjectCache):
+            self.objects = self.cache
+        else:
+            self.objects = ObjectCache() if self.cache else None
+
+    @property
+    def limits(self) -> Limits:
+        """What the architecture has; `OptionError` for one that is not known."""
+        return limits_of(self.architecture)
+
+    @property
+    def device_limits(self) -> DeviceLimits:
+        """A typical board; products of f32 are three of tf32."""
+        known = self.limits
+        types = ("f16", "bf16", "i8", "f64", "f32")
+        peaks = {dtype: known.peak(dtype, "tf32x3") for dtype in types}
+        return DeviceLimits(known.board, known.bandwidth, peaks)
+
+    @property
+    def capability(self) -> int:
+        """The compute capability as a number, such as 90."""
+        return int(self.architecture.removeprefix("sm_"))
+
+    def passes(self) -> tuple[ModulePass, ...]:
+        """The tile passes that legalise a program, in order: axes that no block can hold are
+        split, weights laid out as kernels read them, tile sizes, warps and stages decided and
+        put into the kernels, memory planned when all buffers are there. libdevice has all
+        mathematics, and one stream keeps the order, so there are no barriers."""
+        return (
+            SplitAxisPass(),
+            LayOutWeightsPass(),
+            NvidiaPlanPass(self.architecture),
+            NvidiaLegalisePass(),
+            PlanMemoryPass(),
+        )
+
+    def build(
+        self,
+        module: ModuleOp,
+        ctx: CompilerContext,
+        *,
+        report: dict[str, Any] | None = None,
+        texts: Mapping[str, str] | None = None,
+    ) -> Program:
+        """The runnable program of a legalised module: kernels emitted, compiled, planned."""
+        builder = Builder(
+            self.capability,
+            self.limits.shared_bytes,
+            self.emit or emit_kernel,
+            self.toolchain or self._compile,
+            library_products if self.library else None,
+        )
+        return builder.build(module, ctx, report=report, texts=texts)
+
+    def _compile(self, jobs: Sequence[Job]) -> list[CompiledKernel]:
+        return compile_jobs(jobs, self.objects)
