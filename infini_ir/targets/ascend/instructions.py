@@ -96,6 +96,8 @@ def emit_scalar(op: Operation, w: KernelWriter) -> None:
         w.values[op.result] = text
         return
     (result,) = op.results
+    if not result.uses:
+        return
     name = w.name(result, "v")
     w.line(f"const {scalar_type(result.type)} {name} = {text};")
 
@@ -130,6 +132,8 @@ def _if(op: scf.IfOp, w: KernelWriter) -> None:
 
 
 def _size(op: tile.SizeOp, w: KernelWriter) -> None:
+    if not op.out.uses:
+        return
     text = w.names.expression(op.dim)
     if op.dim.is_constant or op.dim.is_symbol:
         w.values[op.out] = text
@@ -139,6 +143,8 @@ def _size(op: tile.SizeOp, w: KernelWriter) -> None:
 
 def _read(op: tile.ReadOp, w: KernelWriter) -> None:
     offset = w.view_offset(op.view, [w[o] for o in op.offsets])
+    if not op.out.uses:
+        return
     kind = scalar_type(op.out.type)
     name = w.name(op.out, "read")
     text = f"{w[op.view]}.GetValue({offset})"
@@ -356,6 +362,8 @@ def _fill(op: vector.FillOp, w: KernelWriter) -> None:
     value = f"static_cast<{kind}>({w[op.scalar]})"
     if kind == "int8_t":
         w.line(f"FillBytes({dst}, {value}, {count});")
+    elif kind == "int64_t":
+        w.line(f"FillWide({dst}, {value}, {count}, {w.scratch_memory()});")
     else:
         w.line(f"AscendC::Duplicate({dst}, {value}, {count});")
 
@@ -390,6 +398,8 @@ def _transpose(op: rows.TransposeOp, w: KernelWriter) -> None:
 
 
 def _extract(op: rows.ExtractOp, w: KernelWriter) -> None:
+    if not op.out.uses:
+        return
     kind, name = scalar_type(op.out.type), w.name(op.out, "element")
     offset = w[op.src_offset]
     if local_type(op.src).is_mask:

@@ -45,7 +45,7 @@ VECTOR_CORE = CoreMachine(
         ((*BITS, *SHIFTS), ("i16", "i32")),
         ((*COMPARISONS, *SCALAR_COMPARISONS), (*FLOATS, "i32")),
         (("select", "transpose"), WORDS),
-        (("fill",), (*WORDS, "i8")),
+        (("fill",), (*WORDS, "i8", "i64")),
         (("iota",), ("i16", "i32")),
         (("copy",), MOVED),
         (("reduce_add",), ("f32",)),
@@ -55,7 +55,7 @@ VECTOR_CORE = CoreMachine(
         {
             ("i8", "f16"), ("i16", "f16"), ("i16", "f32"), ("f16", "i8"), ("f16", "i16"),
             ("f16", "i32"), ("f16", "f32"), ("bf16", "i32"), ("bf16", "f32"), ("i32", "f32"),
-            ("i32", "i64"), ("f32", "i16"), ("f32", "f16"), ("f32", "bf16"), ("f32", "i32"),
+            ("i32", "i64"), ("ui8", "f16"), ("f16", "ui8"), ("f32", "i16"), ("f32", "f16"), ("f32", "bf16"), ("f32", "i32"),
             ("f32", "i64"), ("i64", "f32"),
         }
     ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,6 +21,7 @@ from infini_ir.targets.ascend.library import UseAclnnPass, emit_call, library_so
 from infini_ir.targets.ascend.runtime import RUNTIME, toolchain
 from infini_ir.targets.ascend.vector_kernel import vector_kernel
 from infini_ir.targets.ascend.vector_plan import LowerVectorPass
+from infini_ir.targets.ascend.writer import RESERVED
 from infini_ir.targets.c_project.assemble import make_project, static_source
 from infini_ir.targets.c_project.project import Project
 from infini_ir.targets.c_project.signatures import KernelSignature, signatures_of
@@ -47,6 +48,7 @@ class AscendTarget:
     library: bool = False
     name: ClassVar[str] = "ascend"
     composites: ClassVar[frozenset[str]] = COMPOSITES
+    device_limits: ClassVar[None] = None
 
     def __post_init__(self) -> None:
         self.architecture = self.architecture or ARCHITECTURES[0]
@@ -77,7 +79,7 @@ class AscendTarget:
     ) -> Project:
         """The project of a legalised module."""
         remove_unused(module)
-        signatures = signatures_of(module)
+        signatures = kernel_signatures(module)
         kernels = kernel_files(module, signatures)
         called = any(isinstance(op, program.LibraryOp) for op in module.walk())
         if called:
@@ -97,6 +99,16 @@ class AscendTarget:
             signatures=signatures,
             operations={program.LibraryOp: emit_call},
         )
+
+
+def kernel_signatures(module: ModuleOp) -> dict[str, KernelSignature]:
+    """The launch functions; kernels are called `softmax_kernel`, so that none has the name of
+    a function of C."""
+    found = signatures_of(module, RESERVED)
+    return {
+        key: replace(signature, name=f"{signature.name}_kernel")
+        for key, signature in found.items()
+    }
 
 
 def kernel_files(module: ModuleOp, signatures: Mapping[str, KernelSignature]) -> dict[str, str]:

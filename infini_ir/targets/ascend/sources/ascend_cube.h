@@ -134,7 +134,7 @@ class Product {
     a2 = near_left_.template DeQue<T>();
     b2 = near_right_.template DeQue<T>();
     // Small products must wait for the one before, whose result they add to.
-    if (!first_ && row_blocks * column_blocks < 10) AscendC::PipeBarrier<PIPE_M>();
+    if (!first_ && (m_ / 16) * (n_ / 16) < 10) AscendC::PipeBarrier<PIPE_M>();
     AscendC::Mmad(sum_, a2, b2,
                   AscendC::MmadParams{Sizes(m_ == 1 ? 2 : m_), Sizes(n_), Sizes(depth), 0, false, first_});
     first_ = false;

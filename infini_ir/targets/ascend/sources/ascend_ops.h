@@ -157,15 +157,42 @@ __aicore__ inline void CopyOutScattered(const AscendC::GlobalTensor<T>& global, 
 
 // ---- rows of elements
 
-// Whole blocks of 32 B; what follows the row in its last block is overwritten.
+// The bits of a row, as integers to which 0 is added; of 8-bit rows, up to an even length.
+template <typename Word, typename T>
+__aicore__ inline void CopyWords(const AscendC::LocalTensor<T>& dst, const AscendC::LocalTensor<T>& src, int64_t bytes) {
+  AscendC::Adds(dst.template ReinterpretCast<Word>(), src.template ReinterpretCast<Word>(), static_cast<Word>(0),
+                static_cast<int32_t>((bytes + sizeof(Word) - 1) / sizeof(Word)));
+}
+
 template <typename T>
 __aicore__ inline void CopyLocal(const AscendC::LocalTensor<T>& dst, const AscendC::LocalTensor<T>& src, int64_t count) {
-  if (count > 0) AscendC::DataCopy(dst, src, static_cast<uint32_t>(RoundUp(count * sizeof(T), 32) / sizeof(T)));
+  if constexpr (sizeof(T) >= 4)
+    CopyWords<int32_t>(dst, src, count * sizeof(T));
+  else
+    CopyWords<int16_t>(dst, src, count * sizeof(T));
 }
 
 __aicore__ inline void FillBytes(const AscendC::LocalTensor<int8_t>& dst, int8_t value, int64_t count) {
   const uint16_t twice = static_cast<uint16_t>(static_cast<uint8_t>(value) * 0x0101);
   AscendC::Duplicate(dst.template ReinterpretCast<uint16_t>(), twice, static_cast<int32_t>((count + 1) / 2));
+}
+
+// 64 bits are two words: the high one where the bit of the mask is set.
+__aicore__ inline void FillWide(const AscendC::LocalTensor<int64_t>& dst, int64_t value, int64_t count,
+                                const AscendC::LocalTensor<uint8_t>& scratch) {
+  constexpr int32_t room = SCRATCH_BYTES / 8;
+  const AscendC::LocalTensor<int32_t> high = Scratch<int32_t>(scratch);
+  const AscendC::LocalTensor<uint8_t> odd = scratch[SCRATCH_BYTES / 2];
+  VectorBarrier();
+  AscendC::Duplicate(high, static_cast<int32_t>(value >> 32), room);
+  AscendC::Duplicate(odd.template ReinterpretCast<uint16_t>(), static_cast<uint16_t>(0xaaaa), room / 16);
+  VectorBarrier();
+  const AscendC::LocalTensor<float> words = dst.template ReinterpretCast<float>();
+  const float low = same_bits<float>(static_cast<int32_t>(value));
+  for (int64_t first = 0; first < 2 * count; first += room)
+    AscendC::Select(words[first], odd, high.template ReinterpretCast<float>(), low,
+                    AscendC::SELMODE::VSEL_TENSOR_SCALAR_MODE,
+                    static_cast<uint32_t>(2 * count - first < room ? 2 * count - first : room));
 }
 
 // Integers as words of 16 bits.
