@@ -46,6 +46,8 @@ PASSES = {
     **_table(
         "infini_ir.",
         {
+            "buffer-insert-sync": "passes.buffer.insert_sync:BufferInsertSyncPass",
+            "buffer-plan": "passes.buffer.plan:BufferPlanPass",
             "cpu-pack-weights": "targets.cpu.packing:CpuPackWeightsPass",
             "cpu-plan": "targets.cpu.planning:CpuPlanPass",
             "cuda-c-plan": "targets.cuda_c.planning:CudaCPlanPass",
@@ -68,6 +70,7 @@ PASSES = {
             "tile-plan-memory": "passes.tile.plan_memory:PlanMemoryPass",
             "tile-split-axis": "passes.tile.split_axis:SplitAxisPass",
             "tile-split-k": "passes.tile.split_k:SplitKPass",
+            "tile-to-buffer": "passes.buffer.tile_to_buffer:TileToBufferPass",
             "tile-use-library": "passes.tile.use_library:UseLibraryPass",
         },
     ),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from xdsl.context import Context
-from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.builtin import IntegerAttr, ModuleOp
 from xdsl.passes import ModulePass
 
 from infini_ir.dialects import tile
@@ -41,7 +41,10 @@ class TileToBufferPass(ModulePass):
 
 
 def to_buffer(kernel: tile.KernelOp, machine: CoreMachine) -> None:
-    """Rewrite one kernel, and check that it fits."""
+    """Rewrite one kernel, and check that it fits. Its plan may give up queues."""
+    depth = kernel.plan.data.get("depth") if kernel.plan is not None else None
+    if isinstance(depth, IntegerAttr):
+        machine = replace(machine, depth=min(machine.depth, depth.value.data))
     taken, largest = lowered_bytes(kernel, machine)
     if taken <= machine.vector_bytes:
         return
