@@ -129,10 +129,11 @@ def _sweep_plans(kernel: tile.KernelOp) -> Iterator[Plan]:
         goal = max(64, min(goal, power_of_two(-(-total // PROGRAMS))))
     inner = next((name for name in ("BC", "BN") if name in bounds), "BC")
     rows = next((name for name in ("BR", "BW", "BM") if name in bounds), "BR")
+    turned = rows in bounds and inner in bounds and not in_order and _turned(kernel)
+    goal = max(goal, TILE_ELEMENTS) if turned else goal
     while goal >= 1:
-        columns = min(power_of_two(_known(bounds.get(inner), goal)), goal)
-        if rows in bounds and columns == goal and goal >= 256 and inner in bounds:
-            columns = max(32, goal // 16) if _turned(kernel) else columns
+        widest = min(goal, 32) if turned else goal
+        columns = min(power_of_two(_known(bounds.get(inner), widest)), widest)
         height = max(1, goal // max(1, columns))
         height = min(height, power_of_two(_known(bounds.get(rows), height)))
         parameters = {"BC": columns, "BN": columns, rows: height, "BK": 32}
