@@ -39,9 +39,13 @@ class Accesses:
         step = self.f.stride(stride)
         if offset.literal and step.literal:
             return str(int(offset.text) * int(step.text))
-        wide = self.f.is_wide(view) and "int64" not in (offset.type, step.type)
-        text = offset.to("int64") if wide and stride.value != 1 else offset.operand
-        return text if stride.value == 1 else f"{text} * {step.operand}"
+        if stride.value == 1:
+            return offset.operand
+        # Each term is added to the pointer by itself, so none overflows with another.
+        known = offset.bound is not None and step.bound is not None
+        near = known and (offset.bound or 0) * (step.bound or 0) < NARROW
+        wide = not near and self.f.is_wide(view) and "int64" not in (offset.type, step.type)
+        return f"{offset.to('int64') if wide else offset.operand} * {step.operand}"
 
     def _pointer(self, view: SSAValue, terms: Sequence[str]) -> str:
         return " + ".join([self.f.pointers[view], *[term for term in terms if term]])
@@ -86,7 +90,8 @@ class Accesses:
         whole = not shape.lanes or (bool(covered) and moved <= covered)
         if not inside:
             return base, whole
-        return f"{base} + ({inside})" if " " in inside else f"{base} + {inside}", whole
+        several = " + " in inside or " * " in inside
+        return f"{base} + ({inside})" if several else f"{base} + {inside}", whole
 
     # Loads and stores
 

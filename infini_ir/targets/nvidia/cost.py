@@ -9,6 +9,7 @@ from infini_ir.targets.nvidia.plan import Plan
 from infini_ir.targets.nvidia.shapes import power_of_two
 from infini_ir.targets.nvidia.work import Product, Work
 from infini_ir.utils.dtypes import item_size
+from infini_ir.utils.symbolic import Dim
 
 LAUNCH_SECONDS = 2e-6
 PROGRAM_SECONDS = 1e-6
@@ -47,6 +48,10 @@ def estimate(work: Work, plan: Plan, limits: Limits) -> Estimate:
     # Few programs cannot keep the memory busy.
     memory *= max(1.0, slots * 0.75 / programs)
     seconds = LAUNCH_SECONDS + max(waves * own, memory)
+    if plan.split > 1:
+        # The parts' sums go to memory and a second kernel adds them.
+        results = 4 * sum(_results(work, each) for each in work.products)
+        seconds += LAUNCH_SECONDS + 2 * plan.split * results / limits.cache_bandwidth
     return Estimate(seconds, programs, waves, shared, registers)
 
 
@@ -72,6 +77,15 @@ def _unique_bytes(work: Work) -> float:
             count *= work.number(bound, {})
         total += count
     return total
+
+
+def _results(work: Work, each: Product) -> float:
+    """Elements that a product has over all programs."""
+    count = 1.0
+    for dim in (each.rows, each.columns):
+        for name in dim.symbols():
+            count *= work.number(work.bounds.get(name, Dim.of(1)), {})
+    return count
 
 
 def _product_seconds(work: Work, plan: Plan, limits: Limits, each: Product) -> float:

@@ -13,7 +13,6 @@ import keyword
 from collections.abc import Callable, Sequence
 
 from xdsl.dialects import arith
-from xdsl.dialects.builtin import IndexType
 from xdsl.ir import Block, Operation, SSAValue
 
 from infini_ir.dialects import tile
@@ -24,11 +23,18 @@ from infini_ir.targets.nvidia.combining import Combining
 from infini_ir.targets.nvidia.emitted import Argument, EmittedKernel
 from infini_ir.targets.nvidia.frame import Frame, Held
 from infini_ir.targets.nvidia.grid import open_grid, program_count
+from infini_ir.targets.nvidia.loops import (
+    KnownLoop,
+    counter_name,
+    is_index,
+    known_nest,
+    may_replace,
+)
 from infini_ir.targets.nvidia.maps import Maps
 from infini_ir.targets.nvidia.plan import Plan
 from infini_ir.targets.nvidia.scalars import scalar_text
 from infini_ir.targets.nvidia.sizes import SYMBOL_LIMIT
-from infini_ir.targets.nvidia.values import Text, constant_text, pointer_type
+from infini_ir.targets.nvidia.values import Text, constant_text, number_text, pointer_type
 from infini_ir.utils.errors import CompileError
 
 RESERVED = frozenset({"tl", "triton", "libdevice", "nan_max", "nan_min", "multiply"})
@@ -161,9 +167,10 @@ class KernelEmitter:
 
     # Blocks
 
-    def _block(self, block: Block) -> None:
+    def _block(self, block: Block, leave: type[Operation] = tile.YieldOp) -> None:
+        """The operations of a block, without those of one kind and its end."""
         for op in block.ops:
-            if isinstance(op, tile.YieldOp):
+            if isinstance(op, leave | tile.YieldOp):
                 continue
             rule = self._rules.get(type(op), self._scalar)
             try:
@@ -180,7 +187,7 @@ class KernelEmitter:
         for result, text in zip(op.results, texts, strict=True):
             is_short = text.atom or (result.has_one_use() and len(text.text) < 40)
             if not (is_short or text.literal):
-                name = self.f.name_for(result, "i" if _is_index(result) else "s")
+                name = self.f.name_for(result, "i" if is_index(result) else "s")
                 self.f.writer.line(f"{name} = {text.text}")
                 text = Text(
                     name, text.type, plain=text.plain, bound=text.bound, natural=text.natural
@@ -206,8 +213,13 @@ class KernelEmitter:
     # Loops
 
     def _for(self, op: tile.ForOp) -> None:
-        f, block = self.f, op.body.block
-        position, *arguments = block.args
+        """A loop; one over products in two parts, the second with masks."""
+        nest = known_nest(op)
+        if len(nest) > 1:
+            self._one_loop(nest)
+            return
+        f = self.f
+        position, *arguments = op.body.block.args
         names = [
             self._begin(argument, start)
             for argument, start in zip(arguments, op.carried, strict=True)
@@ -218,23 +230,115 @@ class KernelEmitter:
                 f"the step {op.step_size} of a loop is not fixed; run nvidia-plan"
             )
         limit = f.scalars[op.to]
-        counter = f.name_for(position, _counter(op))
+        counter = f.name_for(position, counter_name(op))
+        whole = self._whole_steps(op, limit, step)
+        if whole is None:
+            self._iterate(op, counter, ("0", limit.text, step), names, limit)
+        else:
+            end, start = whole
+            with f.without_limit(position):
+                self._iterate(op, counter, ("0", end, step), names, limit)
+            self._iterate(op, counter, (start, limit.text, step), names, limit)
+        for out, name, value in zip(op.outs, names, op.carried, strict=True):
+            f.tiles[out] = Held(Text(name, f.tiles[value].text.type))
+
+    def _one_loop(self, nest: Sequence[KnownLoop]) -> None:
+        """A nest of loops that does nothing between them as one loop, so that the loads of
+        all its iterations are under way at once."""
+        f, outer, inner = self.f, nest[0].op, nest[-1].op
+        names = [
+            self._begin(argument, start)
+            for argument, start in zip(inner.body.block.args[1:], outer.carried, strict=True)
+        ]
+        turn = f.writer.name("turn")
+        total = 1
+        for loop in nest:
+            total *= loop.count
+        f.writer.line(f"for {turn} in range(0, {total}):")
+        with f.writer.indented():
+            after = total
+            for loop in nest:
+                after //= loop.count
+                self._open_loop(loop, turn, after, outermost=loop is nest[0])
+                if loop is not nest[-1]:
+                    self._block(loop.op.body.block, leave=tile.ForOp)
+            self._body(inner, names)
+        for out, name, value in zip(outer.outs, names, outer.carried, strict=True):
+            f.tiles[out] = Held(Text(name, f.tiles[value].text.type))
+
+    def _open_loop(self, loop: KnownLoop, turn: str, after: int, *, outermost: bool) -> None:
+        """The position of one loop of a nest, from the number of the turn."""
+        f, position = self.f, loop.op.body.block.args[0]
+        if loop.count == 1:
+            f.scalars[position] = number_text(0, "int32")
+        else:
+            number = turn if after == 1 else f"{turn} // {after}"
+            number = number if outermost else f"{number} % {loop.count}"
+            text = number if loop.step == 1 else f"({number}) * {loop.step}"
+            name = f.name_for(position, counter_name(loop.op))
+            f.writer.line(f"{name} = {text}")
+            bound = (loop.count - 1) * loop.step
+            f.scalars[position] = Text(name, "int32", plain=True, bound=bound, natural=True)
+        f.define_limits(position)
+
+    def _body(self, op: tile.ForOp, names: Sequence[str]) -> None:
+        """The operations of a loop, and what it carries on."""
+        f, block = self.f, op.body.block
+        values, arguments = yielded(op.body), block.args[1:]
+        for value, argument, name in zip(values, arguments, names, strict=True):
+            if may_replace(value, argument, block):
+                f.wanted[value] = name
+        self._block(block)
+        self._advance(values, names)
+
+    def _whole_steps(self, op: tile.ForOp, limit: Text, step: int) -> tuple[str, str] | None:
+        """Where a loop over products is cut in two, so that only the last iteration has
+        masks along its axis: where the first part ends and the second begins. None where
+        nothing is masked, or nothing is left without masks."""
+        f, position = self.f, op.body.block.args[0]
+        sizes = {extent.size for extent, _ in f.needed.get(position, ())}
+        inner = list(op.body.block.walk())
+        has_product = any(isinstance(each, tile.DotOp) for each in inner)
+        if len(sizes) != 1 or not has_product or any(isinstance(e, tile.ForOp) for e in inner):
+            return None
+        (size,) = sizes
+        known = (size // step * step).value
+        if known == 0:
+            return None
+        if known is not None:
+            start = str(known)
+        else:
+            start = f.writer.name("whole")
+            text = f.sizes.text(size)
+            f.writer.line(f"{start} = {text.operand} // {step} * {step}")
+        same = (
+            self.f.extents.ranges.greatest(op.to) is size
+            and limit.text == f.sizes.text(size).text
+        )
+        return (start if same else f"tl.minimum({limit.text}, {start})"), start
+
+    def _iterate(
+        self,
+        op: tile.ForOp,
+        counter: str,
+        bounds: tuple[str, str, int],
+        names: Sequence[str],
+        limit: Text,
+    ) -> None:
+        """One Python loop over the body of a loop."""
+        f, position = self.f, op.body.block.args[0]
+        first, end, step = bounds
         spaced = f", {step}" if step != 1 else ""
-        f.writer.line(f"for {counter} in range(0, {limit.text}{spaced}):")
-        bound = limit.bound
-        f.scalars[position] = Text(counter, limit.type, plain=True, bound=bound, natural=True)
+        f.writer.line(f"for {counter} in range({first}, {end}{spaced}):")
+        f.scalars[position] = Text(
+            counter, limit.type, plain=True, bound=limit.bound, natural=True
+        )
         lines = len(f.writer.body)
         with f.writer.indented():
             f.define_limits(position)
-            for value, argument, name in zip(yielded(op.body), arguments, names, strict=True):
-                if _may_replace(value, argument, block):
-                    f.wanted[value] = name
-            self._block(block)
-            self._advance(yielded(op.body), names)
+            self._body(op, names)
             if len(f.writer.body) == lines:
                 f.writer.line("pass")
-        for out, name, value in zip(op.outs, names, op.carried, strict=True):
-            f.tiles[out] = Held(Text(name, f.tiles[value].text.type))
 
     def _begin(self, argument: SSAValue, start: SSAValue) -> str:
         """Give a carried tile its name and its first value."""
@@ -260,37 +364,3 @@ class KernelEmitter:
             left = ", ".join(name for name, _ in pairs)
             right = ", ".join(text for _, text in pairs)
             self.f.writer.line(f"{left} = {right}")
-
-
-def _counter(op: tile.ForOp) -> str:
-    return "k" if any(isinstance(inner, tile.DotOp) for inner in op.body.walk()) else "j"
-
-
-def _is_index(value: SSAValue) -> bool:
-    return isinstance(value.type, IndexType)
-
-
-def _may_replace(value: SSAValue, argument: SSAValue, block: Block) -> bool:
-    """Whether a value that a loop gives may take the name of what it replaces, where it is
-    computed: nothing reads the old one from there on."""
-    op = value.owner
-    if not isinstance(op, Operation) or op.parent is not block or len(op.results) != 1:
-        return False
-    if sum(1 for use in value.uses if isinstance(use.operation, tile.YieldOp)) != 1:
-        return False
-    later = False
-    users = {_outer(use.operation, block) for use in argument.uses}
-    for other in block.ops:
-        if later and other in users:
-            return False
-        later = later or other is op
-    return not isinstance(op, tile.ForOp)
-
-
-def _outer(op: Operation, block: Block) -> Operation:
-    """The operation of a block that holds another, or is it."""
-    while op.parent is not block:
-        parent = op.parent_op()
-        assert parent is not None
-        op = parent
-    return op

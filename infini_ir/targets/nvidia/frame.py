@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from xdsl.ir import SSAValue
@@ -49,7 +50,10 @@ class Frame:
         self._lanes: dict[object, Text] = {}
         self._strides: dict[Dim, Text] = {}
         self._limits: dict[tuple[SSAValue, Dim, int], Text] = {}
-        self._needed = self._needed_limits()
+        self.needed = self._needed_limits()
+        """The extents to compute once an offset is known, and whether lanes may go beyond
+        the capacity."""
+        self._whole: set[SSAValue] = set()
 
     def _name_views(self) -> dict[SSAValue, str]:
         written = self.kernel.written()
@@ -124,7 +128,7 @@ class Frame:
         position, part = shape.places[axis]
         lanes = shape.lanes[position]
         capacity = lanes.parts[part][1]
-        if extent is None or extent.full:
+        if extent is None or extent.full or extent.offset in self._whole:
             padded = self._is_padded(lanes, part)
             return number_text(capacity, "int32") if padded else None
         return self._limits[(extent.offset, extent.size, extent.capacity)]
@@ -137,8 +141,6 @@ class Frame:
         return part == 0 and lanes.size > count
 
     def _needed_limits(self) -> dict[SSAValue, list[tuple[Extent, bool]]]:
-        """The extents to compute once an offset is known, and whether the lanes may go beyond
-        the capacity."""
         needed: dict[SSAValue, list[tuple[Extent, bool]]] = {}
         for op in self.kernel.body.walk():
             if not isinstance(op, tile.LoadOp | tile.StoreOp):
@@ -153,10 +155,21 @@ class Frame:
 
     def define_limits(self, offset: SSAValue) -> None:
         """Compute the extents that depend on an offset, where it has just been computed."""
-        for extent, padded in self._needed.get(offset, ()):
+        made: set[tuple[SSAValue, Dim, int]] = set()
+        for extent, padded in self.needed.get(offset, ()):
             key = (extent.offset, extent.size, extent.capacity)
-            if key not in self._limits:
+            if key not in made and offset not in self._whole:
+                made.add(key)
                 self._limits[key] = self._make_limit(extent, padded)
+
+    @contextmanager
+    def without_limit(self, offset: SSAValue) -> Iterator[None]:
+        """What is written inside has whole tiles along the axes that begin at an offset."""
+        self._whole.add(offset)
+        try:
+            yield
+        finally:
+            self._whole.discard(offset)
 
     def _make_limit(self, extent: Extent, padded: bool) -> Text:
         size, offset = self.sizes.text(extent.size), self.scalars[extent.offset]

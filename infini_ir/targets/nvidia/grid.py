@@ -49,7 +49,7 @@ def _walk(f: Frame, axes: list[int], counts: list[Dim]) -> None:
     if len(axes) > 1:
         program = f.writer.name("program")
         f.writer.line(f"{program} = tl.program_id(0)")
-    if f.plan.group > 1 and len(axes) >= 2:
+    if f.plan.group > 1 and axes[-2:] == [len(counts) - 2, len(counts) - 1]:
         program = _band(f, program, axes, counts)
         axes = axes[:-2]
     for axis in reversed(axes):

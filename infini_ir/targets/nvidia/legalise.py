@@ -13,6 +13,7 @@ from xdsl.builder import Builder
 from xdsl.context import Context
 from xdsl.dialects import arith, math
 from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.utils.fast_math import FastMathFlag
 from xdsl.ir import Block, BlockArgument, Operation, Region, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint, Rewriter
@@ -78,12 +79,16 @@ def _replaced(dims: DimsAttr, numbers: Mapping[str, Dim]) -> DimsAttr:
 def _agree(dot: tile.DotOp) -> None:
     """
     Round an f32 operand to the other's half precision where it is known to lie in [0, 1],
-    as the weights of a softmax do; elsewhere the emitter widens the half.
+    as the weights of a softmax do; elsewhere the emitter widens the half. The device's own
+    exponential, wrong by 2^-24 of the greatest weight at most, is enough for such weights.
     """
     lhs, rhs = tile_type(dot.lhs).dtype, tile_type(dot.rhs).dtype
-    if lhs == "f32" and rhs in ("f16", "bf16") and _is_share(dot.lhs):
-        narrow = _narrowed(dot, dot.lhs, tile_type(dot.rhs))
-        dot.operands[0] = narrow
+    if lhs != "f32" or rhs not in ("f16", "bf16"):
+        return
+    power = _share(dot.lhs)
+    if power is not None:
+        power.properties["fastmath"] = arith.FastMathFlagsAttr([FastMathFlag.APPROX_FUNC])
+        dot.operands[0] = _narrowed(dot, dot.lhs, tile_type(dot.rhs))
 
 
 def _narrowed(dot: tile.DotOp, value: SSAValue, like: TileType) -> SSAValue:
@@ -99,19 +104,21 @@ def _narrowed(dot: tile.DotOp, value: SSAValue, like: TileType) -> SSAValue:
     return op.outs[0]
 
 
-def _is_share(value: SSAValue) -> bool:
-    """Whether a tile holds exponentials of what lies below its maximum: `exp(x - m)` with
-    an `m` that a reduction of the same `x` was taken into."""
+def _share(value: SSAValue) -> math.ExpOp | None:
+    """The exponential of a tile that holds those of what lies below its maximum:
+    `exp(x - m)` with an `m` that a reduction of the same `x` was taken into."""
     op = value.owner
     if not isinstance(op, tile.MapOp):
-        return False
+        return None
     result = yielded(op.body)[list(op.outs).index(value)]
     power = _exponential(result)
     if power is None or not isinstance(power.operand.owner, arith.SubfOp):
-        return False
+        return None
     difference = power.operand.owner
     source, greatest = _input(op, difference.lhs), _input(op, difference.rhs)
-    return source is not None and greatest is not None and _bounds(greatest, source)
+    if source is None or greatest is None or not _bounds(greatest, source):
+        return None
+    return power
 
 
 def _exponential(value: SSAValue) -> math.ExpOp | None:

@@ -15,6 +15,7 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
 from infini_ir.dialects import tile
+from infini_ir.passes.tile.split_k import largest_split
 from infini_ir.targets.nvidia.cost import (
     Estimate,
     accumulator_registers,
@@ -33,6 +34,7 @@ from infini_ir.utils.symbolic import PARAMETERS, Dim
 THREAD_ELEMENTS = 8
 """Elements of a tile for each thread where nothing is multiplied: two wide accesses."""
 GROUP = 8
+SPLITS = (2, 4, 8, 16)
 ACCUMULATOR_REGISTERS = 160
 """32-bit registers of a thread that accumulators may take; the rest addresses and works."""
 
@@ -67,7 +69,38 @@ def plan_kernel(kernel: tile.KernelOp, limits: Limits, precision: str = "tf32x3"
         raise CompileError(_misfit(kernel, work, limits, precision))
     judged = [(estimate(work, plan, limits), plan) for plan in plans]
     best, plan = min(judged, key=lambda pair: pair[0].seconds)
+    if work.products and best.programs < limits.multiprocessors and not _symbols(kernel):
+        best, plan = _split(kernel, work, judged, limits)
     return replace(plan, reason=_reason(best, len(plans), limits))
+
+
+def _symbols(kernel: tile.KernelOp) -> frozenset[str]:
+    """Symbols of the grid, beside its parameters."""
+    bounds = [*kernel.bounds.data, *kernel.steps.data]
+    return frozenset(n for dim in bounds for n in dim.symbols()) - frozenset(PARAMETERS)
+
+
+def _split(
+    kernel: tile.KernelOp, work: Work, judged: list[tuple[Estimate, Plan]], limits: Limits
+) -> tuple[Estimate, Plan]:
+    """The best plan where the contracted axis may be shared out among programs too."""
+    tried = list(judged)
+    for parts in SPLITS:
+        if largest_split(kernel, parts) != parts:
+            continue
+        for _, plan in judged:
+            if _fills(work, plan, parts):
+                split = replace(plan, split=parts)
+                tried.append((estimate(work, split, limits), split))
+    return min(tried, key=lambda pair: pair[0].seconds)
+
+
+def _fills(work: Work, plan: Plan, parts: int) -> bool:
+    """Whether each part of a split has work for the pipeline of its loop."""
+    return all(
+        work.number(each.times, plan.parameters) >= 2 * parts * plan.stages
+        for each in work.products
+    )
 
 
 def candidates(

@@ -511,7 +511,6 @@ _RULES: dict[type[Operation], Rule] = {
     math.Atan2Op: _tensor_call("libdevice.atan2"),
     math.CeilOp: _call("tl.ceil"),
     math.CopySignOp: _tensor_call("libdevice.copysign"),
-    math.CosOp: _tensor_call("libdevice.cos"),
     math.ErfOp: _tensor_call("libdevice.erf"),
     math.ExpOp: _exponential,
     math.Exp2Op: _tensor_call("libdevice.exp2"),
@@ -526,9 +525,14 @@ _RULES: dict[type[Operation], Rule] = {
     math.RoundOp: _tensor_call("libdevice.round"),
     math.RoundEvenOp: _tensor_call("libdevice.rint"),
     math.RsqrtOp: _tensor_call("libdevice.rsqrt"),
-    math.SinOp: _tensor_call("libdevice.sin"),
     math.SqrtOp: _square_root,
-    math.TanOp: _tensor_call("libdevice.tan"),
     math.TanhOp: _tensor_call("libdevice.tanh"),
     math.TruncOp: _tensor_call("libdevice.trunc"),
 }
+
+NATIVE_MATH: tuple[str, ...] = tuple(
+    sorted(op.name for op in _RULES if op.name.startswith("math."))
+)
+"""Functions that stay as they are: Triton's own, and those of libdevice, which are within 4
+units in the last place. Sine, cosine and tangent of libdevice reduce great arguments in a
+stack frame, so the expansions are taken instead."""

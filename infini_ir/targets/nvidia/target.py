@@ -10,9 +10,11 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
 from infini_ir.dialects.context import CompilerContext
+from infini_ir.passes.tile.expand_math import ExpandMathPass
 from infini_ir.passes.tile.lay_out_weights import LayOutWeightsPass
 from infini_ir.passes.tile.plan_memory import PlanMemoryPass
 from infini_ir.passes.tile.split_axis import SplitAxisPass
+from infini_ir.passes.tile.split_k import SplitKPass
 from infini_ir.runtime.program import Program
 from infini_ir.targets.nvidia.emitter import emit_kernel
 from infini_ir.targets.nvidia.folder import write_folder
@@ -21,6 +23,7 @@ from infini_ir.targets.nvidia.library import library_products
 from infini_ir.targets.nvidia.limits import Limits, limits_of
 from infini_ir.targets.nvidia.planning import NvidiaPlanPass
 from infini_ir.targets.nvidia.program import Builder, Emit
+from infini_ir.targets.nvidia.scalars import NATIVE_MATH
 from infini_ir.targets.nvidia.toolchain import CompiledKernel, Job, Toolchain, compile_jobs
 from infini_ir.targets.target import DeviceLimits
 from infini_ir.utils.object_cache import ObjectCache
@@ -88,13 +91,17 @@ class NvidiaTarget:
     def passes(self) -> tuple[ModulePass, ...]:
         """The tile passes that legalise a program, in order: axes that no block can hold are
         split, weights laid out as kernels read them, tile sizes, warps and stages decided and
-        put into the kernels, memory planned when all buffers are there. libdevice has all
-        mathematics, and one stream keeps the order, so there are no barriers."""
+        put into the kernels (long products of few programs become two kernels, the second
+        with a plan of its own), functions that libdevice lacks expanded, memory planned when
+        all buffers are there. One stream keeps the order, so there are no barriers."""
         return (
             SplitAxisPass(),
             LayOutWeightsPass(),
             NvidiaPlanPass(self.architecture),
+            SplitKPass(),
+            NvidiaPlanPass(self.architecture),
             NvidiaLegalisePass(),
+            ExpandMathPass(NATIVE_MATH),
             PlanMemoryPass(),
         )
 
