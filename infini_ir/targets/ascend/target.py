@@ -13,6 +13,7 @@ from xdsl.passes import ModulePass
 from infini_ir.dialects import tile
 from infini_ir.dialects.context import CompilerContext
 from infini_ir.dialects.tile import program
+from infini_ir.passes.tile.expand_math import ExpandMathPass
 from infini_ir.passes.tile.lay_out_weights import LayOutWeightsPass
 from infini_ir.passes.tile.plan_memory import PlanMemoryPass
 from infini_ir.targets.ascend.cube_kernel import cube_kernel
@@ -20,7 +21,7 @@ from infini_ir.targets.ascend.cube_plan import SplitCubePass, is_cube
 from infini_ir.targets.ascend.library import UseAclnnPass, emit_call, library_source
 from infini_ir.targets.ascend.runtime import RUNTIME, toolchain
 from infini_ir.targets.ascend.vector_kernel import vector_kernel
-from infini_ir.targets.ascend.vector_plan import LowerVectorPass
+from infini_ir.targets.ascend.vector_plan import NATIVE_MATH, LowerVectorPass
 from infini_ir.targets.ascend.writer import RESERVED
 from infini_ir.targets.c_project.assemble import make_project, static_source
 from infini_ir.targets.c_project.project import Project
@@ -65,6 +66,7 @@ class AscendTarget:
             *([UseAclnnPass()] if self.library else []),
             LayOutWeightsPass(),
             SplitCubePass(),
+            ExpandMathPass(native=NATIVE_MATH, float_only=True),
             LowerVectorPass(),
             PlanMemoryPass(),
         )
