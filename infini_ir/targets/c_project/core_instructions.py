@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from xdsl.ir import Operation, SSAValue
 
-from infini_ir.dialects.buffer import LocalType, local_type, memory, rows, vector
+from infini_ir.dialects.buffer import LocalType, Pipe, local_type, memory, rows, vector
 from infini_ir.dialects.tile import Combine
 from infini_ir.dialects.tile.types import view_type
 from infini_ir.targets.c_project.core_kernel import CoreKernel, Handler, memory_type
@@ -39,8 +39,11 @@ def _alloc(writer: CoreKernel, op: memory.AllocOp) -> None:
     writer.line(f"{pointer} const {name} = reinterpret_cast<{pointer}>({place});")
 
 
-def _nothing(writer: CoreKernel, op: Operation) -> None:
-    """Copies and instructions are done when the next one that depends on them begins."""
+def _sync(writer: CoreKernel, op: memory.SyncOp) -> None:
+    """Copies and instructions are done when the next one that depends on them begins, but for
+    copies made ahead."""
+    pipe = "copies" if op.source.data is Pipe.copy_in else "computing"
+    _call(writer, f"wait_for_{pipe}")
 
 
 def _unary(writer: CoreKernel, op: vector.UnaryOp) -> None:
@@ -168,7 +171,8 @@ def _insert(writer: CoreKernel, op: rows.InsertOp) -> None:
 
 def _copy_in(writer: CoreKernel, op: memory.CopyInOp) -> None:
     memory_side, local_side, sizes = _slice(writer, op)
-    _call(writer, "copy_in", *local_side, *memory_side, *sizes)
+    function = "copy_in_ahead" if "ahead" in op.attributes else "copy_in"
+    _call(writer, function, *local_side, *memory_side, *sizes)
     _end_slice(writer, op)
 
 
@@ -210,7 +214,7 @@ def _end_slice(writer: CoreKernel, op: memory.CopyOp) -> None:
 
 HANDLERS: dict[type[Operation], Handler] = {
     memory.AllocOp: _alloc,
-    memory.SyncOp: _nothing,
+    memory.SyncOp: _sync,
     memory.CopyInOp: _copy_in,
     memory.CopyOutOp: _copy_out,
     vector.UnaryOp: _unary,

@@ -11,11 +11,16 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
 from infini_ir.dialects.context import CompilerContext
+from infini_ir.passes.buffer.plan import BufferPlanPass
+from infini_ir.passes.tile.expand_math import FLOAT_ONLY_NATIVE, ExpandMathPass
+from infini_ir.passes.tile.lay_out_weights import LayOutWeightsPass
+from infini_ir.passes.tile.plan_memory import PlanMemoryPass
 from infini_ir.targets.c_project.assemble import make_project, static_source
 from infini_ir.targets.c_project.project import Project
 from infini_ir.targets.c_project.signatures import signatures_of
 from infini_ir.targets.cambricon.emitter import RESERVED, kernels_source
-from infini_ir.targets.cambricon.limits import ARCHITECTURES
+from infini_ir.targets.cambricon.limits import ARCHITECTURES, MACHINE
+from infini_ir.targets.cambricon.lower import CambriconLowerPass
 from infini_ir.targets.cambricon.runtime import RUNTIME, toolchain
 from infini_ir.targets.programs import remove_unused
 from infini_ir.utils.errors import OptionError
@@ -31,6 +36,9 @@ COMPOSITES = frozenset(
     }
 )
 """Composite operations that the lowering makes kernels of; the others are expanded."""
+
+NATIVE_MATH = tuple(sorted(FLOAT_ONLY_NATIVE))
+"""Functions of whole rows, or of the scalar unit; the others are made of them."""
 
 HEADERS = (
     "core.h", "core_copies.h", "core_rows.h", "core_masks.h", "core_reduce.h", "core_dot.h",
@@ -58,7 +66,13 @@ class CambriconTarget:
 
     def passes(self) -> tuple[ModulePass, ...]:
         """From tile programs to kernels in buffer form with all memory placed."""
-        return ()
+        return (
+            LayOutWeightsPass(),
+            ExpandMathPass(native=NATIVE_MATH, float_only=True),
+            BufferPlanPass(MACHINE),
+            CambriconLowerPass(),
+            PlanMemoryPass(),
+        )
 
     def build(
         self,

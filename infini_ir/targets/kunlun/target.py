@@ -11,10 +11,16 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
 from infini_ir.dialects.context import CompilerContext
+from infini_ir.passes.buffer.plan import BufferPlanPass
+from infini_ir.passes.buffer.tile_to_buffer import TileToBufferPass
+from infini_ir.passes.tile.expand_math import FLOAT_ONLY_NATIVE, ExpandMathPass
+from infini_ir.passes.tile.lay_out_weights import LayOutWeightsPass
+from infini_ir.passes.tile.plan_memory import PlanMemoryPass
 from infini_ir.targets.c_project.assemble import make_project, static_source
 from infini_ir.targets.c_project.project import Project
 from infini_ir.targets.c_project.signatures import signatures_of
 from infini_ir.targets.kunlun.emitter import RESERVED, kernel_sources
+from infini_ir.targets.kunlun.limits import MACHINE
 from infini_ir.targets.kunlun.runtime import HEADERS, RUNTIME, toolchain
 from infini_ir.targets.programs import remove_unused
 from infini_ir.utils.errors import OptionError
@@ -30,6 +36,10 @@ COMPOSITES = frozenset(
     }
 )
 """Composite operations that the lowering makes kernels of; the others are expanded."""
+
+
+NATIVE_MATH = tuple(sorted(FLOAT_ONLY_NATIVE))
+"""Functions of the device's library; the others are made of them."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +61,13 @@ class KunlunTarget:
 
     def passes(self) -> tuple[ModulePass, ...]:
         """From tile programs to kernels in buffer form with all memory placed."""
-        return ()
+        return (
+            LayOutWeightsPass(),
+            ExpandMathPass(native=NATIVE_MATH, float_only=True),
+            BufferPlanPass(MACHINE),
+            TileToBufferPass(MACHINE),
+            PlanMemoryPass(),
+        )
 
     def build(
         self,

@@ -28,6 +28,28 @@ INFINI_DEVICE void copy_in(T* local, int64_t pitch, int64_t inner_pitch, T* memo
   }
 }
 
+// The same beside what follows, up to `wait_for_copies`. Elements that must be moved one by one
+// are moved now.
+template <class T>
+INFINI_DEVICE void copy_in_ahead(T* local, int64_t pitch, int64_t inner_pitch, T* memory,
+                                 int64_t stride, int64_t inner_stride, int64_t rows,
+                                 int64_t count) {
+  if (rows <= 0 || count <= 0) return;
+  const int64_t size = sizeof(T);
+  if (count > 1 && (inner_pitch != 1 || inner_stride != 1)) {
+    copy_in(local, pitch, inner_pitch, memory, stride, inner_stride, rows, count);
+  } else if (rows > 1 && pitch >= count && stride >= count) {
+    __memcpy_async(local, memory, count * size, GDRAM2NRAM, pitch * size, stride * size,
+                   rows - 1);
+  } else {
+    for (int64_t r = 0; r < rows; ++r)
+      __memcpy_async(local + r * pitch, memory + r * stride, count * size, GDRAM2NRAM);
+  }
+}
+
+INFINI_DEVICE void wait_for_copies() { __sync_io(); }
+INFINI_DEVICE void wait_for_computing() { __sync_compute(); }
+
 template <class T>
 INFINI_DEVICE void copy_out(T* memory, int64_t stride, int64_t inner_stride, T* local,
                             int64_t pitch, int64_t inner_pitch, int64_t rows, int64_t count) {
