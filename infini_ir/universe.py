@@ -48,6 +48,7 @@ PASSES = {
         {
             "buffer-insert-sync": "passes.buffer.insert_sync:BufferInsertSyncPass",
             "buffer-plan": "passes.buffer.plan:BufferPlanPass",
+            "cambricon-lower": "targets.cambricon.lower:CambriconLowerPass",
             "cpu-pack-weights": "targets.cpu.packing:CpuPackWeightsPass",
             "cpu-plan": "targets.cpu.planning:CpuPlanPass",
             "cuda-c-plan": "targets.cuda_c.planning:CudaCPlanPass",
