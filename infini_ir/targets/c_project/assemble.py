@@ -104,7 +104,7 @@ def make_project(
         **runtime.extra,
         **{name: static_source(name) for name in STATIC_FILES},
     }
-    return Project(metadata, sources, ctx.weights, texts or {})
+    return Project(metadata, sources, ctx.weights, {} if texts is None else texts)
 
 
 def static_source(name: str) -> str:
