@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import shutil
 
+import numpy as np
 import pytest
 
+import infini_ir
 from infini_ir.compiler import Compilation, Options
 from infini_ir.models.kernels import KernelCase, cases
+from infini_ir.models.zoo import models
 from infini_ir.targets.c_project.project import Project
 from infini_ir.targets.registry import ENTRIES
 from tests.devices.checks import record
@@ -60,3 +63,33 @@ def test_vendors_differ_in_headers_alone(vendor: str) -> None:
                 if path.startswith("kernels.") and path != "kernels.h"
             ]
             assert project.text(kernels) == project_of(case).text("kernels.cu")
+
+
+PRODUCTS = ("matmul-plain-f32", "matmul-odd-f16", "batched-matmul-bf16", "matmul-gelu-f32")
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if c.name in PRODUCTS], ids=lambda c: c.name)
+def test_products_by_the_library(case: KernelCase) -> None:
+    """cuBLAS does what is a product and nothing more."""
+    options = Options(target="cuda-c", library=True)
+    project = Compilation(options).build_project(case)
+    assert ("library.cpp" in project.sources) == case.name.startswith(
+        ("matmul-plain", "batched")
+    )
+    check(case, project, 32)
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama_block"])
+def test_small_networks(name: str) -> None:
+    """A network's outputs are those of the compiled program for this machine."""
+    pytest.importorskip("torch")
+    model = models(small=True)[name]
+    source, inputs = model.source(), model.inputs()
+    project = infini_ir.compile(source, target="cuda-c")
+    assert isinstance(project, Project)
+    given = builder().run(project, inputs, timeout=300)
+    wanted = infini_ir.compile(source)(*inputs.values())
+    wanted = wanted if isinstance(wanted, list | tuple) else [wanted]
+    for one, other in zip(given.values(), wanted, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-5 * np.abs(other).max())
+    record("cuda-c", name, "f32", "model")

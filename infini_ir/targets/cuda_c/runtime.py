@@ -70,26 +70,33 @@ target_link_libraries(model PRIVATE {library})
 """
 
 
-def toolchain(vendor: Vendor) -> Toolchain:
-    """How a project for the vendor is built."""
+def toolchain(vendor: Vendor, *, library: bool = False) -> Toolchain:
+    """How a project for the vendor is built; `library`: it calls cuBLAS."""
     if not vendor.compiler:
-        languages, setup, library = "CXX CUDA", _NVIDIA_SETUP, _NVIDIA_LIBRARY
+        languages, setup, link = "CXX CUDA", _NVIDIA_SETUP, _NVIDIA_LIBRARY
     else:
         languages = "CXX"
         setup = _OTHER_SETUP.format(compiler=vendor.compiler, root=vendor.root)
-        library = _OTHER_LIBRARY.format(library=vendor.library)
+        link = _OTHER_LIBRARY.format(library=vendor.library)
+    if library:
+        blas = f"target_link_libraries(model PRIVATE {vendor.blas})\n"
+        if not vendor.compiler:
+            blas = blas.replace(vendor.blas, f"CUDA::{vendor.blas}")
+        link = link.replace("${HOST_SOURCES}", "${HOST_SOURCES} library.cpp") + blas
     return Toolchain(
         title=vendor.title,
         requirements=vendor.requirements,
         setup=setup,
-        library=library,
+        library=link,
         languages=languages,
         notes=_NOTES.format(warp=vendor.warp),
         files={
             f"kernels.{vendor.suffix}": "the kernels, each with its launch function",
             "prelude.h": "element types, memory, reductions over lanes: what kernels use",
             "vendor.h": "what this vendor's compiler calls things, and its warp",
+            "library.cpp": "calls of cuBLAS",
         },
+        kernel_sources=(f"kernels.{vendor.suffix}",),
     )
 
 

@@ -12,12 +12,14 @@ from xdsl.passes import ModulePass
 
 from infini_ir.dialects import tile
 from infini_ir.dialects.context import CompilerContext
+from infini_ir.dialects.tile import program
 from infini_ir.passes.tile.expand_math import ExpandMathPass
 from infini_ir.passes.tile.plan_memory import PlanMemoryPass
 from infini_ir.targets.c_project.assemble import make_project
 from infini_ir.targets.c_project.project import Project
 from infini_ir.targets.c_project.signatures import KernelSignature
 from infini_ir.targets.cuda_c.emitter import write_kernel
+from infini_ir.targets.cuda_c.library import UseBlasPass, emit_call, library_source
 from infini_ir.targets.cuda_c.plan import Plan
 from infini_ir.targets.cuda_c.planning import CudaCPlanPass
 from infini_ir.targets.cuda_c.runtime import device_runtime, toolchain
@@ -60,6 +62,12 @@ class CudaCTarget:
                 f"target 'cuda-c' knows no vendor '{self.architecture}'; there are: "
                 + ", ".join(VENDORS)
             )
+        if self.library and not self.vendor.blas:
+            offered = [vendor.name for vendor in VENDORS.values() if vendor.blas]
+            raise OptionError(
+                f"target 'cuda-c:{self.architecture}' calls no vendor library; "
+                f"those that do: {', '.join(offered)}"
+            )
 
     @property
     def vendor(self) -> Vendor:
@@ -68,7 +76,12 @@ class CudaCTarget:
     def passes(self) -> tuple[ModulePass, ...]:
         """Functions that no compiler has become arithmetic, then every kernel gets its plan,
         then intermediate values get their places in memory."""
-        return (ExpandMathPass(NATIVE_MATH), CudaCPlanPass(), PlanMemoryPass())
+        return (
+            *([UseBlasPass()] if self.library else []),
+            ExpandMathPass(NATIVE_MATH),
+            CudaCPlanPass(),
+            PlanMemoryPass(),
+        )
 
     def build(
         self,
@@ -81,17 +94,19 @@ class CudaCTarget:
         """The project of a planned module."""
         remove_unused(module)
         folder = Path(__file__).parent / "sources"
+        called = any(isinstance(op, program.LibraryOp) for op in module.walk())
         return make_project(
             module,
             ctx,
             target=self.name,
             architecture=self.architecture,
             runtime=device_runtime(self.vendor),
-            toolchain=toolchain(self.vendor),
+            toolchain=toolchain(self.vendor, library=called),
             kernels={
                 f"kernels.{self.vendor.suffix}": kernels_source(module),
                 "prelude.h": (folder / "prelude.h").read_text(encoding="utf-8"),
                 "vendor.h": vendor_header(self.vendor),
+                **({"library.cpp": library_source()} if called else {}),
             },
             report=report,
             texts=texts,
@@ -100,6 +115,7 @@ class CudaCTarget:
                 for kernel in module.body.block.ops
                 if isinstance(kernel, tile.KernelOp)
             },
+            operations={program.LibraryOp: emit_call},
         )
 
 

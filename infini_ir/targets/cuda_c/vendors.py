@@ -83,7 +83,6 @@ VENDORS = {
             "mxcc -x maca",
             "MetaX MACA SDK: `mxcc`, its headers and `libmcruntime` (`/opt/maca`).",
             root="/opt/maca",
-            blas="mcblas",
         ),
         Vendor(
             "moore",
@@ -98,7 +97,6 @@ VENDORS = {
             "mcc --cuda-gpu-arch=mp_31",
             "Moore Threads MUSA toolkit: `mcc`, its headers and `libmusart` (`/usr/local/musa`).",
             root="/usr/local/musa",
-            blas="mublas",
         ),
         Vendor(
             "hygon",
