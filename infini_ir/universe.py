@@ -92,7 +92,7 @@ PASSES = {
 TARGETS = {
     **_table("xdsl.targets.", {"mlir": "mlir:MLIRTarget"}),
     **_table("infini_ir.tools.", {"llvm": "outputs:LlvmOutput", "asm": "outputs:AsmOutput"}),
-    **_table("infini_ir.targets.", {"cuda-c": "cuda_c.output:CudaCOutput"}),
+    **_table("infini_ir.targets.", {"ascend": "ascend.output:AscendOutput", "cuda-c": "cuda_c.output:CudaCOutput"}),
 }
 """Forms in which `infini-opt` prints a module."""
 

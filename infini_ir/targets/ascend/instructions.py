@@ -266,7 +266,7 @@ _SHIFTS = {
 def _compare(op: vector.CompareOp, w: KernelWriter) -> None:
     dst = w.mask_at(op.dst, op.dst_offset)
     lhs, rhs = w.at(op.lhs, op.lhs_offset), w.at(op.rhs, op.rhs_offset)
-    relation, count = op.relation.data.value, _count(op.count, w)
+    relation, count = str(op.relation.data.value), _count(op.count, w)
     if local_type(op.lhs).dtype == "i32":
         order = f"Order::{ORDERS[relation]}"
         w.line(f"CompareIntegers({dst}, {lhs}, {rhs}, {order}, {count}, {w.scratch_memory()});")
@@ -277,7 +277,7 @@ def _compare(op: vector.CompareOp, w: KernelWriter) -> None:
 
 def _compare_scalar(op: vector.CompareScalarOp, w: KernelWriter) -> None:
     dst, src = w.mask_at(op.dst, op.dst_offset), w.at(op.src, op.src_offset)
-    relation, count = op.relation.data.value, _count(op.count, w)
+    relation, count = str(op.relation.data.value), _count(op.count, w)
     kind = c_type(local_type(op.src).element)
     scalar = f"static_cast<{kind}>({w[op.scalar]})"
     if kind == "int32_t":
