@@ -71,6 +71,7 @@ PASSES = {
             "tile-expand-math": "passes.tile.expand_math:ExpandMathPass",
             "tile-insert-barriers": "passes.tile.insert_barriers:InsertBarriersPass",
             "tile-lay-out-weights": "passes.tile.lay_out_weights:LayOutWeightsPass",
+            "tile-narrow-floats": "passes.tile.narrow_floats:NarrowFloatsPass",
             "tile-plan-memory": "passes.tile.plan_memory:PlanMemoryPass",
             "tile-split-axis": "passes.tile.split_axis:SplitAxisPass",
             "tile-split-k": "passes.tile.split_k:SplitKPass",
