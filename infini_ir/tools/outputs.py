@@ -46,6 +46,21 @@ class AsmOutput(Target):
             output.write(assembly(text, named(self.cpu)) + "\n")
 
 
+@dataclass(frozen=True)
+class TritonOutput(Target):
+    """The Triton source of every kernel of a module that is planned and legalised for NVIDIA."""
+
+    name = "triton"
+
+    def emit(self, ctx: Context, module: ModuleOp, output: IO[str]) -> None:
+        from infini_ir.dialects import tile
+        from infini_ir.targets.nvidia.emitter import emit_kernel
+
+        for op in module.body.block.ops:
+            if isinstance(op, tile.KernelOp):
+                output.write(emit_kernel(op).source + "\n")
+
+
 def emitted(ctx: Context, module: ModuleOp, cpu: str) -> Emitted:
     """The LLVM IR for a machine."""
     from infini_ir.targets.cpu.target import CpuTarget

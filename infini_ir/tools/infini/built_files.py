@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,40 +22,10 @@ def write(built: Program | Project, place: Path, *, force: bool = False) -> int:
     if built.metadata.target == "cpu" or (place.suffix == ".infini" and not place.is_dir()):
         artifact.write(built, place)
         return place.stat().st_size
-    _write_folder(built, place, force=force)
+    from infini_ir.targets.nvidia.folder import write_folder
+
+    write_folder(built, place, overwrite=force)
     return _size(place)
-
-
-_OURS = "launch_plan.json"
-"""A file that says that a folder was written here."""
-
-
-def _write_folder(program: Program, folder: Path, *, force: bool) -> None:
-    """A GPU's program to look into: sources, machine code and launch plan, beside the
-    artifact that runs. What an earlier program left there goes away."""
-    from infini_ir.runtime import artifact
-    from infini_ir.targets.nvidia.program import files
-    from infini_ir.utils.errors import ArtifactError
-
-    if (
-        folder.is_dir()
-        and any(folder.iterdir())
-        and not (folder / _OURS).exists()
-        and not force
-    ):
-        raise ArtifactError(
-            f"cannot write '{folder}': it holds other files; name another folder, or --force"
-        )
-    try:
-        for kind in ("kernels", "ptx", "cubin"):
-            shutil.rmtree(folder / kind, ignore_errors=True)
-        for name, data in files(program).items():
-            path = folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data if isinstance(data, bytes) else data.encode())
-    except OSError as error:
-        raise ArtifactError(f"cannot write '{error.filename}': {error.strerror}") from error
-    artifact.write(program, folder / "model.infini")
 
 
 def _size(folder: Path) -> int:

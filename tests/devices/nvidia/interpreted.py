@@ -101,7 +101,7 @@ class Interpreted:
 
         self.driver.kernels[name] = Kernel(kinds, run)  # type: ignore[index]
         code = image(name)
-        return CompiledKernel(name, name, 128, 0, 0, job.divisible, f"// {name}", code)
+        return CompiledKernel(name, name, 128, 0, 0, job.divisible, 0, f"// {name}", code)
 
     def _memory(self, type: ViewType, pointer: int, sizes: dict[str, int]) -> Memory:
         """The device memory of a view, checked to be all allocated."""

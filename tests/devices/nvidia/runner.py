@@ -51,6 +51,8 @@ def ask(function: str, *arguments: Any) -> Any:
     return _worker.ask(function, *arguments)
 
 
-def run_case(case: KernelCase, inputs: Arrays) -> Arrays:
-    """The outputs of a case on the interpreter."""
-    return ask("run_case", case.name, inputs)
+def run_case(source: KernelCase | str, inputs: Arrays) -> Arrays:
+    """The outputs of a case, or of an ONNX file, on the interpreter."""
+    if isinstance(source, str):
+        return ask("run_model", source, inputs)
+    return ask("run_case", source.name, inputs)

@@ -10,10 +10,12 @@ import numpy as np
 from xdsl.dialects.builtin import ModuleOp
 
 from infini_ir.dialects.context import CompilerContext, compiler_context
+from infini_ir.frontends.onnx.importer import import_model
 from infini_ir.lowering.graph_to_tile import GraphToTilePass
 from infini_ir.models.kernels import cases
 from infini_ir.passes.graph.pipeline import graph_pipeline
 from infini_ir.targets.nvidia.target import NvidiaTarget
+from infini_ir.targets.programs import program_of, signature_of
 from tests.devices.nvidia.interpreter import run_program
 from tests.devices.nvidia.triton_device import run_twice
 
@@ -49,7 +51,21 @@ def run_case_on_driver(name: str, inputs: Arrays) -> Arrays:
     return dict(zip(case.outputs, outputs, strict=True))
 
 
-FUNCTIONS = {"run_case": run_case, "run_case_on_driver": run_case_on_driver}
+def run_model(path: str, inputs: Arrays) -> Arrays:
+    """The outputs of an ONNX file by the executor, over the fake driver."""
+    ctx = compiler_context()
+    module = import_model(path, ctx)
+    lower(module, ctx)
+    names = [spec.name for spec in signature_of(program_of(module))[1]]
+    outputs = run_twice(module, ctx, list(inputs.values()), calls=1)
+    return dict(zip(names, outputs, strict=True))
+
+
+FUNCTIONS = {
+    "run_case": run_case,
+    "run_case_on_driver": run_case_on_driver,
+    "run_model": run_model,
+}
 
 
 def main() -> None:
