@@ -236,10 +236,14 @@ def iota(core: Core, op: vector.IotaOp) -> None:
 _REDUCE: dict[ReduceKind, Callable[..., Any]] = {
     ReduceKind.add: np.add.reduce,
     ReduceKind.mul: np.multiply.reduce,
+    ReduceKind.max: np.maximum.reduce,
+    ReduceKind.min: np.minimum.reduce,
+}
+_LOSING_NAN: dict[ReduceKind, Callable[..., Any]] = {
+    **_REDUCE,
     ReduceKind.max: np.fmax.reduce,
     ReduceKind.min: np.fmin.reduce,
 }
-"""The largest that is no number is lost, as the operation allows; targets differ."""
 
 
 def reduce(core: Core, op: rows.ReduceOp) -> None:
@@ -252,7 +256,8 @@ def reduce(core: Core, op: rows.ReduceOp) -> None:
         held = core.local(work)
         first, last = held.span(0, held.type.count)
         core.memory.valid[first:last] = False
-    result = np.asarray(_REDUCE[op.kind.data](data)).astype(data.dtype)
+    rules = _REDUCE if core.memory.limits.reduce_carries_nan else _LOSING_NAN
+    result = np.asarray(rules[op.kind.data](data)).astype(data.dtype)
     lanes = Lanes(result.reshape(1), np.ones(1, np.bool_))
     core.local(op.dst).write(core.index(op.dst_offset), lanes, aligned=False)
 

@@ -21,6 +21,7 @@ class CoreLimits:
     alignment: int = 32
     mask_bits: int = 1
     max_count: int = 1 << 30
+    reduce_carries_nan: bool = False
 
 
 @dataclass

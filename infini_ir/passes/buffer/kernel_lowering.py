@@ -10,7 +10,7 @@ from xdsl.dialects.builtin import f32, i8
 from xdsl.ir import Block, BlockArgument, Operation, Region, SSAValue
 
 from infini_ir.dialects import tile
-from infini_ir.dialects.buffer import vector
+from infini_ir.dialects.buffer import Queue, vector
 from infini_ir.dialects.graph.types import element_name, element_type
 from infini_ir.dialects.tile import TileType, ViewType, tile_type, view_type
 from infini_ir.dialects.tile.kernel import yielded
@@ -177,7 +177,11 @@ class _KernelLowering:
         """Copy in."""
         offsets = [self.scalars[o] for o in op.offsets]
         view = self.scalars[op.view]
-        self.define(op.out, Transfer(self.unit(op.out), view, offsets, op.axis_list).load())
+        rows = Transfer(self.unit(op.out), view, offsets, op.axis_list).load()
+        self.define(op.out, rows)
+        if self.b.machine.makes_queues(Queue.input):
+            # Only what copies alone write can be filled while the last is still in use.
+            self.shared.add(rows.local)
 
     def store(self, op: tile.StoreOp) -> None:
         """Copy out, combined with what is there."""

@@ -81,6 +81,10 @@ class CoreMachine:
         """Whether one instruction does this to elements of this type."""
         return (instruction, dtype) in self.instructions
 
+    def makes_queues(self, kind: Queue) -> bool:
+        """Whether local memory may be queues of a kind."""
+        return self.concurrent and self.depth > 1 and self.queues.get(kind, 0) > 0
+
     def pitch_granule(self, dtypes: Iterable[str]) -> int:
         """Elements of which rows of any of these types begin at a multiple."""
         smallest = min((item_size(dtype) for dtype in dtypes), default=4)

@@ -18,9 +18,9 @@ def make_queues(kernel: tile.KernelOp, machine: CoreMachine) -> None:
     Turn allocations into queues where that lets copies run beside the vector unit: filled by
     one pipe, then emptied by another, once each time their block runs.
     """
-    if machine.depth < 2 or not machine.concurrent:
-        return
-    left = dict(machine.queues)
+    left = {
+        kind: number for kind, number in machine.queues.items() if machine.makes_queues(kind)
+    }
     allocations = [op for op in kernel.body.walk() if isinstance(op, memory.AllocOp)]
     # Inner loops run most often.
     allocations.sort(key=_nesting, reverse=True)
