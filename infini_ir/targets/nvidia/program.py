@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -22,6 +22,7 @@ from infini_ir.targets.nvidia.emitted import EmittedKernel
 from infini_ir.targets.nvidia.launch_plan import (
     HostProgram,
     MakeProduct,
+    VariantChoice,
     host_program,
     jobs_of,
     planned_kernel,
@@ -46,6 +47,9 @@ SAVED = (*SAVED_TEXTS, "triton", "ptx")
 
 _MARKS = {"triton": ("#", "kernels", "py"), "ptx": ("//", "ptx", "ptx")}
 """For texts of many files: what begins a comment, folder and ending of the files."""
+
+MOST_WARPS = 16
+"""Of a block whose registers are to suffice: 512 threads have 128 registers each."""
 
 Emit = Callable[[tile.KernelOp], EmittedKernel]
 
@@ -130,9 +134,8 @@ class Builder:
         host = host_program(program_of(module), weights, product)
         emitted = [self.emit(kernels[name]) for name in host.kernels]
         choices = [variants_of(k, host.launches(i)) for i, k in enumerate(emitted)]
-        jobs = [jobs_of(k, c, self.capability) for k, c in zip(emitted, choices, strict=True)]
-        done = iter(self.toolchain([job for group in jobs for job in group]))
-        compiled = [[next(done) for _ in group] for group in jobs]
+        compiled = self._compile(emitted, choices)
+        self._unspill(emitted, choices, compiled)
         for variants, codes in zip(choices, compiled, strict=True):
             if len(codes) == 2 and codes[0].cubin == codes[1].cubin:
                 del variants[0], codes[0]  # knowing that sizes divide changed nothing
@@ -150,6 +153,40 @@ class Builder:
         ]
         return Built(host, emitted, planned, images, facts)
 
+    def _compile(
+        self, emitted: Sequence[EmittedKernel], choices: Sequence[Sequence[VariantChoice]]
+    ) -> list[list[CompiledKernel]]:
+        """All variants of each kernel."""
+        jobs = [jobs_of(k, c, self.capability) for k, c in zip(emitted, choices, strict=True)]
+        done = iter(self.toolchain([job for group in jobs for job in group]))
+        return [[next(done) for _ in group] for group in jobs]
+
+    def _unspill(
+        self,
+        emitted: list[EmittedKernel],
+        choices: Sequence[Sequence[VariantChoice]],
+        compiled: list[list[CompiledKernel]],
+    ) -> None:
+        """Give kernels whose registers do not suffice more warps, which share the tiles: how
+        many an epilogue takes is known only from machine code."""
+        tried = list(emitted)
+        while True:
+            again = [
+                i
+                for i, codes in enumerate(compiled)
+                if any(code.stack for code in codes) and tried[i].num_warps < MOST_WARPS
+            ]
+            if not again:
+                return
+            for i in again:
+                tried[i] = replace(tried[i], num_warps=2 * tried[i].num_warps)
+            new = self._compile([tried[i] for i in again], [choices[i] for i in again])
+            for i, codes in zip(again, new, strict=True):
+                if _stack(codes) < _stack(compiled[i]):
+                    emitted[i], compiled[i] = tried[i], codes
+                else:
+                    tried[i] = replace(tried[i], num_warps=MOST_WARPS)
+
     def _check(self, code: CompiledKernel) -> None:
         if code.shared > self.shared_limit:
             raise CompileError(
@@ -157,6 +194,10 @@ class Builder:
                 f"of sm_{self.capability} has {self.shared_limit}; give it smaller tiles or "
                 "fewer stages in its plan"
             )
+
+
+def _stack(codes: Sequence[CompiledKernel]) -> int:
+    return max(code.stack for code in codes)
 
 
 def _kernel_report(
@@ -174,6 +215,7 @@ def _kernel_report(
         "stages": emitted.num_stages,
         "variants": len(compiled),
         "shared": max(code.shared for code in compiled),
+        "stack": _stack(compiled),
     }
 
 
@@ -239,6 +281,7 @@ def compiled_kernels(program: Program) -> list[CompiledKernel]:
             variant.shared,
             variant.scratch,
             (),
+            0,
             ptx.get(f"ptx/{variant.image.removesuffix('.cubin')}.ptx", ""),
             package[variant.image],
         )

@@ -7,18 +7,13 @@ access, nothing spilled to the stack. `infini explain` prints these, tests deman
 from __future__ import annotations
 
 import re
-import subprocess
-import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-from infini_ir.targets.nvidia.toolchain import CompiledKernel, tool
-from infini_ir.utils.errors import CompileError
+from infini_ir.targets.nvidia.toolchain import CompiledKernel, Usage, dump, usage_of
 
-_USAGE = re.compile(r"REG:(\d+) STACK:(\d+) SHARED:(\d+) LOCAL:(\d+)")
 _INSTRUCTION = re.compile(r"^\s+/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?([A-Z][A-Z0-9_.]*)")
 
 _TENSOR = ("HMMA", "IMMA", "DMMA", "HGMMA", "IGMMA", "QGMMA", "UTCHMMA", "UTCIMMA", "UTCQMMA")
@@ -64,15 +59,8 @@ class Resources:
 
 def kernel_resources(kernel: CompiledKernel) -> Resources:
     """Read a kernel's machine code, with the tool that comes with Triton."""
-    with tempfile.TemporaryDirectory(prefix="infini-cubin-") as folder:
-        path = Path(folder) / "kernel.cubin"
-        path.write_bytes(kernel.cubin)
-        usage, sass = _dump(kernel, path, "-res-usage"), _dump(kernel, path, "-sass")
-    found = _USAGE.search(usage)
-    if found is None:
-        raise CompileError(f"cuobjdump does not say what kernel '{kernel.name}' uses")
-    registers, stack, shared, local = map(int, found.groups())
-    return _count(kernel, registers, stack + local, shared, opcodes(sass))
+    usage = usage_of(kernel.cubin, kernel.name)
+    return _count(kernel, usage, opcodes(sass(kernel)))
 
 
 def resources(kernels: Sequence[CompiledKernel]) -> list[dict[str, Any]]:
@@ -82,20 +70,7 @@ def resources(kernels: Sequence[CompiledKernel]) -> list[dict[str, Any]]:
 
 def sass(kernel: CompiledKernel) -> str:
     """The machine code of a kernel as text."""
-    with tempfile.TemporaryDirectory(prefix="infini-cubin-") as folder:
-        path = Path(folder) / "kernel.cubin"
-        path.write_bytes(kernel.cubin)
-        return _dump(kernel, path, "-sass")
-
-
-def _dump(kernel: CompiledKernel, path: Path, option: str) -> str:
-    command = [str(tool("cuobjdump")), option, str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise CompileError(
-            f"cuobjdump {option} cannot read kernel '{kernel.name}': {done.stderr.strip()}"
-        )
-    return done.stdout
+    return dump(kernel.cubin, kernel.name, "-sass")
 
 
 def opcodes(sass: str) -> Counter[str]:
@@ -104,9 +79,7 @@ def opcodes(sass: str) -> Counter[str]:
     return Counter(found.group(1) for found in lines if found is not None)
 
 
-def _count(
-    kernel: CompiledKernel, registers: int, stack: int, shared: int, found: Counter[str]
-) -> Resources:
+def _count(kernel: CompiledKernel, usage: Usage, found: Counter[str]) -> Resources:
     def of(*names: str, wide: bool = False) -> int:
         return sum(
             count
@@ -117,11 +90,11 @@ def _count(
     bulk = of(*_BULK)
     return Resources(
         kernel=kernel.name,
-        registers=registers,
+        registers=usage.registers,
         threads=kernel.threads,
-        shared=shared + kernel.shared,
+        shared=usage.shared + kernel.shared,
         scratch=kernel.scratch,
-        stack=stack,
+        stack=usage.stack,
         spills=of("LDL", "STL"),
         instructions=sum(found.values()),
         tensor=of(*_TENSOR),

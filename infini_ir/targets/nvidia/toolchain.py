@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -28,8 +29,9 @@ from infini_ir.targets.nvidia.emitted import EmittedKernel
 from infini_ir.utils.errors import ArtifactError, CompileError
 from infini_ir.utils.object_cache import ObjectCache, cache_folder
 
-_FORMAT = "nvidia kernel 1"
+_FORMAT = "nvidia kernel 2"
 """Part of every key; changes with what an entry holds."""
+_USAGE = re.compile(r"REG:(\d+) STACK:(\d+) SHARED:(\d+) LOCAL:(\d+)")
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,8 @@ class CompiledKernel:
     """Bytes of global memory that each program wants."""
     divisible: tuple[int, ...]
     """Arguments that it takes to be multiples of 16."""
+    stack: int
+    """Bytes of each thread's stack: more than 0 where registers were spilled."""
     ptx: str = field(repr=False)
     cubin: bytes = field(repr=False)
 
@@ -88,6 +92,7 @@ class CompiledKernel:
             "shared": self.shared,
             "scratch": self.scratch,
             "divisible": self.divisible,
+            "stack": self.stack,
         }
         ptx, text = self.ptx.encode(), json.dumps(facts).encode()
         return pack({"facts.json": text, "kernel.ptx": ptx, "kernel.cubin": self.cubin})
@@ -100,6 +105,39 @@ class CompiledKernel:
         return CompiledKernel(
             **facts, ptx=files["kernel.ptx"].decode(), cubin=files["kernel.cubin"]
         )
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What machine code says of itself."""
+
+    registers: int
+    stack: int
+    shared: int
+    """Bytes of static shared memory."""
+
+
+def usage_of(cubin: bytes, name: str) -> Usage:
+    """What a kernel's machine code uses."""
+    found = _USAGE.search(dump(cubin, name, "-res-usage"))
+    if found is None:
+        raise CompileError(f"cuobjdump does not say what kernel '{name}' uses")
+    registers, stack, shared, local = map(int, found.groups())
+    return Usage(registers, stack + local, shared)
+
+
+def dump(cubin: bytes, name: str, option: str) -> str:
+    """What the tool that comes with Triton says of machine code, such as `-sass`."""
+    with tempfile.TemporaryDirectory(prefix="infini-cubin-") as folder:
+        path = Path(folder) / "kernel.cubin"
+        path.write_bytes(cubin)
+        command = [str(tool("cuobjdump")), option, str(path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise CompileError(
+            f"cuobjdump {option} cannot read kernel '{name}': {done.stderr.strip()}"
+        )
+    return done.stdout
 
 
 Toolchain = Callable[[Sequence[Job]], "list[CompiledKernel]"]
@@ -223,6 +261,7 @@ class _Worker:
         answer = json.loads(line)
         if "error" in answer:
             raise _failure(job, answer["error"])
+        cubin = base64.b64decode(answer["cubin"])
         return CompiledKernel(
             job.kernel.name,
             answer["function"],
@@ -230,8 +269,9 @@ class _Worker:
             answer["shared"],
             answer["scratch"],
             job.divisible,
+            usage_of(cubin, job.kernel.name).stack,
             answer["ptx"],
-            base64.b64decode(answer["cubin"]),
+            cubin,
         )
 
     def _last_words(self) -> str:
