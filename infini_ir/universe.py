@@ -68,6 +68,8 @@ PASSES = {
             "graph-to-tile": "lowering.graph_to_tile:GraphToTilePass",
             "graph-unify-symbols": "passes.graph.unify_symbols:GraphUnifySymbolsPass",
             "tile-cut-epilogue": "passes.tile.cut_epilogue:CutEpiloguePass",
+            "nvidia-legalise": "targets.nvidia.legalise:NvidiaLegalisePass",
+            "nvidia-plan": "targets.nvidia.planning:NvidiaPlanPass",
             "tile-expand-math": "passes.tile.expand_math:ExpandMathPass",
             "tile-insert-barriers": "passes.tile.insert_barriers:InsertBarriersPass",
             "tile-lay-out-weights": "passes.tile.lay_out_weights:LayOutWeightsPass",
@@ -92,8 +94,18 @@ PASSES = {
 
 TARGETS = {
     **_table("xdsl.targets.", {"mlir": "mlir:MLIRTarget"}),
-    **_table("infini_ir.tools.", {"llvm": "outputs:LlvmOutput", "asm": "outputs:AsmOutput"}),
-    **_table("infini_ir.targets.", {"ascend": "ascend.output:AscendOutput", "cuda-c": "cuda_c.output:CudaCOutput"}),
+    **_table(
+        "infini_ir.tools.",
+        {
+            "llvm": "outputs:LlvmOutput",
+            "asm": "outputs:AsmOutput",
+            "triton": "outputs:TritonOutput",
+        },
+    ),
+    **_table(
+        "infini_ir.targets.",
+        {"ascend": "ascend.output:AscendOutput", "cuda-c": "cuda_c.output:CudaCOutput"},
+    ),
 }
 """Forms in which `infini-opt` prints a module."""
 
