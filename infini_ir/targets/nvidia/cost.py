@@ -12,10 +12,12 @@ from infini_ir.utils.dtypes import item_size
 from infini_ir.utils.symbolic import Dim
 
 LAUNCH_SECONDS = 2e-6
-PROGRAM_SECONDS = 1e-6
-"""What a program takes beside its work: it starts, waits for its first loads, ends."""
-ITERATION_SECONDS = 120e-9
-"""What an iteration of a loop over products takes at least: its barriers and latencies."""
+PROGRAM_SECONDS = 0.7e-6
+"""What a program takes beside its work: it begins, and ends."""
+LATENCY_SECONDS = 0.7e-6
+"""From a load to its value; loads of a pipeline's stages are under way together."""
+TURN_SECONDS = 80e-9
+"""What a turn of a loop over products takes at least: barriers and latencies."""
 
 
 @dataclass(frozen=True)
@@ -31,28 +33,45 @@ class Estimate:
 
 
 def estimate(work: Work, plan: Plan, limits: Limits) -> Estimate:
-    """The cost of a plan."""
-    given = plan.parameters
-    programs = max(1, work.number(work.programs, given)) * plan.split
+    """The cost of a plan: waves of programs, each as long as the work that a multiprocessor
+    has or as one program's latencies, whichever is more, and no faster than memory."""
+    programs = max(1, work.number(work.programs, plan.parameters)) * plan.split
     moved = sum(_bytes(work, plan, each) for each in work.accesses)
     busy = sum(_product_seconds(work, plan, limits, each) for each in work.products)
-    shared = shared_bytes(work, plan)
-    registers = accumulator_registers(work, plan)
-    resident = _resident(plan, limits, shared, registers)
+    shared, registers = shared_bytes(work, plan), accumulator_registers(work, plan)
     slots = limits.multiprocessors
-    waves = -(-programs // slots) if programs <= 4 * slots else programs / slots
-    share = limits.cache_bandwidth / slots
-    own = max(busy, moved / share) + PROGRAM_SECONDS / min(resident, max(1, programs // slots))
-    unique = min(programs * moved, _unique_bytes(work))
-    memory = unique / limits.bandwidth
-    # Few programs cannot keep the memory busy.
-    memory *= max(1.0, slots * 0.75 / programs)
-    seconds = LAUNCH_SECONDS + max(waves * own, memory)
+    resident = min(_resident(plan, limits, shared, registers), -(-programs // slots))
+    own = _overlapped(busy, moved * slots / limits.cache_bandwidth, plan, resident)
+    alone = max(own, PROGRAM_SECONDS + _latency(work, plan, own))
+    full, rest = divmod(programs, slots * resident)
+    spent = full * max(alone, resident * own)
+    if rest:
+        spent += max(alone, -(-rest // slots) * own)
+    memory = min(programs * moved, _unique_bytes(work)) / limits.bandwidth
+    seconds = LAUNCH_SECONDS + max(spent, memory)
     if plan.split > 1:
         # The parts' sums go to memory and a second kernel adds them.
         results = 4 * sum(_results(work, each) for each in work.products)
         seconds += LAUNCH_SECONDS + 2 * plan.split * results / limits.cache_bandwidth
-    return Estimate(seconds, programs, waves, shared, registers)
+    return Estimate(seconds, programs, programs / (slots * resident), shared, registers)
+
+
+def _overlapped(busy: float, loads: float, plan: Plan, resident: int) -> float:
+    """Products and loads go on together, the more so the more turns and programs there are
+    to choose from."""
+    under_way = max(1, plan.stages - 1) * resident
+    return max(busy, loads) + min(busy, loads) / (2 * under_way)
+
+
+def _latency(work: Work, plan: Plan, own: float) -> float:
+    """How long one program takes by itself: the turns of its loops wait for their loads, of
+    which a pipeline has those of its other stages under way."""
+    turns = max((work.number(t, plan.parameters) for t in work.turns), default=1)
+    if not work.products:
+        return turns * LATENCY_SECONDS
+    turns = max(1, turns // plan.split)
+    waits = LATENCY_SECONDS / max(1, plan.stages - 1)
+    return LATENCY_SECONDS + turns * max(waits, own / turns)
 
 
 def _bytes(work: Work, plan: Plan, access) -> float:
@@ -94,10 +113,7 @@ def _product_seconds(work: Work, plan: Plan, limits: Limits, each: Product) -> f
     times = work.number(each.times, plan.parameters) / plan.split
     peak = limits.peak(each.dtype, plan.precision) / limits.multiprocessors
     done = 2.0 * max(rows, 16) * columns * max(depth, 16) * times
-    return max(
-        done / (peak * efficiency(rows, columns, plan.warps, limits)),
-        times * ITERATION_SECONDS / min(plan.stages, 3),
-    )
+    return done / (peak * efficiency(rows, columns, plan.warps, limits)) + times * TURN_SECONDS
 
 
 def efficiency(rows: int, columns: int, warps: int, limits: Limits) -> float:
@@ -123,11 +139,14 @@ def product_sizes(work: Work, plan: Plan, each: Product) -> tuple[int, int, int]
 
 def shared_bytes(work: Work, plan: Plan) -> int:
     """Shared memory for the operands of products under way."""
-    return sum(
-        item_size(each.dtype) * depth * (rows + columns) * max(plan.stages, 1)
-        for each in work.products
-        for rows, columns, depth in [product_sizes(work, plan, each)]
-    )
+    total = 0
+    for each in work.products:
+        rows, columns, depth = product_sizes(work, plan, each)
+        copies = {"staged": max(plan.stages, 1), "shared": 1}
+        elements = rows * copies.get(each.buffers[0], 0)
+        elements += columns * copies.get(each.buffers[1], 1)
+        total += item_size(each.dtype) * depth * elements
+    return total
 
 
 def accumulator_registers(work: Work, plan: Plan) -> int:

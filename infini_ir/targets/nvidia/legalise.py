@@ -110,7 +110,7 @@ def _share(value: SSAValue) -> math.ExpOp | None:
     op = value.owner
     if not isinstance(op, tile.MapOp):
         return None
-    result = yielded(op.body)[list(op.outs).index(value)]
+    result = _result(op, value)
     power = _exponential(result)
     if power is None or not isinstance(power.operand.owner, arith.SubfOp):
         return None
@@ -119,6 +119,12 @@ def _share(value: SSAValue) -> math.ExpOp | None:
     if source is None or greatest is None or not _bounds(greatest, source):
         return None
     return power
+
+
+def _result(op: tile.MapOp, value: SSAValue) -> SSAValue:
+    """The scalar that a map gives for one of its tiles."""
+    number = next(i for i, out in enumerate(op.outs) if out is value)
+    return yielded(op.body)[number]
 
 
 def _exponential(value: SSAValue) -> math.ExpOp | None:
@@ -148,7 +154,7 @@ def _bounds(greatest: SSAValue, source: SSAValue) -> bool:
         return op.kind.data is tile.ReduceKind.max and op.x is source
     if not isinstance(op, tile.MapOp):
         return False
-    result = yielded(op.body)[list(op.outs).index(greatest)]
+    result = _result(op, greatest)
     if not isinstance(result.owner, arith.MaximumfOp):
         return False
     inputs = [_input(op, operand) for operand in result.owner.operands]

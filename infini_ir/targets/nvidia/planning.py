@@ -7,7 +7,7 @@ plan_kernel(kernel, limits) -> Plan          the one that the cost model likes b
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from xdsl.context import Context
@@ -33,9 +33,13 @@ from infini_ir.utils.symbolic import PARAMETERS, Dim
 
 THREAD_ELEMENTS = 8
 """Elements of a tile for each thread where nothing is multiplied: two wide accesses."""
+USUAL_ELEMENTS = 1024
+NEAR = 1.03
+"""Plans of kernels without products count as equally fast up to this factor."""
 GROUP = 8
+"""Tiles of rows that are walked together."""
 SPLITS = (2, 4, 8, 16)
-ACCUMULATOR_REGISTERS = 160
+ACCUMULATOR_REGISTERS = 128
 """32-bit registers of a thread that accumulators may take; the rest addresses and works."""
 
 
@@ -69,9 +73,18 @@ def plan_kernel(kernel: tile.KernelOp, limits: Limits, precision: str = "tf32x3"
         raise CompileError(_misfit(kernel, work, limits, precision))
     judged = [(estimate(work, plan, limits), plan) for plan in plans]
     best, plan = min(judged, key=lambda pair: pair[0].seconds)
+    if not work.products:
+        close = [pair for pair in judged if pair[0].seconds <= NEAR * best.seconds]
+        best, plan = min(close, key=lambda pair: _oddness(work, pair[1]))
     if work.products and best.programs < limits.multiprocessors and not _symbols(kernel):
         best, plan = _split(kernel, work, judged, limits)
     return replace(plan, reason=_reason(best, len(plans), limits))
+
+
+def _oddness(work: Work, plan: Plan) -> int:
+    """How far a plan's largest tile is from the usual size, in powers of two: what serves
+    sizes well that are not known now."""
+    return abs(_largest(work, plan.parameters).bit_length() - USUAL_ELEMENTS.bit_length())
 
 
 def _symbols(kernel: tile.KernelOp) -> frozenset[str]:
@@ -237,12 +250,20 @@ def _rest(kernel: tile.KernelOp, work: Work, roles: _Roles) -> dict[str, int]:
 def _fits(work: Work, plan: Plan, limits: Limits) -> bool:
     if shared_bytes(work, plan) > limits.shared_bytes:
         return False
-    if accumulator_registers(work, plan) > ACCUMULATOR_REGISTERS:
+    if accumulator_registers(work, plan) > _register_limit(work, plan):
         return False
     sizes = [product_sizes(work, plan, each) for each in work.products]
     threads = 32 * plan.warps
     # Half the threads idle in a product of fewer results than they are.
     return plan.warps == 4 or all(rows * columns >= 8 * threads for rows, columns, _ in sizes)
+
+
+def _register_limit(work: Work, plan: Plan) -> int:
+    """Fewer where f32 operands are split into parts, and where functions of the results
+    have their own intermediate values; kernels with products in turn keep several."""
+    split = any(each.dtype == "f32" for each in work.products) and plan.precision == "tf32x3"
+    functions = work.functions and len(work.products) == 1
+    return ACCUMULATOR_REGISTERS // 2 if split or functions else ACCUMULATOR_REGISTERS
 
 
 # Kernels that do not ------------------------------------------------------------------------
@@ -270,8 +291,9 @@ def _grown(work: Work, target: int) -> dict[str, int]:
     parameters = dict.fromkeys(names, 1)
     weights = dict.fromkeys(names, 0)
     for access in work.accesses:
-        for name in names if access.contiguous is not None else ():
-            weights[name] += name in access.contiguous.symbols()
+        moved = access.contiguous.symbols() if access.contiguous is not None else ()
+        for name in names:
+            weights[name] += name in moved
     while True:
         open_names = [
             name for name in names
@@ -288,7 +310,7 @@ def _grown(work: Work, target: int) -> dict[str, int]:
         parameters[chosen] *= 2
 
 
-def _largest(work: Work, parameters: dict[str, int]) -> int:
+def _largest(work: Work, parameters: Mapping[str, int]) -> int:
     """Elements of the largest tile, as a tensor has them."""
     largest = 1
     for shape, _ in work.tiles:

@@ -9,12 +9,25 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from xdsl.dialects import arith, math
-from xdsl.dialects.builtin import IndexType, IntegerType
+from xdsl.dialects.builtin import IndexType
 from xdsl.dialects.utils.fast_math import FastMathFlag
 from xdsl.ir import Attribute, Operation
 
+from infini_ir.targets.nvidia.casts import (
+    as_unsigned,
+    bitcast,
+    cast_index,
+    convert,
+    extend_signed,
+    extend_unsigned,
+    from_unsigned,
+    result_type,
+    to_signed,
+    to_unsigned,
+    truncate,
+)
 from infini_ir.targets.nvidia.indices import NARROW
-from infini_ir.targets.nvidia.values import Text, bits_of, number_text, triton_type
+from infini_ir.targets.nvidia.values import Text, bits_of, number_text
 from infini_ir.utils.errors import CompileError
 
 Rule = Callable[[Operation, Sequence[Text]], Text]
@@ -45,7 +58,9 @@ def _folded(op: Operation, operands: Sequence[Text]) -> Text | None:
     """The number that an operation on known sizes and positions gives."""
     type = op.results[0].type
     if isinstance(op, arith.IndexCastOp) and operands[0].type != "int1":
-        return number_text(int(operands[0].text), "int32" if _is_index(type) else _result(op))
+        return number_text(
+            int(operands[0].text), "int32" if _is_index(type) else result_type(op)
+        )
     fold = _FOLDS.get(op.__class__) if _is_index(type) else None
     if fold is None:
         return None
@@ -66,10 +81,6 @@ _FOLDS: dict[type[Operation], Callable[[int, int], int]] = {
 }
 
 
-def _result(op: Operation) -> str:
-    return triton_type(op.results[0].type)
-
-
 def _expression(text: str, type: str, operands: Sequence[Text], *, atom: bool) -> Text:
     return Text(text, type, atom=atom, plain=all(v.plain for v in operands) and bool(operands))
 
@@ -80,7 +91,7 @@ def _expression(text: str, type: str, operands: Sequence[Text], *, atom: bool) -
 def _float(symbol: str) -> Rule:
     def emit(op: Operation, v: Sequence[Text]) -> Text:
         text = f"{v[0].operand} {symbol} {v[1].operand}"
-        return _expression(text, _result(op), v, atom=False)
+        return _expression(text, result_type(op), v, atom=False)
 
     return emit
 
@@ -91,7 +102,7 @@ def _integer(symbol: str, bound: Callable[[int, int], int]) -> Rule:
     def emit(op: Operation, v: Sequence[Text]) -> Text:
         if not isinstance(op.results[0].type, IndexType):
             text = f"{v[0].operand} {symbol} {v[1].operand}"
-            return _expression(text, _result(op), v, atom=False)
+            return _expression(text, result_type(op), v, atom=False)
         known = None
         if v[0].bound is not None and v[1].bound is not None:
             known = bound(v[0].bound, v[1].bound)
@@ -114,41 +125,36 @@ def _widened(v: Sequence[Text], known: int | None) -> tuple[str, str]:
 
 
 def _add(op: Operation, v: Sequence[Text]) -> Text:
-    if _result(op) == "int1":
+    if result_type(op) == "int1":
         return _expression(f"{v[0].operand} ^ {v[1].operand}", "int1", v, atom=False)
     return _integer("+", lambda a, b: a + b)(op, v)
 
 
 def _subtract(op: Operation, v: Sequence[Text]) -> Text:
-    if _result(op) == "int1":
+    if result_type(op) == "int1":
         return _expression(f"{v[0].operand} ^ {v[1].operand}", "int1", v, atom=False)
     if v[0].literal and v[0].text == "0" and not isinstance(op.results[0].type, IndexType):
-        return _expression(f"-{v[1].operand}", _result(op), v, atom=False)
+        return _expression(f"-{v[1].operand}", result_type(op), v, atom=False)
     return _integer("-", lambda a, b: a + b)(op, v)
 
 
 def _multiply(op: Operation, v: Sequence[Text]) -> Text:
-    if _result(op) == "int1":
+    if result_type(op) == "int1":
         return _expression(f"{v[0].operand} & {v[1].operand}", "int1", v, atom=False)
     return _integer("*", lambda a, b: a * b)(op, v)
 
 
 def _bitwise(symbol: str) -> Rule:
     def emit(op: Operation, v: Sequence[Text]) -> Text:
-        ones = "True" if _result(op) == "int1" else "-1"
+        ones = "True" if result_type(op) == "int1" else "-1"
         for one, other in (v, v[::-1]):
             if symbol == "^" and one.literal and one.text == ones and not other.literal:
-                return _expression(f"~{other.operand}", _result(op), v, atom=False)
+                return _expression(f"~{other.operand}", result_type(op), v, atom=False)
         text = f"{v[0].operand} {symbol} {v[1].operand}"
         type = "int64" if "int64" in (v[0].type, v[1].type) else v[0].type
         return _expression(text, type, v, atom=False)
 
     return emit
-
-
-def _unsigned(value: Text) -> str:
-    """The bits as an unsigned number; a natural index is one as it is."""
-    return value.typed().to(f"u{value.type}", bitcast=True)
 
 
 def _in_unsigned(symbol: str) -> Rule:
@@ -160,7 +166,7 @@ def _in_unsigned(symbol: str) -> Rule:
             text = f"{v[0].operand} {symbol} {v[1].operand}"
             plain = v[0].plain and v[1].plain
             return Text(text, type, False, False, plain, v[0].bound, natural=True)
-        left, right = (_unsigned(_as_type(x, type)) for x in v)
+        left, right = (as_unsigned(_as_type(x, type)) for x in v)
         return _expression(
             f"({left} {symbol} {right}).to(tl.{type}, bitcast=True)", type, (), atom=True
         )
@@ -188,7 +194,7 @@ def _signed(symbol: str) -> Rule:
 def _shift_left(op: Operation, v: Sequence[Text]) -> Text:
     if isinstance(op.results[0].type, IndexType):
         return _expression(f"{v[0].to('int64')} << {v[1].operand}", "int64", (), atom=False)
-    return _expression(f"{v[0].operand} << {v[1].operand}", _result(op), v, atom=False)
+    return _expression(f"{v[0].operand} << {v[1].operand}", result_type(op), v, atom=False)
 
 
 def _extremum(function: str) -> Rule:
@@ -218,7 +224,7 @@ def _unsigned_extremum(function: str) -> Rule:
         if v[0].natural and v[1].natural:
             return _extremum(function)(op, v)
         type = v[0].type
-        text = f"tl.{function}({_unsigned(v[0])}, {_unsigned(v[1])})"
+        text = f"tl.{function}({as_unsigned(v[0])}, {as_unsigned(v[1])})"
         return Text(f"{text}.to(tl.{type}, bitcast=True)", type)
 
     return emit
@@ -227,7 +233,7 @@ def _unsigned_extremum(function: str) -> Rule:
 def _float_extremum(function: str, *, nan: bool) -> Rule:
     def emit(op: Operation, v: Sequence[Text]) -> Text:
         rule = ", propagate_nan=tl.PropagateNan.ALL" if nan else ""
-        return Text(f"tl.{function}({v[0].text}, {v[1].text}{rule})", _result(op))
+        return Text(f"tl.{function}({v[0].text}, {v[1].text}{rule})", result_type(op))
 
     return emit
 
@@ -259,7 +265,7 @@ def _compare_integers(op: Operation, v: Sequence[Text]) -> Text:
         text = f"{a.to('int8')} {symbol} {b.to('int8')}"
     else:
         type = "int64" if "int64" in (a.type, b.type) else a.type
-        text = f"{_unsigned(_as_type(a, type))} {symbol} {_unsigned(_as_type(b, type))}"
+        text = f"{as_unsigned(_as_type(a, type))} {symbol} {as_unsigned(_as_type(b, type))}"
     return _expression(text, "int1", v, atom=False)
 
 
@@ -297,115 +303,12 @@ def _select(op: Operation, v: Sequence[Text]) -> Text:
     return Text(text, type, bound=known, natural=on_true.natural and on_false.natural)
 
 
-# Conversions --------------------------------------------------------------------------------
-
-
-def _convert(op: Operation, v: Sequence[Text]) -> Text:
-    type = _result(op)
-    if v[0].type == "int1" and type != "int1":
-        # As a signed number true is -1.
-        return Text(f"-{v[0].to(type)}", type, atom=False)
-    return Text(v[0].to(type), type) if v[0].type != type else v[0]
-
-
-def _extend_signed(op: Operation, v: Sequence[Text]) -> Text:
-    type, width = _result(op), _width(op.operands[0].type)
-    if width == 1:
-        return Text(f"-{v[0].to(type)}", type, atom=False)
-    if width < 8:
-        shift = 8 - width
-        low = f"(({v[0].operand} << {shift}) >> {shift})"
-        return Text(low if type == "int8" else f"{low}.to(tl.{type})", type)
-    return Text(v[0].to(type), type)
-
-
-def _extend_unsigned(op: Operation, v: Sequence[Text]) -> Text:
-    type, width = _result(op), _width(op.operands[0].type)
-    if width == 1:
-        return Text(v[0].to(type), type, natural=True)
-    if width < 8:
-        low = f"({v[0].operand} & {(1 << width) - 1})"
-        return Text(low if type == "int8" else f"{low}.to(tl.{type})", type, natural=True)
-    if v[0].type == type:
-        return v[0]
-    return Text(f"{_unsigned(v[0])}.to(tl.{type})", type, natural=True)
-
-
-def _truncate(op: Operation, v: Sequence[Text]) -> Text:
-    type, width = _result(op), _width(op.results[0].type)
-    if width == 1:
-        return Text(f"({v[0].operand} & 1) != 0", "int1", atom=False)
-    text = v[0].to(type) if v[0].type != type else v[0].operand
-    if width < 8:
-        text = f"({text} & {(1 << width) - 1})"
-    return Text(text, type)
-
-
-def _width(type: Attribute) -> int:
-    if isinstance(type, IndexType):
-        return 64
-    if isinstance(type, IntegerType):
-        return type.width.data
-    return bits_of(triton_type(type))
-
-
-def _from_unsigned(op: Operation, v: Sequence[Text]) -> Text:
-    type = _result(op)
-    if v[0].type == "int1":
-        return Text(v[0].to(type), type)
-    return Text(f"{_unsigned(v[0])}.to(tl.{type})", type)
-
-
-def _to_unsigned(op: Operation, v: Sequence[Text]) -> Text:
-    type = _result(op)
-    if type == "int1":
-        return Text(f"{v[0].operand} >= 1.0", "int1", atom=False)
-    return Text(f"{v[0].to('u' + type)}.to(tl.{type}, bitcast=True)", type)
-
-
-def _to_signed(op: Operation, v: Sequence[Text]) -> Text:
-    if _result(op) == "int1":
-        return Text(f"{v[0].operand} <= -1.0", "int1", atom=False)
-    return _convert(op, v)
-
-
-def _bitcast(op: Operation, v: Sequence[Text]) -> Text:
-    type = _result(op)
-    if v[0].type == type:
-        return v[0]
-    if v[0].type == "int1":
-        return Text(v[0].to(type), type)
-    if type == "int1":
-        return Text(f"{v[0].operand} != 0", "int1", atom=False)
-    return Text(v[0].typed().to(type, bitcast=True), type)
-
-
-def _cast_index(op: Operation, v: Sequence[Text]) -> Text:
-    """Indices are 32 bits where that is enough; an i64 made of one is 64."""
-    value = v[0]
-    if isinstance(op.results[0].type, IndexType):
-        if value.type == "int1":
-            return Text(f"-{value.to('int32')}", "int32", atom=False, bound=1)
-        if value.type in ("int8", "int16"):
-            return Text(value.to("int32"), "int32", bound=NARROW - 1, natural=value.natural)
-        known = NARROW if value.type == "int32" else None
-        return value if value.literal else Text(
-            value.text, value.type, value.atom, False, value.plain, known, value.natural
-        )  # fmt: skip
-    type = _result(op)
-    if value.literal or value.type == type:
-        return Text(value.text, type, value.atom, value.literal, value.plain, value.bound, value.natural)  # fmt: skip
-    if type == "int1":
-        return Text(f"({value.operand} & 1) != 0", "int1", atom=False)
-    return Text(value.to(type), type, natural=value.natural, bound=value.bound)
-
-
 # Functions ----------------------------------------------------------------------------------
 
 
 def _call(name: str) -> Rule:
     def emit(op: Operation, v: Sequence[Text]) -> Text:
-        return Text(f"{name}({', '.join(x.text for x in v)})", _result(op))
+        return Text(f"{name}({', '.join(x.text for x in v)})", result_type(op))
 
     return emit
 
@@ -414,21 +317,21 @@ def _tensor_call(name: str) -> Rule:
     """A function that takes no bare numbers."""
 
     def emit(op: Operation, v: Sequence[Text]) -> Text:
-        return Text(f"{name}({', '.join(x.typed().text for x in v)})", _result(op))
+        return Text(f"{name}({', '.join(x.typed().text for x in v)})", result_type(op))
 
     return emit
 
 
 def _divide(op: Operation, v: Sequence[Text]) -> Text:
     """IEEE division; Triton's own of f32 is approximate."""
-    if _result(op) == "float32":
+    if result_type(op) == "float32":
         return Text(f"tl.div_rn({v[0].text}, {v[1].text})", "float32")
     return _float("/")(op, v)
 
 
 def _square_root(op: Operation, v: Sequence[Text]) -> Text:
-    name = "tl.sqrt_rn" if _result(op) == "float32" else "tl.sqrt"
-    return Text(f"{name}({v[0].text})", _result(op))
+    name = "tl.sqrt_rn" if result_type(op) == "float32" else "tl.sqrt"
+    return Text(f"{name}({v[0].text})", result_type(op))
 
 
 def _exponential(op: Operation, v: Sequence[Text]) -> Text:
@@ -443,7 +346,7 @@ def _exponential(op: Operation, v: Sequence[Text]) -> Text:
 def _add_extended(op: Operation, v: Sequence[Text]) -> tuple[Text, ...]:
     type = v[0].type
     total = Text(f"{v[0].operand} + {v[1].operand}", type, atom=False)
-    carry = f"({total.text}).to(tl.u{type}, bitcast=True) < {_unsigned(v[0])}"
+    carry = f"({total.text}).to(tl.u{type}, bitcast=True) < {as_unsigned(v[0])}"
     return total, Text(carry, "int1", atom=False)
 
 
@@ -452,9 +355,9 @@ def _multiply_extended(op: Operation, v: Sequence[Text]) -> tuple[Text, ...]:
     type, (a, b) = v[0].type, (x.typed() for x in v)
     low = Text(f"{a.operand} * {b.operand}", type, atom=False)
     if bits_of(type) >= 32:
-        high = f"tl.umulhi({_unsigned(a)}, {_unsigned(b)}).to(tl.{type}, bitcast=True)"
+        high = f"tl.umulhi({as_unsigned(a)}, {as_unsigned(b)}).to(tl.{type}, bitcast=True)"
     else:
-        wide = f"({_unsigned(a)}.to(tl.uint32) * {_unsigned(b)}.to(tl.uint32))"
+        wide = f"({as_unsigned(a)}.to(tl.uint32) * {as_unsigned(b)}.to(tl.uint32))"
         high = f"({wide} >> {bits_of(type)}).to(tl.{type})"
     return low, Text(high, type)
 
@@ -469,7 +372,7 @@ _RULES: dict[type[Operation], Rule] = {
     arith.SubfOp: _float("-"),
     arith.MulfOp: _float("*"),
     arith.DivfOp: _divide,
-    arith.NegfOp: lambda op, v: Text(f"-{v[0].operand}", _result(op), atom=False),
+    arith.NegfOp: lambda op, v: Text(f"-{v[0].operand}", result_type(op), atom=False),
     arith.MaximumfOp: _float_extremum("maximum", nan=True),
     arith.MinimumfOp: _float_extremum("minimum", nan=True),
     arith.MaxnumfOp: _float_extremum("maximum", nan=False),
@@ -494,17 +397,17 @@ _RULES: dict[type[Operation], Rule] = {
     arith.CmpiOp: _compare_integers,
     arith.CmpfOp: _compare_floats,
     arith.SelectOp: _select,
-    arith.ExtFOp: _convert,
-    arith.TruncFOp: _convert,
-    arith.ExtSIOp: _extend_signed,
-    arith.ExtUIOp: _extend_unsigned,
-    arith.TruncIOp: _truncate,
-    arith.SIToFPOp: _convert,
-    arith.UIToFPOp: _from_unsigned,
-    arith.FPToSIOp: _to_signed,
-    arith.FPToUIOp: _to_unsigned,
-    arith.BitcastOp: _bitcast,
-    arith.IndexCastOp: _cast_index,
+    arith.ExtFOp: convert,
+    arith.TruncFOp: convert,
+    arith.ExtSIOp: extend_signed,
+    arith.ExtUIOp: extend_unsigned,
+    arith.TruncIOp: truncate,
+    arith.SIToFPOp: convert,
+    arith.UIToFPOp: from_unsigned,
+    arith.FPToSIOp: to_signed,
+    arith.FPToUIOp: to_unsigned,
+    arith.BitcastOp: bitcast,
+    arith.IndexCastOp: cast_index,
     math.AbsFOp: _call("tl.abs"),
     math.AbsIOp: _call("tl.abs"),
     math.AtanOp: _tensor_call("libdevice.atan"),

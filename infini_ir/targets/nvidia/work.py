@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from xdsl.ir import Block, Operation
+from xdsl.dialects import arith, math
+from xdsl.ir import Block, Operation, SSAValue
 
 from infini_ir.dialects import tile
 from infini_ir.dialects.tile import tile_type, view_type
@@ -16,6 +17,11 @@ from infini_ir.utils.symbolic import ONE, PARAMETERS, Dim, product
 
 ASSUMED = 1024
 """What a symbol counts as where its value is not known."""
+COSTLY = (
+    math.ErfOp, math.ExpOp, math.ExpM1Op, math.LogOp, math.PowFOp, math.SinOp, math.CosOp,
+    math.TanhOp, arith.DivfOp,
+)  # fmt: skip
+"""Operations that take many registers for each element."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,10 @@ class Product:
     depth: Dim
     dtype: str
     times: Dim
+    buffers: tuple[str, str]
+    """Where the operands are kept for it: `staged` (loaded in the same loop, so once for each
+    stage), `shared` (loaded before it), or `registers` (computed; of a right operand too,
+    which then goes through shared memory)."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +58,11 @@ class Work:
     programs: Dim
     products: list[Product] = field(default_factory=list)
     accesses: list[Access] = field(default_factory=list)
+    turns: list[Dim] = field(default_factory=list)
+    """How many turns a program makes in each loop, those around it counted in."""
     scatters: bool = False
+    functions: int = 0
+    """Transcendental functions in the maps of a kernel that multiplies."""
     tiles: list[tuple[tuple[Dim, ...], int]] = field(default_factory=list)
     """Shape and bytes of an element of every tile that is computed."""
     bounds: dict[str, Dim] = field(default_factory=dict)
@@ -85,6 +99,7 @@ def _walk(
             count = Dim.of(ASSUMED) if limit is None else limit
             _steps(work, op.step_size, count)
             inner = times * count.ceil_divide(op.step_size)
+            work.turns.append(inner)
             yield from _walk(op.body.block, inner, ranges, work)
 
 
@@ -108,11 +123,21 @@ def _add(work: Work, op: Operation, times: Dim) -> None:
         lhs, acc = tile_type(op.lhs), tile_type(op.acc)
         rows, columns = product(acc.shape[:-1]), acc.shape[-1]
         dtype = lhs.dtype if lhs.dtype == tile_type(op.rhs).dtype else tile_type(op.rhs).dtype
-        work.products.append(Product(rows, columns, lhs.shape[-1], dtype, times))
+        buffers = (_buffer(op, op.lhs), _buffer(op, op.rhs))
+        work.products.append(Product(rows, columns, lhs.shape[-1], dtype, times, buffers))
+    elif isinstance(op, tile.MapOp):
+        work.functions += sum(isinstance(each, COSTLY) for each in op.body.block.ops)
     for result in op.results:
         if isinstance(result.type, tile.TileType):
             item = item_size(result.type.dtype)
             work.tiles.append((result.type.shape, item))
+
+
+def _buffer(dot: tile.DotOp, operand: SSAValue) -> str:
+    source = operand.owner
+    if not isinstance(source, tile.LoadOp):
+        return "registers"
+    return "staged" if source.parent is dot.parent else "shared"
 
 
 def _access(op: tile.LoadOp | tile.StoreOp, times: Dim, feeds: bool) -> Access:
