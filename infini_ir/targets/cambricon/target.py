@@ -14,6 +14,7 @@ from infini_ir.dialects.context import CompilerContext
 from infini_ir.passes.buffer.plan import BufferPlanPass
 from infini_ir.passes.tile.expand_math import FLOAT_ONLY_NATIVE, ExpandMathPass
 from infini_ir.passes.tile.lay_out_weights import LayOutWeightsPass
+from infini_ir.passes.tile.narrow_floats import NarrowFloatsPass
 from infini_ir.passes.tile.plan_memory import PlanMemoryPass
 from infini_ir.targets.c_project.assemble import make_project, static_source
 from infini_ir.targets.c_project.project import Project
@@ -68,6 +69,7 @@ class CambriconTarget:
         """From tile programs to kernels in buffer form with all memory placed."""
         return (
             LayOutWeightsPass(),
+            NarrowFloatsPass(),
             ExpandMathPass(native=NATIVE_MATH, float_only=True),
             BufferPlanPass(MACHINE),
             CambriconLowerPass(),
