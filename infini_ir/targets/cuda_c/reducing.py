@@ -33,8 +33,11 @@ def reduce(k: KernelWriter, op: tile.ReduceOp) -> None:
         lanes = 1
     if lanes == 1 and _once(k, op):
         return
+    parts = k.plan.lanes // power_of_two(times(shape))
     if lanes == 1:
         keep(k, [op.out], op.out.name_hint or "reduced")
+    elif k.placement.order(op.x)[-1] not in op.axis_list and parts > 1 and times(shape) >= 8:
+        _reduce_by_columns(k, op, shape, min(parts, power_of_two(length)))
     else:
         _reduce_in_groups(k, op, shape, lanes)
 
@@ -156,7 +159,16 @@ def _reduce_in_groups(
         total = k.fresh("total")
         k.line(f"{combiner.type} {total} = {combiner.neutral()};")
         k.line("if (inside) {")
-        _own_part(k, op, combiner, total, dict(zip(kept, point, strict=True)), extents, lanes)
+        _own_part(
+            k,
+            op,
+            combiner,
+            total,
+            dict(zip(kept, point, strict=True)),
+            extents,
+            lanes,
+            f"thread % {lanes}",
+        )
         k.line("}")
         k.line(f"{total} = reduce_lanes<{combiner.functor}, {lanes}>({total});")
         k.line(f"if (inside && thread % {lanes} == 0) {{")
@@ -169,6 +181,62 @@ def _reduce_in_groups(
     k.sources[op.out] = memory
 
 
+def _reduce_by_columns(
+    k: KernelWriter, op: tile.ReduceOp, shape: tuple[int, ...], parts: int
+) -> None:
+    """Where neighbours in memory are kept apart, neighbouring threads take neighbouring
+    elements, and the parts of an element meet in shared memory."""
+    combiner = Combiner(op.kind.data, tile.tile_type(op.x).element)
+    memory = k.shared_tile(op.out.name_hint or "reduced", op.out)
+    extents = k.extents(op.x)
+    kept = [axis for axis in range(len(extents)) if axis not in op.axis_list]
+    count, width = times(shape), power_of_two(times(shape))
+    array = k.shared_array("parts", combiner.type, count * parts)
+    base = k.group_base(array.count)
+    # The kept axes in the order of memory, so that the fastest is that of the threads.
+    order = [kept.index(axis) for axis in k.placement.order(op.x) if axis in kept]
+
+    def columns(condition: list[str], body) -> None:
+        k.line("{")
+        k.line(f"const int element = thread % {width};")
+        k.line(f"const int part = thread / {width};")
+        point, lines = split("element", shape, order)
+        for text in lines:
+            k.line(text)
+        conditions = [*condition, *([f"element < {count}"] if count < width else [])]
+        for coordinate, axis, limit in zip(point, kept, shape, strict=True):
+            if extents[axis] != limit:
+                conditions.append(f"{coordinate} < {extents[axis]}")
+        k.line(f"if ({' && '.join(conditions)}) {{" if conditions else "{")
+        total = k.fresh("total")
+        k.line(f"{combiner.type} {total} = {combiner.neutral()};")
+        body(point, total)
+        k.line("}")
+        k.line("}")
+
+    limited = [f"part < {parts}"] if parts * width < k.plan.lanes else []
+
+    def partial(point: list[str], total: str) -> None:
+        axes = dict(zip(kept, point, strict=True))
+        _own_part(k, op, combiner, total, axes, extents, parts, "part")
+        k.line(f"{array.name}[{sum_of(base, f'part * {count}', 'element')}] = {total};")
+        k.touch(Access(array.name, True))
+
+    def together(point: list[str], total: str) -> None:
+        k.line(f"for (int p = 0; p < {parts}; ++p) {{")
+        place = sum_of(base, f"p * {count}", "element")
+        k.line(f"const {combiner.type} other = {array.name}[{place}];")
+        k.line(f"{total} = {combiner.apply(total, 'other')};")
+        k.line("}")
+        k.touch(Access(array.name, False))
+        k.touch(Access(memory.memory, True))
+        memory.store(k, At(tuple(point)), combiner.give(total))
+
+    k.step(lambda: columns(limited, partial))
+    k.step(lambda: columns(["part == 0"], together))
+    k.sources[op.out] = memory
+
+
 def _own_part(
     k: KernelWriter,
     op: tile.ReduceOp,
@@ -177,8 +245,9 @@ def _own_part(
     point: dict[int, str],
     extents: tuple[Number, ...],
     lanes: int,
+    part: str,
 ) -> None:
-    """One lane's part of a reduction: every so manieth along the fastest reduced axis."""
+    """One thread's part of a reduction: every so manieth along the fastest reduced axis."""
     order = k.placement.order(op.x)
     shared = max(op.axis_list, key=lambda axis: (extents[axis] != 1, order.index(axis)))
     level = k.enter()
@@ -186,8 +255,9 @@ def _own_part(
         name = k.fresh("r")
         begin, step = ("0", f"++{name}")
         if axis == shared:
-            begin, step = f"thread % {lanes}", f"{name} += {lanes}"
-        k.line(f"for (int {name} = {begin}; {name} < {extents[axis]}; {step}) {{")
+            begin, step = part, f"{name} += {lanes}"
+        type = "int" if isinstance(extents[axis], int) else "int64_t"
+        k.line(f"for ({type} {name} = {begin}; {name} < {extents[axis]}; {step}) {{")
         point[axis] = name
     value = k.element(op.x, At(tuple(point[a] for a in range(len(extents)))))
     k.line(f"{total} = {combiner.apply(total, combiner.read(value))};")

@@ -207,7 +207,8 @@ class ReduceSource(Source):
         for axis, extent in enumerate(self.extents):
             if axis in self.op.axis_list:
                 name = k.fresh("r")
-                k.line(f"for (int {name} = 0; {name} < {extent}; ++{name}) {{")
+                type = "int" if isinstance(extent, int) else "int64_t"
+                k.line(f"for ({type} {name} = 0; {name} < {extent}; ++{name}) {{")
                 point.append(name)
             else:
                 point.append(next(coordinates))

@@ -319,7 +319,7 @@ class KernelWriter:
         )
         if reach < 1 << 31:
             return list(strides)
-        return [f"{s}LL" if isinstance(s, int) and s else s for s in strides]
+        return [f"{s}LL" if isinstance(s, int) and abs(s) > 1 else s for s in strides]
 
     def group_base(self, count: int) -> str:
         """Where a program's part of a shared array begins."""
