@@ -15,6 +15,7 @@ from infini_ir.dialects.context import CompilerContext
 from infini_ir.dialects.tile import program
 from infini_ir.passes.tile.expand_math import ExpandMathPass
 from infini_ir.passes.tile.lay_out_weights import LayOutWeightsPass
+from infini_ir.passes.tile.narrow_doubles import NarrowDoublesPass
 from infini_ir.passes.tile.plan_memory import PlanMemoryPass
 from infini_ir.targets.ascend.cube_kernel import cube_kernel
 from infini_ir.targets.ascend.cube_plan import SplitCubePass, is_cube
@@ -59,11 +60,12 @@ class AscendTarget:
             )
 
     def passes(self) -> tuple[ModulePass, ...]:
-        """From a tile program to kernels for cube and for vector cores: weights in the order
+        """From a tile program to kernels for cube and for vector cores: no f64 where f32 will do, weights in the order
         of their use, products on their own, long rows in pieces, the mathematics that vector
         cores lack, local memory and queues, global memory."""
         return (
             *([UseAclnnPass()] if self.library else []),
+            NarrowDoublesPass(),
             LayOutWeightsPass(),
             SplitCubePass(),
             ExpandMathPass(native=NATIVE_MATH, float_only=True),
