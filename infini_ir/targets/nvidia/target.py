@@ -25,6 +25,7 @@ from infini_ir.targets.nvidia.planning import NvidiaPlanPass
 from infini_ir.targets.nvidia.program import Builder, Emit
 from infini_ir.targets.nvidia.scalars import NATIVE_MATH
 from infini_ir.targets.nvidia.toolchain import CompiledKernel, Job, Toolchain, compile_jobs
+from infini_ir.targets.nvidia.tuning import NvidiaTunePass, sizes_text
 from infini_ir.targets.target import DeviceLimits
 from infini_ir.utils.object_cache import ObjectCache
 
@@ -55,6 +56,8 @@ class NvidiaTarget:
     architecture: str = ""
     cache: ObjectCache | bool = True
     library: bool = False
+    tune: Mapping[str, int] | None = None
+    """Sizes of symbols to measure plans for, on this machine's device; None measures none."""
     toolchain: Toolchain | None = None
     """What compiles emitted kernels; by default Triton."""
     emit: Emit | None = None
@@ -97,13 +100,20 @@ class NvidiaTarget:
         return (
             SplitAxisPass(),
             LayOutWeightsPass(),
+            *self._tuning(),
             NvidiaPlanPass(self.architecture),
             SplitKPass(),
+            *self._tuning(),
             NvidiaPlanPass(self.architecture),
             NvidiaLegalisePass(),
             ExpandMathPass(NATIVE_MATH),
             PlanMemoryPass(),
         )
+
+    def _tuning(self) -> tuple[ModulePass, ...]:
+        if self.tune is None:
+            return ()
+        return (NvidiaTunePass(self.architecture, sizes_text(self.tune)),)
 
     def build(
         self,

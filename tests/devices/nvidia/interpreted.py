@@ -14,7 +14,6 @@ from xdsl.dialects.builtin import ModuleOp
 
 from infini_ir.dialects import tile
 from infini_ir.dialects.context import CompilerContext, compiler_context
-from infini_ir.dialects.dims import DimsAttr
 from infini_ir.dialects.tile import ViewType, view_type
 from infini_ir.interpreters.tile.kernel import run_kernel
 from infini_ir.interpreters.tile.memory import Memory, element_dtype
@@ -29,7 +28,8 @@ from infini_ir.targets.nvidia.emitted import Argument, EmittedKernel
 from infini_ir.targets.nvidia.library import library_products
 from infini_ir.targets.nvidia.program import Builder
 from infini_ir.targets.nvidia.toolchain import CompiledKernel, Job
-from infini_ir.utils.symbolic import PARAMETERS, Dim, product
+from infini_ir.targets.nvidia.tuning import kernel_symbols
+from infini_ir.utils.symbolic import Dim, product
 from tests.devices.nvidia.fake_driver import FakeDriver, Kernel, image
 
 COMPOSITES = frozenset(
@@ -38,19 +38,6 @@ COMPOSITES = frozenset(
 )
 SIZES = {"BM": 16, "BN": 16, "BK": 16, "BR": 16, "BC": 64, "BH": 4, "BW": 8}
 """Tile sizes of kernels without a plan."""
-
-
-def kernel_symbols(kernel: tile.KernelOp) -> list[str]:
-    """The symbols that a kernel's sizes use, in order."""
-    names: set[str] = set()
-    for op in kernel.walk():
-        for attribute in (*op.properties.values(), *op.attributes.values()):
-            if isinstance(attribute, DimsAttr):
-                names |= {n for dim in attribute.data for n in dim.symbols()}
-    for view in kernel.views:
-        type = view_type(view)
-        names |= {n for dim in (*type.shape, *type.strides) for n in dim.symbols()}
-    return sorted(names - set(PARAMETERS))
 
 
 class Interpreted:

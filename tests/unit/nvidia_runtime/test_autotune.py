@@ -11,7 +11,8 @@ from infini_ir.runtime.cuda.device import Device
 from infini_ir.runtime.cuda.driver import Driver
 from infini_ir.targets.nvidia.autotune import Tuner, kernel_text
 from infini_ir.targets.nvidia.plan import Plan
-from infini_ir.utils.errors import CompileError
+from infini_ir.targets.nvidia.tuning import NvidiaTunePass, parse_sizes
+from infini_ir.utils.errors import CompileError, OptionError
 from infini_ir.utils.object_cache import ObjectCache
 from tests.devices.nvidia.interpreted import Interpreted, lowered
 
@@ -79,3 +80,38 @@ def test_the_text_has_no_name_origin_or_plan(kernel):
     kernel.plan = Plan({"BM": 32}).attribute()
     kernel.origin = None
     assert kernel_text(kernel) == before
+
+
+def test_the_pass_sets_what_is_known(tmp_path, monkeypatch):
+    """Measured on one machine (here, a fake one), used where there is no device."""
+    from infini_ir.targets.nvidia import autotune, tuning
+
+    monkeypatch.setenv("INFINI_CACHE_DIR", str(tmp_path))
+    ctx = compiler_context()
+    case = cases("matmul", "f32")[0]
+    module = lowered(case, ctx)
+    monkeypatch.setattr(tuning, "device_for", lambda capability: None)
+    NvidiaTunePass("sm_80", ("M=64",)).apply(ctx, module)
+    kernel = next(op for op in module.body.block.ops if isinstance(op, tile.KernelOp))
+    assert kernel.plan is None
+
+    made = Interpreted(capability=(8, 0))
+    monkeypatch.setattr(tuning, "device_for", lambda capability: Device(Driver(made.driver)))
+    monkeypatch.setattr(tuning, "compile_jobs", lambda jobs, store: made.compile(jobs))
+    monkeypatch.setattr(tuning, "planned_source", lambda kernel, plan: made.emit(kernel))
+    monkeypatch.setattr(autotune, "triton_version", lambda: "3")
+    NvidiaTunePass("sm_80", ("M=64",)).apply(ctx, module)
+    assert kernel.plan is not None
+    found = kernel.plan
+
+    again = lowered(case, ctx)
+    monkeypatch.setattr(tuning, "device_for", lambda capability: None)
+    NvidiaTunePass("sm_80", ("M=64",)).apply(ctx, again)
+    kernel = next(op for op in again.body.block.ops if isinstance(op, tile.KernelOp))
+    assert kernel.plan == found
+
+
+def test_sizes_are_texts():
+    assert parse_sizes(("M=5", "N=7")) == {"M": 5, "N": 7}
+    with pytest.raises(OptionError, match="'M' is not a size"):
+        parse_sizes(("M",))
