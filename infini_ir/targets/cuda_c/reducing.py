@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from infini_ir.dialects import tile
 from infini_ir.targets.cuda_c.keeping import keep, uses_registers
 from infini_ir.targets.cuda_c.layouts import Number, Spread, split, sum_of, times
@@ -196,23 +198,13 @@ def _reduce_by_columns(
     # The kept axes in the order of memory, so that the fastest is that of the threads.
     order = [kept.index(axis) for axis in k.placement.order(op.x) if axis in kept]
 
-    def columns(condition: list[str], body) -> None:
-        k.line("{")
-        k.line(f"const int element = thread % {width};")
-        k.line(f"const int part = thread / {width};")
-        point, lines = split("element", shape, order)
-        for text in lines:
-            k.line(text)
+    def columns(condition: list[str], body: ColumnBody) -> None:
         conditions = [*condition, *([f"element < {count}"] if count < width else [])]
+        point, lines = split("element", shape, order)
         for coordinate, axis, limit in zip(point, kept, shape, strict=True):
             if extents[axis] != limit:
                 conditions.append(f"{coordinate} < {extents[axis]}")
-        k.line(f"if ({' && '.join(conditions)}) {{" if conditions else "{")
-        total = k.fresh("total")
-        k.line(f"{combiner.type} {total} = {combiner.neutral()};")
-        body(point, total)
-        k.line("}")
-        k.line("}")
+        _column_lines(k, combiner, width, point, lines, conditions, body)
 
     limited = [f"part < {parts}"] if parts * width < k.plan.lanes else []
 
@@ -235,6 +227,33 @@ def _reduce_by_columns(
     k.step(lambda: columns(limited, partial))
     k.step(lambda: columns(["part == 0"], together))
     k.sources[op.out] = memory
+
+
+ColumnBody = Callable[[list[str], str], None]
+"""Lines for an element, given its coordinates and the variable of its total."""
+
+
+def _column_lines(
+    k: KernelWriter,
+    combiner: Combiner,
+    width: int,
+    point: list[str],
+    lines: list[str],
+    conditions: list[str],
+    body: ColumnBody,
+) -> None:
+    """A thread's element and part of it, and what is done with them."""
+    k.line("{")
+    k.line(f"const int element = thread % {width};")
+    k.line(f"const int part = thread / {width};")
+    for text in lines:
+        k.line(text)
+    k.line(f"if ({' && '.join(conditions)}) {{" if conditions else "{")
+    total = k.fresh("total")
+    k.line(f"{combiner.type} {total} = {combiner.neutral()};")
+    body(point, total)
+    k.line("}")
+    k.line("}")
 
 
 def _own_part(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from xdsl.ir import SSAValue
 
 from infini_ir.dialects import tile
-from infini_ir.targets.cuda_c.layouts import Blocks, Spread, scaled, sum_of, times
+from infini_ir.targets.cuda_c.layouts import Blocks, Number, Spread, scaled, sum_of, times
 from infini_ir.targets.cuda_c.placement import access_order
 from infini_ir.targets.cuda_c.scalars import NARROW
 from infini_ir.targets.cuda_c.sources import At, element_types
@@ -108,6 +108,20 @@ def piece_layout(k: KernelWriter, factor: Factor) -> Spread:
     return Spread(tuple(shape), primary_order(k, factor.value), k.plan.lanes)
 
 
+def _rest(k: KernelWriter, factor: Factor, first: str, extent: Number) -> Number:
+    """What a piece that begins at `first` has of the contracted axis."""
+    if first == "0":
+        return min(extent, factor.length) if isinstance(extent, int) else extent
+    if extent == factor.length:
+        return extent
+    capacity = k.placement.known_shape(factor.value)
+    assert capacity is not None
+    whole = isinstance(extent, int) and extent == capacity[factor.contracted]
+    if whole and isinstance(extent, int) and extent % factor.length == 0:
+        return factor.length
+    return f"({extent} - {first})"
+
+
 def stage(
     k: KernelWriter,
     factor: Factor,
@@ -123,19 +137,7 @@ def stage(
     """
     layout = piece_layout(k, factor)
     extents = list(k.extents(factor.value))
-    rest = extents[factor.contracted]
-    if first != "0" and rest != factor.length:
-        capacity = k.placement.known_shape(factor.value)
-        assert capacity is not None
-        whole = rest == capacity[factor.contracted] and isinstance(rest, int)
-        rest = (
-            factor.length
-            if whole and isinstance(rest, int) and rest % factor.length == 0
-            else f"({rest} - {first})"
-        )
-    elif first == "0" and isinstance(rest, int):
-        rest = min(rest, factor.length)
-    extents[factor.contracted] = rest
+    extents[factor.contracted] = _rest(k, factor, first, extents[factor.contracted])
     head, point, slot, conditions = layout.open()
     shape = layout.shape
     for coordinate, extent, limit in zip(point, extents, shape, strict=True):
