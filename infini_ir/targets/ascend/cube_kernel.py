@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from xdsl.dialects import arith
 from xdsl.dialects.builtin import IntegerAttr
 from xdsl.ir import Block, Operation, SSAValue
 
@@ -174,10 +173,3 @@ class _CubeBody:
                 place = f"{w[store.view]}[{offset} + {group} * {w.stride(strides[outer[0]])}]"
                 w.line(f"product.StoreRows({place}, {group} * rows, rows, {stride});")
         w.line("product.End();")
-
-
-def _constant(value: SSAValue) -> int | None:
-    op = value.owner
-    if isinstance(op, arith.ConstantOp) and isinstance(op.value, IntegerAttr):
-        return op.value.value.data
-    return None

@@ -86,16 +86,12 @@ def fits_cube(contraction: Contraction) -> bool:
     if loads is None or not contraction.starts_at_zero:
         return False
     left, right = (tile.tile_type(load.out) for load in loads)
-    one_type = left.dtype == right.dtype and left.dtype in DEPTH
-    simple = contraction.accumulator.dtype == "f32" and left.rank in (1, 2, 3)
-    return one_type and simple and all(step is not None for step in _known_steps(contraction))
-
-
-def _known_steps(contraction: Contraction) -> list[int | None]:
-    """1 for each loop whose step is a parameter or known."""
-    return [
-        1 if loop.step_size.name or loop.step_size.value else None for loop in contraction.loops
-    ]
+    if left.dtype != right.dtype or left.dtype not in DEPTH or left.rank not in (1, 2, 3):
+        return False
+    steps = [loop.step_size for loop in contraction.loops]
+    return contraction.accumulator.dtype == "f32" and all(
+        step.is_constant or step.is_symbol for step in steps
+    )
 
 
 # What follows a product

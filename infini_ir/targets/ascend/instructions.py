@@ -196,17 +196,13 @@ def _sync(op: memory.SyncOp, w: KernelWriter) -> None:
 # Rows of elements
 
 
-def _count(value: SSAValue, w: KernelWriter) -> str:
-    return w[value]
-
-
 def _words(text: str) -> str:
     return f"Words({text})"
 
 
 def _unary(op: vector.UnaryOp, w: KernelWriter) -> None:
     dst, src = w.at(op.dst, op.dst_offset), w.at(op.src, op.src_offset)
-    count, function = _count(op.count, w), op.function.data
+    count, function = w[op.count], op.function.data
     kind = c_type(local_type(op.dst).element)
     if function in UNARY:
         w.line(f"AscendC::{UNARY[function]}({dst}, {src}, {count});")
@@ -224,7 +220,7 @@ def _unary(op: vector.UnaryOp, w: KernelWriter) -> None:
 def _binary(op: vector.BinaryOp, w: KernelWriter) -> None:
     dst = w.at(op.dst, op.dst_offset)
     lhs, rhs = w.at(op.lhs, op.lhs_offset), w.at(op.rhs, op.rhs_offset)
-    count, function = _count(op.count, w), op.function.data
+    count, function = w[op.count], op.function.data
     kind = c_type(local_type(op.dst).element)
     words = f"{_words(dst)}, {_words(lhs)}, {_words(rhs)}, WordCount<{kind}>({count})"
     if function in BINARY:
@@ -239,7 +235,7 @@ def _binary(op: vector.BinaryOp, w: KernelWriter) -> None:
 
 def _binary_scalar(op: vector.BinaryScalarOp, w: KernelWriter) -> None:
     dst, src = w.at(op.dst, op.dst_offset), w.at(op.src, op.src_offset)
-    scalar, count, function = w[op.scalar], _count(op.count, w), op.function.data
+    scalar, count, function = w[op.scalar], w[op.count], op.function.data
     kind = c_type(local_type(op.dst).element)
     if function in SCALAR:
         value = f"static_cast<{kind}>({scalar})"
@@ -266,7 +262,7 @@ _SHIFTS = {
 def _compare(op: vector.CompareOp, w: KernelWriter) -> None:
     dst = w.mask_at(op.dst, op.dst_offset)
     lhs, rhs = w.at(op.lhs, op.lhs_offset), w.at(op.rhs, op.rhs_offset)
-    relation, count = str(op.relation.data.value), _count(op.count, w)
+    relation, count = str(op.relation.data.value), w[op.count]
     if local_type(op.lhs).dtype == "i32":
         order = f"Order::{ORDERS[relation]}"
         w.line(f"CompareIntegers({dst}, {lhs}, {rhs}, {order}, {count}, {w.scratch_memory()});")
@@ -277,7 +273,7 @@ def _compare(op: vector.CompareOp, w: KernelWriter) -> None:
 
 def _compare_scalar(op: vector.CompareScalarOp, w: KernelWriter) -> None:
     dst, src = w.mask_at(op.dst, op.dst_offset), w.at(op.src, op.src_offset)
-    relation, count = str(op.relation.data.value), _count(op.count, w)
+    relation, count = str(op.relation.data.value), w[op.count]
     kind = c_type(local_type(op.src).element)
     scalar = f"static_cast<{kind}>({w[op.scalar]})"
     if kind == "int32_t":
@@ -293,7 +289,7 @@ def _mask_binary(op: vector.MaskBinaryOp, w: KernelWriter) -> None:
     dst = _words(w.mask_at(op.dst, op.dst_offset))
     lhs = _words(w.mask_at(op.lhs, op.lhs_offset))
     rhs = _words(w.mask_at(op.rhs, op.rhs_offset))
-    words = f"{dst}, {lhs}, {rhs}, MaskWords({_count(op.count, w)})"
+    words = f"{dst}, {lhs}, {rhs}, MaskWords({w[op.count]})"
     if op.function.data in MASKS:
         w.line(f"AscendC::{MASKS[op.function.data]}({words});")
     else:
@@ -302,21 +298,21 @@ def _mask_binary(op: vector.MaskBinaryOp, w: KernelWriter) -> None:
 
 def _mask_not(op: vector.MaskNotOp, w: KernelWriter) -> None:
     dst, src = w.mask_at(op.dst, op.dst_offset), w.mask_at(op.src, op.src_offset)
-    w.line(f"AscendC::Not({_words(dst)}, {_words(src)}, MaskWords({_count(op.count, w)}));")
+    w.line(f"AscendC::Not({_words(dst)}, {_words(src)}, MaskWords({w[op.count]}));")
 
 
 def _mask_from_bytes(op: vector.MaskFromBytesOp, w: KernelWriter) -> None:
     dst, src = w.mask_at(op.dst, op.dst_offset), w.at(op.src, op.src_offset)
-    w.line(f"MaskFromBytes({dst}, {src}, {_count(op.count, w)}, {w.scratch_memory()});")
+    w.line(f"MaskFromBytes({dst}, {src}, {w[op.count]}, {w.scratch_memory()});")
 
 
 def _mask_to_bytes(op: vector.MaskToBytesOp, w: KernelWriter) -> None:
     dst, src = w.at(op.dst, op.dst_offset), w.mask_at(op.src, op.src_offset)
-    w.line(f"MaskToBytes({dst}, {src}, {_count(op.count, w)}, {w.scratch_memory()});")
+    w.line(f"MaskToBytes({dst}, {src}, {w[op.count]}, {w.scratch_memory()});")
 
 
 def _copy(op: vector.CopyOp, w: KernelWriter) -> None:
-    count = _count(op.count, w)
+    count = w[op.count]
     if local_type(op.dst).is_mask:
         dst, src = w.mask_at(op.dst, op.dst_offset), w.mask_at(op.src, op.src_offset)
         count = f"2 * MaskWords({count})"
@@ -328,7 +324,7 @@ def _copy(op: vector.CopyOp, w: KernelWriter) -> None:
 def _select(op: vector.SelectOp, w: KernelWriter) -> None:
     dst, mask = w.at(op.dst, op.dst_offset), w.mask_at(op.mask, op.mask_offset)
     lhs, rhs = w.at(op.lhs, op.lhs_offset), w.at(op.rhs, op.rhs_offset)
-    w.line(f"SelectRow({dst}, {mask}, {lhs}, {rhs}, {_count(op.count, w)});")
+    w.line(f"SelectRow({dst}, {mask}, {lhs}, {rhs}, {w[op.count]});")
 
 
 _WIDENING = {
@@ -353,11 +349,11 @@ def _cast(op: vector.CastOp, w: KernelWriter) -> None:
         else:
             raise _no_form(op, w)
     mode = f"AscendC::RoundMode::CAST_{CASTS[rounding]}"
-    w.line(f"AscendC::Cast({dst}, {src}, {mode}, {_count(op.count, w)});")
+    w.line(f"AscendC::Cast({dst}, {src}, {mode}, {w[op.count]});")
 
 
 def _fill(op: vector.FillOp, w: KernelWriter) -> None:
-    dst, count = w.at(op.dst, op.dst_offset), _count(op.count, w)
+    dst, count = w.at(op.dst, op.dst_offset), w[op.count]
     kind = c_type(local_type(op.dst).element)
     value = f"static_cast<{kind}>({w[op.scalar]})"
     if kind == "int8_t":
@@ -371,7 +367,7 @@ def _fill(op: vector.FillOp, w: KernelWriter) -> None:
 def _iota(op: vector.IotaOp, w: KernelWriter) -> None:
     dst, kind = w.at(op.dst, op.dst_offset), c_type(local_type(op.dst).element)
     value = f"static_cast<{kind}>({w[op.start]})"
-    w.line(f"AscendC::CreateVecIndex({dst}, {value}, {_count(op.count, w)});")
+    w.line(f"AscendC::CreateVecIndex({dst}, {value}, {w[op.count]});")
 
 
 # Rows to elements
@@ -379,7 +375,7 @@ def _iota(op: vector.IotaOp, w: KernelWriter) -> None:
 
 def _reduce(op: rows.ReduceOp, w: KernelWriter) -> None:
     dst, src = w.at(op.dst, op.dst_offset), w.at(op.src, op.src_offset)
-    rest = f"{dst}, {src}, {_count(op.count, w)}, {w.scratch_memory()}"
+    rest = f"{dst}, {src}, {w[op.count]}, {w.scratch_memory()}"
     if op.kind.data is tile.ReduceKind.add:
         w.line(f"SumRow({rest});")
     elif op.kind.data is tile.ReduceKind.max:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from xdsl.dialects.builtin import IndexType, IntegerType
+from xdsl.dialects.builtin import IndexType
 from xdsl.ir import Attribute, SSAValue
 
 from infini_ir.dialects import tile
@@ -109,8 +109,3 @@ class KernelWriter:
         """Global memory from an element of a view on."""
         text = self.view_offset(view, offsets)
         return self[view] if text == "0" else f"{self[view]}[{text}]"
-
-
-def is_bool(type: Attribute) -> bool:
-    """Whether a scalar is of type i1."""
-    return isinstance(type, IntegerType) and type.width.data == 1
