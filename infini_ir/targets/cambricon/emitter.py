@@ -32,7 +32,8 @@ TASKS_OF_UNION = 4
 def kernels_source(module: ModuleOp, signatures: Mapping[str, KernelSignature]) -> str:
     """The text of `kernels.mlu`."""
     kernels = [op for op in module.body.block.ops if isinstance(op, tile.KernelOp)]
-    parts = [_HEAD.format(bytes=max((_nram_bytes(k) for k in kernels), default=0) or 128)]
+    size = max((_nram_bytes(kernel) for kernel in kernels), default=0)
+    parts = [_HEAD, _MEMORY.format(bytes=size)] if size else [_HEAD]
     for kernel in kernels:
         signature = signatures[kernel.sym_name.data]
         parts += [kernel_source(kernel, signature), launch_source(kernel, signature)]
@@ -59,7 +60,9 @@ _HEAD = """\
 #ifndef INFINI_LAUNCH
 #define INFINI_LAUNCH(kernel, dim, type, queue, ...) kernel<<<dim, type, queue>>>(__VA_ARGS__)
 #endif
+"""
 
+_MEMORY = """\
 constexpr int64_t NRAM_BYTES = {bytes};
 
 // 128 KB of NRAM are the stack's.

@@ -73,14 +73,20 @@ _NOTES = """
 """
 
 
-def toolchain(architecture: str) -> Toolchain:
-    """How projects for one chip are built."""
+def toolchain(architecture: str, *, library: bool = False) -> Toolchain:
+    """How projects for one chip are built; `library`: they call CNNL."""
+    setup, text = _SETUP.format(arch=ARCHITECTURES[architecture]), _LIBRARY
+    if library:
+        setup += "find_library(CNNL cnnl HINTS ${NEUWARE_HOME}/lib64 REQUIRED)\n"
+        text = text.replace("${HOST_SOURCES}", "${HOST_SOURCES} library.cpp")
+        text = text.replace("PUBLIC ${CNRT}", "PUBLIC ${CNNL} ${CNRT}")
     return Toolchain(
         title=f"Cambricon {architecture.upper()} (BANG C)",
         requirements="Cambricon Neuware with cncc and CNRT, at `$NEUWARE_HOME` or "
         "/usr/local/neuware, CMake and a C++17 compiler.",
-        setup=_SETUP.format(arch=ARCHITECTURES[architecture]),
-        library=_LIBRARY,
+        setup=setup,
+        library=text,
+        kernel_sources=("kernels.mlu",),
         notes=_NOTES,
         files={
             "kernels.mlu": "the kernels of this model and their launch functions",
@@ -91,5 +97,6 @@ def toolchain(architecture: str) -> Toolchain:
             "core_reduce.h": "reductions of rows",
             "core_dot.h": "products on the matrix unit",
             "core_scalars.h": "arithmetic of the scalar unit",
+            "library.cpp": "products by the vendor's operator library CNNL",
         },
     )

@@ -11,15 +11,17 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
 from infini_ir.dialects.context import CompilerContext
+from infini_ir.dialects.tile import program
 from infini_ir.passes.buffer.plan import BufferPlanPass
 from infini_ir.passes.tile.expand_math import FLOAT_ONLY_NATIVE, ExpandMathPass
 from infini_ir.passes.tile.lay_out_weights import LayOutWeightsPass
-from infini_ir.passes.tile.narrow_floats import NarrowFloatsPass
+from infini_ir.passes.tile.narrow_doubles import NarrowDoublesPass
 from infini_ir.passes.tile.plan_memory import PlanMemoryPass
 from infini_ir.targets.c_project.assemble import make_project, static_source
 from infini_ir.targets.c_project.project import Project
 from infini_ir.targets.c_project.signatures import signatures_of
 from infini_ir.targets.cambricon.emitter import RESERVED, kernels_source
+from infini_ir.targets.cambricon.library import UseCnnlPass, emit_call, library_source
 from infini_ir.targets.cambricon.limits import ARCHITECTURES, MACHINE
 from infini_ir.targets.cambricon.lower import CambriconLowerPass
 from infini_ir.targets.cambricon.runtime import RUNTIME, toolchain
@@ -48,7 +50,8 @@ HEADERS = (
 
 @dataclass(frozen=True)
 class CambriconTarget:
-    """Writes BANG C for an MLU. `architecture`: the chip, `mlu590` where it is empty."""
+    """Writes BANG C for an MLU. `architecture`: the chip, `mlu590` where it is empty;
+    `library`: products of matrices are calls of CNNL."""
 
     architecture: str = "mlu590"
     library: bool = False
@@ -68,8 +71,9 @@ class CambriconTarget:
     def passes(self) -> tuple[ModulePass, ...]:
         """From tile programs to kernels in buffer form with all memory placed."""
         return (
+            *([UseCnnlPass()] if self.library else []),
             LayOutWeightsPass(),
-            NarrowFloatsPass(),
+            NarrowDoublesPass(),
             ExpandMathPass(native=NATIVE_MATH, float_only=True),
             BufferPlanPass(MACHINE),
             CambriconLowerPass(),
@@ -88,6 +92,7 @@ class CambriconTarget:
         remove_unused(module)
         signatures = signatures_of(module, RESERVED)
         folder = Path(__file__).parent / "sources"
+        called = any(isinstance(op, program.LibraryOp) for op in module.walk())
         headers = {name: (folder / name).read_text(encoding="utf-8") for name in HEADERS}
         return make_project(
             module,
@@ -95,14 +100,16 @@ class CambriconTarget:
             target=self.name,
             architecture=self.architecture,
             runtime=RUNTIME,
-            toolchain=toolchain(self.architecture),
+            toolchain=toolchain(self.architecture, library=called),
             kernels={
                 "kernels.mlu": kernels_source(module, signatures),
                 **headers,
+                **({"library.cpp": library_source()} if called else {}),
                 "core_scalars.h": static_source("core_scalars.h"),
             },
             report=report,
             texts=texts,
             alignment=128,
             signatures=signatures,
+            operations={program.LibraryOp: emit_call},
         )

@@ -15,7 +15,7 @@ from infini_ir.passes.buffer.plan import BufferPlanPass
 from infini_ir.passes.buffer.tile_to_buffer import TileToBufferPass
 from infini_ir.passes.tile.expand_math import FLOAT_ONLY_NATIVE, ExpandMathPass
 from infini_ir.passes.tile.lay_out_weights import LayOutWeightsPass
-from infini_ir.passes.tile.narrow_floats import NarrowFloatsPass
+from infini_ir.passes.tile.narrow_doubles import NarrowDoublesPass
 from infini_ir.passes.tile.plan_memory import PlanMemoryPass
 from infini_ir.targets.c_project.assemble import make_project, static_source
 from infini_ir.targets.c_project.project import Project
@@ -64,7 +64,7 @@ class KunlunTarget:
         """From tile programs to kernels in buffer form with all memory placed."""
         return (
             LayOutWeightsPass(),
-            NarrowFloatsPass(),
+            NarrowDoublesPass(),
             ExpandMathPass(native=NATIVE_MATH, float_only=True),
             BufferPlanPass(MACHINE),
             TileToBufferPass(MACHINE),

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 from xdsl.dialects.builtin import ModuleOp
 
-import infini_ir
-from infini_ir.dialects.context import CompilerContext
-from infini_ir.targets.c_project.project import Project
+from infini_ir.dialects.context import CompilerContext, compiler_context
+from infini_ir.frontends.onnx.importer import import_model
+from infini_ir.models.kernels import KernelCase
 from infini_ir.targets.kunlun.target import KunlunTarget
 from tests.devices.common.build import Builder
+from tests.devices.common.corpus import project_of
 
 INCLUDE = Path(__file__).parent / "include"
 
@@ -23,10 +24,11 @@ BUILDER = Builder(
 
 
 def run_case(source: object, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The outputs, by name, of a model (as of `infini_ir.compile`) on the functional model."""
-    project = infini_ir.compile(source, target="kunlun")
-    assert isinstance(project, Project)
-    return BUILDER.run(project, inputs)
+    """The outputs, by name, of a case of the corpus or of an ONNX model on the functional
+    model. Raises `RunError` with the rule that a kernel breaks."""
+    ctx = compiler_context()
+    module = source.module(ctx) if isinstance(source, KernelCase) else import_model(source, ctx)  # pyright: ignore
+    return BUILDER.run(project_of(module, ctx, KunlunTarget()), inputs)
 
 
 def run_module(
