@@ -192,7 +192,7 @@ class Accesses:
         self, values: Sequence[SSAValue], dims: Sequence[Sequence[int]], shape: Shape
     ) -> list[Text]:
         return [
-            self.f.covering(value, axes, shape)
+            _position(self.f.covering(value, axes, shape), tile_type(value).dtype)
             if isinstance(value.type, tile.TileType)
             else self.f.scalars[value]
             for value, axes in zip(values, dims, strict=True)
@@ -326,6 +326,14 @@ class Accesses:
             f.writer.line(f"{name} = {value}")
             address = self._at(op.view, places)
             self.put(op.view, address, Text(name, held.type), [live], op.combine.data)
+
+
+def _position(text: Text, dtype: str) -> Text:
+    """Positions in as many bits as strides need."""
+    if text.literal or (text.type in ("int32", "int64") and not is_unsigned(dtype)):
+        return text
+    source = f"{text.to(f'u{text.type}', bitcast=True)}" if is_unsigned(dtype) else text.operand
+    return Text(f"{source}.to(tl.int64)", "int64", natural=is_unsigned(dtype))
 
 
 def combined(combine: tile.Combine, old: Text, new: Text, dtype: str) -> Text:

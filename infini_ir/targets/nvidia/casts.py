@@ -12,7 +12,7 @@ from xdsl.dialects.builtin import IndexType, IntegerType
 from xdsl.ir import Attribute, Operation
 
 from infini_ir.targets.nvidia.indices import NARROW
-from infini_ir.targets.nvidia.values import Text, bits_of, triton_type
+from infini_ir.targets.nvidia.values import Text, bits_of, number_text, triton_type
 
 
 def result_type(op: Operation) -> str:
@@ -31,6 +31,9 @@ def convert(op: Operation, v: Sequence[Text]) -> Text:
     if v[0].type == "int1" and type != "int1":
         # As a signed number true is -1.
         return Text(f"-{v[0].to(type)}", type, atom=False)
+    widens = bits_of(v[0].type) < bits_of(type) and "float" in v[0].type
+    if v[0].literal and widens and "(" not in v[0].text:
+        return number_text(float(v[0].text), type)
     return Text(v[0].to(type), type) if v[0].type != type else v[0]
 
 

@@ -57,6 +57,8 @@ def scalar_text(op: Operation, operands: Sequence[Text]) -> tuple[Text, ...]:
 def _folded(op: Operation, operands: Sequence[Text]) -> Text | None:
     """The number that an operation on known sizes and positions gives."""
     type = op.results[0].type
+    if isinstance(op, arith.ExtFOp):
+        return convert(op, operands)
     if isinstance(op, arith.IndexCastOp) and operands[0].type != "int1":
         return number_text(
             int(operands[0].text), "int32" if _is_index(type) else result_type(op)

@@ -4,8 +4,8 @@
 
 The host program is walked by the tile interpreter; each launch runs the Triton text of its
 kernel, program after program, on the same memory. What Triton's interpreter does otherwise
-than its compiler is put right here: integers wrap, products of bf16 are computed in f32, and
-reductions whose combination is ours are numpy's.
+than its compiler is put right here: integers wrap, products of bf16 are computed in f32,
+conversions to bf16 round, and reductions whose combination is ours are numpy's.
 
 Triton must not have been imported without its interpreter: use this in a process of its own
 (`tests.devices.nvidia.runner` has one).
@@ -27,6 +27,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import triton.language as tl
 from triton.runtime import interpreter
@@ -156,7 +157,7 @@ class _Libdevice:
             handle = interpreter.TensorHandle(
                 np.asarray(data).astype(first.handle.data.dtype), first.handle.dtype
             )
-            return tl.tensor(handle, first.type)
+            return tl.tensor(handle, first.type)  # pyright: ignore[reportArgumentType]
 
         return call
 
@@ -187,40 +188,50 @@ LIBDEVICE = _Libdevice()
 _REDUCTIONS = {"nan_max": np.maximum, "nan_min": np.minimum, "multiply": np.multiply}
 
 
-def _reduce(self: Any, given: Any) -> Any:
+def _reduce(self: Any, input: Any) -> Any:
     """A reduction of ours by numpy; the others as they were."""
     rule = _REDUCTIONS.get(getattr(self.combine_fn, "__name__", ""))
     if rule is None:
-        return _kept_reduce(self, given)
-    data = given[0].handle.data
+        return _kept_reduce(self, input)
+    data = input[0].handle.data
     result = rule.reduce(data, axis=self.axis, keepdims=self.keep_dims)
-    return self.to_tensor(result, given[0].dtype)
+    return self.to_tensor(result, input[0].dtype)
 
 
-def _scan(self: Any, given: Any) -> Any:
+def _scan(self: Any, input: Any) -> Any:
     """A running combination of ours by numpy; the others as they were."""
     rule = _REDUCTIONS.get(getattr(self.combine_fn, "__name__", ""))
     if rule is None:
-        return _kept_scan(self, given)
-    data = given[0].handle.data
+        return _kept_scan(self, input)
+    data = input[0].handle.data
     if self.reverse:
         result = np.flip(rule.accumulate(np.flip(data, self.axis), axis=self.axis), self.axis)
     else:
         result = rule.accumulate(data, axis=self.axis)
-    return self.to_tensor(np.asarray(result), given[0].dtype)
+    return self.to_tensor(np.asarray(result), input[0].dtype)
 
 
-def _dot(self: Any, a: Any, b: Any, d: Any, precision: Any, imprecise: Any) -> Any:
+def _dot(
+    self: Any, a: Any, b: Any, d: Any, input_precision: Any, max_num_imprecise_acc: Any
+) -> Any:
     """A product in the accumulator's type; bf16 is widened first."""
     wide = [_wide(x) for x in (a, b)]
     product = np.matmul(*(x.astype(d.data.dtype) for x in wide))
     return interpreter.TensorHandle(product + d.data, d.dtype.scalar)
 
 
-def _splat(self: Any, type: Any, handle: Any) -> Any:
+def _splat(self: Any, ret_ty: Any, arg: Any) -> Any:
     """A tile of one number, of the type that the number is held in: comparisons give bools."""
-    data = np.full(type.shape, handle.data.reshape(-1)[0], handle.data.dtype)
-    return interpreter.TensorHandle(data, handle.dtype.scalar)
+    data = np.full(ret_ty.shape, arg.data.reshape(-1)[0], arg.data.dtype)
+    return interpreter.TensorHandle(data, arg.dtype.scalar)
+
+
+def _cast(self: Any, src: Any, dst_type: Any) -> Any:
+    """A conversion; to bf16 to the nearest, as the compiler's, where the interpreter cuts."""
+    if dst_type.scalar == tl.bfloat16 and src.data.dtype in (np.float32, np.float64):
+        data = src.data.astype(np.float32).astype(ml_dtypes.bfloat16).view(np.uint16)
+        return interpreter.TensorHandle(data, dst_type.scalar)
+    return _kept_cast(self, src, dst_type)
 
 
 def _wide(handle: Any) -> Array:
@@ -230,10 +241,12 @@ def _wide(handle: Any) -> Array:
 
 
 _kept_reduce = interpreter.ReduceOps.apply_impl
+_kept_cast = interpreter.InterpreterBuilder.cast_impl
 _kept_scan = interpreter.ScanOps.apply_impl
 interpreter.ReduceOps.apply_impl = _reduce
 interpreter.ScanOps.apply_impl = _scan
 interpreter.InterpreterBuilder.create_dot = _dot
+interpreter.InterpreterBuilder.cast_impl = _cast
 interpreter.InterpreterBuilder.create_splat = _splat
 interpreter.interpreter_builder.options = interpreter.InterpreterOptions(
     sanitize_overflow=False

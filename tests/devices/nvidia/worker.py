@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import sys
 import traceback
+from pathlib import Path
 
 import numpy as np
 from xdsl.dialects.builtin import ModuleOp
@@ -18,6 +19,8 @@ from infini_ir.targets.nvidia.target import NvidiaTarget
 from infini_ir.targets.programs import program_of, signature_of
 from tests.devices.nvidia.interpreter import run_program
 from tests.devices.nvidia.triton_device import run_twice
+
+sys.path.append(str(Path(__file__).parents[2] / "numeric"))
 
 Arrays = dict[str, np.ndarray]
 
@@ -61,10 +64,24 @@ def run_model(path: str, inputs: Arrays) -> Arrays:
     return dict(zip(names, outputs, strict=True))
 
 
+def run_tile_case(name: str) -> list[list[np.ndarray]]:
+    """The outputs of a case of `tests/numeric/tile_cases.py`, for each of its inputs."""
+    from tile_cases import CASES
+
+    case = CASES[name]()
+    module, ctx = case.program.module.clone(), compiler_context()
+    ctx.weights = case.program.ctx.weights
+    for each in NvidiaTarget(cache=False).passes():
+        each.apply(ctx, module)
+        module.verify()
+    return [run_program(module, inputs, ctx) for inputs in case.inputs]
+
+
 FUNCTIONS = {
     "run_case": run_case,
     "run_case_on_driver": run_case_on_driver,
     "run_model": run_model,
+    "run_tile_case": run_tile_case,
 }
 
 
