@@ -7,7 +7,6 @@ import os
 import threading
 from ctypes import byref, c_float, c_int, c_size_t, c_uint64, c_void_p
 from functools import cache
-from typing import Any
 
 from infini_ir.runtime.cuda import driver as cu
 from infini_ir.runtime.cuda.driver import Driver, system_driver
@@ -260,16 +259,3 @@ def default_device() -> Device:
     if not text.isdigit():
         raise OptionError(f"INFINI_CUDA_DEVICE is {text!r}; give a device's number, from 0")
     return _device(int(text))
-
-
-def describe_devices() -> list[dict[str, Any]]:
-    """Name, capability and memory of this machine's first device; empty where it has none."""
-    try:
-        device = default_device()
-    except (ArtifactError, DeviceError):
-        return []
-    device.activate()
-    free, total = device.memory()
-    major, minor = device.capability
-    found = {"name": device.name, "architecture": f"sm_{major}{minor}"}
-    return [{**found, "memory": total, "free": free}]

@@ -14,96 +14,35 @@ from __future__ import annotations
 
 import ctypes
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from infini_ir.runtime.cuda.driver import SIGNATURES
+from tests.devices.nvidia.fake_parts import (
+    CAPTURE_UNSUPPORTED,
+    GUARD,
+    ILLEGAL_ADDRESS,
+    INVALID_HANDLE,
+    INVALID_VALUE,
+    MAGIC,
+    NO_BINARY,
+    NOT_FOUND,
+    OUT_OF_MEMORY,
+    POISON,
+    SUCCESS,
+    TEXTS,
+    Allocation,
+    Event,
+    Fault,
+    Kernel,
+    LaunchRecord,
+    Stream,
+    image,
+)
 
-SUCCESS, INVALID_VALUE, OUT_OF_MEMORY, NO_BINARY, INVALID_HANDLE = 0, 1, 2, 209, 400
-NOT_FOUND, ILLEGAL_ADDRESS, LAUNCH_OUT_OF_RESOURCES = 500, 700, 701
-CAPTURE_UNSUPPORTED = 900
-_NAMES = {
-    INVALID_VALUE: "CUDA_ERROR_INVALID_VALUE",
-    OUT_OF_MEMORY: "CUDA_ERROR_OUT_OF_MEMORY",
-    NO_BINARY: "CUDA_ERROR_NO_BINARY_FOR_GPU",
-    INVALID_HANDLE: "CUDA_ERROR_INVALID_HANDLE",
-    NOT_FOUND: "CUDA_ERROR_NOT_FOUND",
-    ILLEGAL_ADDRESS: "CUDA_ERROR_ILLEGAL_ADDRESS",
-    LAUNCH_OUT_OF_RESOURCES: "CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES",
-    CAPTURE_UNSUPPORTED: "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED",
-}
-_texts = {code: name.encode() for code, name in _NAMES.items()}
-
-_MAGIC = b"FAKECUBIN"
-_GUARD = 256
-POISON = 0xFF
-
-
-class Fault(Exception):
-    """A rule that the caller broke: a status and what happened."""
-
-    def __init__(self, status: int, message: str):
-        super().__init__(message)
-        self.status = status
-
-
-@dataclass
-class Kernel:
-    """A kernel of a fake module: its parameters, `pointer`, `i32` or `i64`, without the two
-    that Triton adds, and what it does: called with the grid and the values."""
-
-    parameters: Sequence[str]
-    run: Callable[[tuple[int, int, int], list[int]], None]
-    threads: int = 128
-    shared: int = 0
-    scratch: int = 0
-    milliseconds: float = 0.125
-    """How long a launch takes by the driver's events."""
-
-
-def image(name: str) -> bytes:
-    """The "cubin" of the kernel called `name`."""
-    text = json.dumps({"kernel": name}).encode()
-    return _MAGIC + len(text).to_bytes(4, "little") + text
-
-
-@dataclass
-class _Allocation:
-    block: np.ndarray
-    begin: int
-    size: int
-    host: bool
-    live: bool = True
-
-    def holds(self, address: int, size: int) -> bool:
-        return self.begin <= address and address + size <= self.begin + self.size
-
-
-@dataclass
-class _Stream:
-    queue: list[Callable[[], None]] = field(default_factory=list)
-    capturing: list[Callable[[], None]] | None = None
-
-
-@dataclass
-class _Event:
-    happened: bool = True
-    stream: int = 0
-    time: float = 0.0
-
-
-@dataclass
-class LaunchRecord:
-    """One launch that was run."""
-
-    kernel: str
-    grid: tuple[int, int, int]
-    values: list[int]
-    graph: bool
+__all__ = ["FakeDriver", "Fault", "Kernel", "LaunchRecord", "image"]
 
 
 class FakeDriver:
@@ -126,8 +65,8 @@ class FakeDriver:
         self.failures: list[str] = []
         self.launches: list[LaunchRecord] = []
         self.calls: dict[str, int] = {}
-        self._allocations: list[_Allocation] = []
-        self._streams: dict[int, _Stream] = {0: _Stream(), 1: _Stream(), 2: _Stream()}
+        self._allocations: list[Allocation] = []
+        self._streams: dict[int, Stream] = {0: Stream(), 1: Stream(), 2: Stream()}
         self._handles: dict[int, Any] = {}
         self._next = 0x1000
         self._in_graph = False
@@ -175,7 +114,7 @@ class FakeDriver:
             raise Fault(INVALID_HANDLE, f"{handle} is no {kind.__name__}")
         return value
 
-    def _stream(self, handle: int | None) -> _Stream:
+    def _stream(self, handle: int | None) -> Stream:
         stream = self._streams.get(handle or 0)
         if stream is None:
             raise Fault(INVALID_HANDLE, f"{handle} is no stream")
@@ -186,12 +125,12 @@ class FakeDriver:
             raise Fault(INVALID_VALUE, "0 bytes")
         if not host and self.live + size > self.total:
             raise Fault(OUT_OF_MEMORY, f"{size} bytes; {self.live} of {self.total} in use")
-        block = np.full(size + 3 * _GUARD, POISON, np.uint8)
-        begin = -(-(block.ctypes.data + _GUARD) // _GUARD) * _GUARD
-        self._allocations.append(_Allocation(block, begin, size, host))
+        block = np.full(size + 3 * GUARD, POISON, np.uint8)
+        begin = -(-(block.ctypes.data + GUARD) // GUARD) * GUARD
+        self._allocations.append(Allocation(block, begin, size, host))
         return begin
 
-    def _find(self, address: int, *, host: bool) -> _Allocation | None:
+    def _find(self, address: int, *, host: bool) -> Allocation | None:
         for allocation in reversed(self._allocations):
             if allocation.host == host and allocation.holds(address, 0):
                 return allocation
@@ -238,7 +177,7 @@ class FakeDriver:
         else:
             stream.queue.append(work)
 
-    def _finish(self, stream: _Stream) -> None:
+    def _finish(self, stream: Stream) -> None:
         if stream.capturing is not None:
             raise Fault(CAPTURE_UNSUPPORTED, "waiting on a stream that is being captured")
         while stream.queue:
@@ -259,9 +198,9 @@ class FakeDriver:
         out[0] = 12080
 
     def _cuGetErrorName(self, status: int, out: Any) -> None:
-        if status not in _texts:
+        if status not in TEXTS:
             raise Fault(INVALID_VALUE, f"status {status}")
-        out[0] = _texts[status]
+        out[0] = TEXTS[status]
 
     _cuGetErrorString = _cuGetErrorName
 
@@ -296,8 +235,8 @@ class FakeDriver:
         self._of(context, str)
 
     def _cuModuleLoadData(self, out: Any, data: int) -> None:
-        head = ctypes.string_at(data, len(_MAGIC) + 4)
-        if head[: len(_MAGIC)] != _MAGIC:
+        head = ctypes.string_at(data, len(MAGIC) + 4)
+        if head[: len(MAGIC)] != MAGIC:
             raise Fault(NO_BINARY, "not an image of this driver")
         size = int.from_bytes(head[-4:], "little")
         text = ctypes.string_at(data + len(head), size)
@@ -376,7 +315,7 @@ class FakeDriver:
 
     def _cuStreamCreate(self, out: Any, flags: int) -> None:
         out[0] = self._new("stream")
-        self._streams[out[0]] = _Stream()
+        self._streams[out[0]] = Stream()
 
     def _cuStreamDestroy_v2(self, stream: int) -> None:
         self._finish(self._stream(stream))
@@ -386,7 +325,7 @@ class FakeDriver:
         self._finish(self._stream(stream))
 
     def _cuStreamWaitEvent(self, stream: int, event: int, flags: int) -> None:
-        waited = self._of(event, _Event)
+        waited = self._of(event, Event)
 
         def wait() -> None:
             source = self._streams.get(waited.stream)
@@ -431,10 +370,10 @@ class FakeDriver:
         del self._handles[graph]
 
     def _cuEventCreate(self, out: Any, flags: int) -> None:
-        out[0] = self._new(_Event())
+        out[0] = self._new(Event())
 
     def _cuEventRecord(self, event: int, stream: int | None) -> None:
-        recorded = self._of(event, _Event)
+        recorded = self._of(event, Event)
         recorded.happened, recorded.stream = False, stream or 0
 
         def happen() -> None:
@@ -443,18 +382,18 @@ class FakeDriver:
         self._put(stream, happen)
 
     def _cuEventSynchronize(self, event: int) -> None:
-        waited = self._of(event, _Event)
+        waited = self._of(event, Event)
         if not waited.happened:
             self._finish(self._stream(waited.stream))
 
     def _cuEventElapsedTime(self, out: Any, first: int, last: int) -> None:
-        begin, end = self._of(first, _Event), self._of(last, _Event)
+        begin, end = self._of(first, Event), self._of(last, Event)
         if not begin.happened or not end.happened:
             raise Fault(INVALID_VALUE, "an event that has not happened")
         out[0] = end.time - begin.time
 
     def _cuEventDestroy_v2(self, event: int) -> None:
-        self._of(event, _Event)
+        self._of(event, Event)
         del self._handles[event]
 
     def _cuLaunchKernel(
@@ -534,10 +473,3 @@ class FakeDriver:
                     ILLEGAL_ADDRESS,
                     f"{what} wrote outside the {allocation.size} bytes at {allocation.begin:#x}",
                 )
-
-
-@contextmanager
-def no_failures(driver: FakeDriver) -> Iterator[FakeDriver]:
-    """A driver whose rules nobody breaks meanwhile."""
-    yield driver
-    driver.assert_clean()
