@@ -74,7 +74,6 @@ PASSES = {
             "tile-expand-math": "passes.tile.expand_math:ExpandMathPass",
             "tile-insert-barriers": "passes.tile.insert_barriers:InsertBarriersPass",
             "tile-lay-out-weights": "passes.tile.lay_out_weights:LayOutWeightsPass",
-            "tile-narrow-floats": "passes.tile.narrow_floats:NarrowFloatsPass",
             "tile-narrow-doubles": "passes.tile.narrow_doubles:NarrowDoublesPass",
             "tile-plan-memory": "passes.tile.plan_memory:PlanMemoryPass",
             "tile-split-axis": "passes.tile.split_axis:SplitAxisPass",
@@ -106,7 +105,12 @@ TARGETS = {
     ),
     **_table(
         "infini_ir.targets.",
-        {"ascend": "ascend.output:AscendOutput", "cuda-c": "cuda_c.output:CudaCOutput"},
+        {
+            "ascend": "ascend.output:AscendOutput",
+            "cambricon": "cambricon.output:BangOutput",
+            "cuda-c": "cuda_c.output:CudaCOutput",
+            "kunlun": "kunlun.output:XpuOutput",
+        },
     ),
 }
 """Forms in which `infini-opt` prints a module."""
