@@ -34,6 +34,7 @@ COMPOSITES = frozenset(
         "graph.layer_norm",
         "graph.rms_norm",
         "graph.attention",
+        "graph.paged_attention",
         "graph.conv",
         "graph.pool",
     }
