@@ -95,6 +95,8 @@ def _count(f: Frame, count: Dim) -> str:
         return text.text
     name = f.writer.name("count")
     value = text.to("int32") if text.type == "int64" else text.text
+    if text.atom and value.startswith("("):
+        value = value[1:-1]
     f.writer.line(f"{name} = {value}")
     return name
 
