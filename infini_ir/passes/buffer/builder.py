@@ -52,7 +52,7 @@ class Builder:
 
     def finish(self) -> None:
         """Put the constants where they dominate everything."""
-        ops = list(self.constants.values())
+        ops = [op for op in self.constants.values() if op.result.first_use is not None]
         first = self.top.first_op
         if first is None:
             self.top.add_ops(ops)
@@ -179,6 +179,9 @@ class Builder:
     def clone(self, op: Operation, values: Mapping[SSAValue, SSAValue]) -> None:
         """Append a copy of a scalar operation; `values` has what its operands became, and
         gets its results."""
+        if isinstance(op, arith.ConstantOp) and isinstance(op.value, IntegerAttr):
+            values[op.result] = self.number(op.value.value.data, op.result.type)  # pyright: ignore
+            return
         if isinstance(op, arith.ConstantOp):
             key = (str(op.value), op.result.type)
             if key not in self.constants:

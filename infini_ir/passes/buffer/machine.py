@@ -74,6 +74,9 @@ class CoreMachine:
     """Whether copies take elements that are not neighbours in global memory."""
     combines: frozenset[tuple[Combine, str]] = frozenset()
     """What copies out combine with what is there."""
+    product_sizes: Mapping[str, int] = field(default_factory=dict)
+    """Tile sizes for products to begin with, by parameter, where those for a vector unit are
+    not right."""
     scalar_math: frozenset[str] = frozenset({"math.absf", "math.absi", "math.fma"})
     """Operations of the math dialect that the scalar unit does; of arith it does all."""
 

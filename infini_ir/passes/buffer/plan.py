@@ -162,7 +162,7 @@ def _first_choice(kernel: tile.KernelOp, machine: CoreMachine) -> dict[str, int]
     numbers: dict[str, int] = {}
     for name in (*(n for n in names if n in COLUMNS), *(n for n in names if n not in COLUMNS)):
         if has_dot:
-            wanted = PRODUCT[name]
+            wanted = machine.product_sizes.get(name, PRODUCT[name])
         elif name in COLUMNS:
             wanted = LONG_ROW
         else:

@@ -74,4 +74,3 @@ tile.kernel @k(%x: !tile.view<[M, 64], f32>, %y: !tile.view<[M, 64], f32>) grid(
   // CHECK: buffer.copy_out add %y[%i, %z], %u[%z] axes [0, 1] extents(%r, %n) pitches [64, 1] : !tile.view<[M, 64], f32>, !buffer.local<256, f32, vector>
   buffer.copy_out add %y[%i, %z], %u[%z] axes [0, 1] extents(%r, %n) pitches [64, 1] : !tile.view<[M, 64], f32>, !buffer.local<256, f32, vector>
 }
-}
