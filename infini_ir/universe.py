@@ -67,6 +67,7 @@ PASSES = {
             "graph-simplify": "passes.graph.simplify:GraphSimplifyPass",
             "graph-to-tile": "lowering.graph_to_tile:GraphToTilePass",
             "graph-unify-symbols": "passes.graph.unify_symbols:GraphUnifySymbolsPass",
+            "kunlun-lower": "targets.kunlun.lower:KunlunLowerPass",
             "tile-cut-epilogue": "passes.tile.cut_epilogue:CutEpiloguePass",
             "nvidia-legalise": "targets.nvidia.legalise:NvidiaLegalisePass",
             "nvidia-plan": "targets.nvidia.planning:NvidiaPlanPass",

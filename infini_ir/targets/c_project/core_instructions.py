@@ -87,7 +87,7 @@ def _compare_scalar(writer: CoreKernel, op: vector.CompareScalarOp) -> None:
 def _mask_binary(writer: CoreKernel, op: vector.MaskBinaryOp) -> None:
     dst, lhs = writer.place(op.dst, op.dst_offset), writer.place(op.lhs, op.lhs_offset)
     rhs = writer.place(op.rhs, op.rhs_offset)
-    function = f"mask_{op.function.data.value.removeprefix('bit_')}"
+    function = f"mask_{str(op.function.data.value).removeprefix('bit_')}"
     _call(writer, function, dst, lhs, rhs, writer.name(op.count))
 
 

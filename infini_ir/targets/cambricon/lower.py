@@ -11,6 +11,7 @@ from xdsl.passes import ModulePass
 from infini_ir.dialects import tile
 from infini_ir.passes.buffer.kernel_lowering import lower_kernel
 from infini_ir.passes.buffer.placement import place
+from infini_ir.passes.buffer.plan import BufferPlanPass
 from infini_ir.passes.buffer.tile_to_buffer import too_large
 from infini_ir.targets.cambricon.limits import MACHINE
 from infini_ir.targets.cambricon.prefetch import prefetch
@@ -20,8 +21,8 @@ from infini_ir.utils.errors import CompileError
 @dataclass(frozen=True)
 class CambriconLowerPass(ModulePass):
     """
-    Rewrites every planned kernel into its buffer form. Where NRAM has room for two of what
-    a loop loads, the loop loads ahead.
+    Plans every kernel, and rewrites it into its buffer form. Where NRAM has room for two of
+    what a loop loads, the loop loads ahead.
 
     Raises `CompileError` where NRAM does not suffice.
     """
@@ -29,6 +30,7 @@ class CambriconLowerPass(ModulePass):
     name = "cambricon-lower"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
+        BufferPlanPass(MACHINE).apply(ctx, op)
         for kernel in op.body.block.ops:
             if isinstance(kernel, tile.KernelOp):
                 _lower(kernel)

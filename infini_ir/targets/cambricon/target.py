@@ -12,7 +12,6 @@ from xdsl.passes import ModulePass
 
 from infini_ir.dialects.context import CompilerContext
 from infini_ir.dialects.tile import program
-from infini_ir.passes.buffer.plan import BufferPlanPass
 from infini_ir.passes.tile.expand_math import FLOAT_ONLY_NATIVE, ExpandMathPass
 from infini_ir.passes.tile.lay_out_weights import LayOutWeightsPass
 from infini_ir.passes.tile.narrow_doubles import NarrowDoublesPass
@@ -22,7 +21,7 @@ from infini_ir.targets.c_project.project import Project
 from infini_ir.targets.c_project.signatures import signatures_of
 from infini_ir.targets.cambricon.emitter import RESERVED, kernels_source
 from infini_ir.targets.cambricon.library import UseCnnlPass, emit_call, library_source
-from infini_ir.targets.cambricon.limits import ARCHITECTURES, MACHINE
+from infini_ir.targets.cambricon.limits import ARCHITECTURES
 from infini_ir.targets.cambricon.lower import CambriconLowerPass
 from infini_ir.targets.cambricon.runtime import RUNTIME, toolchain
 from infini_ir.targets.programs import remove_unused
@@ -76,7 +75,6 @@ class CambriconTarget:
             LayOutWeightsPass(),
             NarrowDoublesPass(),
             ExpandMathPass(native=NATIVE_MATH, float_only=True),
-            BufferPlanPass(MACHINE),
             CambriconLowerPass(),
             PlanMemoryPass(),
         )

@@ -11,8 +11,6 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
 from infini_ir.dialects.context import CompilerContext
-from infini_ir.passes.buffer.plan import BufferPlanPass
-from infini_ir.passes.buffer.tile_to_buffer import TileToBufferPass
 from infini_ir.passes.tile.expand_math import FLOAT_ONLY_NATIVE, ExpandMathPass
 from infini_ir.passes.tile.lay_out_weights import LayOutWeightsPass
 from infini_ir.passes.tile.narrow_doubles import NarrowDoublesPass
@@ -21,7 +19,7 @@ from infini_ir.targets.c_project.assemble import make_project, static_source
 from infini_ir.targets.c_project.project import Project
 from infini_ir.targets.c_project.signatures import signatures_of
 from infini_ir.targets.kunlun.emitter import RESERVED, kernel_sources
-from infini_ir.targets.kunlun.limits import MACHINE
+from infini_ir.targets.kunlun.lower import KunlunLowerPass
 from infini_ir.targets.kunlun.runtime import HEADERS, RUNTIME, toolchain
 from infini_ir.targets.programs import remove_unused
 from infini_ir.utils.errors import OptionError
@@ -67,8 +65,7 @@ class KunlunTarget:
             LayOutWeightsPass(),
             NarrowDoublesPass(),
             ExpandMathPass(native=NATIVE_MATH, float_only=True),
-            BufferPlanPass(MACHINE),
-            TileToBufferPass(MACHINE),
+            KunlunLowerPass(),
             PlanMemoryPass(),
         )
 
