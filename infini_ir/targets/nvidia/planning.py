@@ -250,7 +250,7 @@ def _rest(kernel: tile.KernelOp, work: Work, roles: _Roles) -> dict[str, int]:
 def _fits(work: Work, plan: Plan, limits: Limits) -> bool:
     if shared_bytes(work, plan) > limits.shared_bytes:
         return False
-    if accumulator_registers(work, plan) > _register_limit(work, plan):
+    if accumulator_registers(work, plan) > _register_limit(work, plan, limits):
         return False
     sizes = [product_sizes(work, plan, each) for each in work.products]
     threads = 32 * plan.warps
@@ -258,12 +258,14 @@ def _fits(work: Work, plan: Plan, limits: Limits) -> bool:
     return plan.warps == 4 or all(rows * columns >= 8 * threads for rows, columns, _ in sizes)
 
 
-def _register_limit(work: Work, plan: Plan) -> int:
+def _register_limit(work: Work, plan: Plan, limits: Limits) -> int:
     """Fewer where f32 operands are split into parts, and where functions of the results
-    have their own intermediate values; kernels with products in turn keep several."""
+    have their own intermediate values; kernels with products in turn keep several, and
+    the operands of each where products take them from registers."""
+    if len(work.products) > 1:
+        return ACCUMULATOR_REGISTERS * (2 if limits.wide_products else 1) // 2
     split = any(each.dtype == "f32" for each in work.products) and plan.precision == "tf32x3"
-    functions = work.functions and len(work.products) == 1
-    return ACCUMULATOR_REGISTERS // 2 if split or functions else ACCUMULATOR_REGISTERS
+    return ACCUMULATOR_REGISTERS // (2 if split or work.functions else 1)
 
 
 # Kernels that do not ------------------------------------------------------------------------
