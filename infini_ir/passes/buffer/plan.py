@@ -12,6 +12,7 @@ from xdsl.passes import ModulePass
 from infini_ir.dialects import tile
 from infini_ir.dialects.buffer import memory
 from infini_ir.dialects.context import CompilerContext
+from infini_ir.dialects.tile import view_type
 from infini_ir.passes.buffer.extents import dim_of
 from infini_ir.passes.buffer.machine import CoreMachine
 from infini_ir.passes.buffer.machines import named
@@ -19,7 +20,7 @@ from infini_ir.passes.buffer.parameters import parameters_of, set_parameters
 from infini_ir.passes.buffer.tile_to_buffer import lowered_bytes, too_large
 from infini_ir.passes.tile.split_axis import split_axes
 from infini_ir.utils.errors import CompileError
-from infini_ir.utils.symbolic import Dim, product
+from infini_ir.utils.symbolic import ONE, Dim, product
 
 COLUMNS = ("BC", "BN")
 """Parameters of axes along which elements are mostly neighbours."""
@@ -29,6 +30,8 @@ LONG_ROW = 4096
 """Elements of a row from which on longer ones are no faster."""
 TILE = 8192
 """Elements of a tile that amortise what starting an instruction costs."""
+TURNED_ROW = 128
+"""Elements of a row where rows become columns, which both want to be long."""
 SHORT_ROW = 128
 """Elements below which rows are not cut to give every core a program."""
 PRODUCT = {"BM": 16, "BH": 1, "BW": 16, "BN": 256, "BK": 64, "BR": 8, "BC": 256}
@@ -159,12 +162,13 @@ def _first_choice(kernel: tile.KernelOp, machine: CoreMachine) -> dict[str, int]
     names = parameters_of(kernel)
     bounds = {name: bound.value for name, bound in _bounds(kernel).items()}
     has_dot = any(isinstance(op, tile.DotOp) for op in kernel.body.walk())
+    long = TURNED_ROW if _turns(kernel) else LONG_ROW
     numbers: dict[str, int] = {}
     for name in (*(n for n in names if n in COLUMNS), *(n for n in names if n not in COLUMNS)):
         if has_dot:
             wanted = machine.product_sizes.get(name, PRODUCT[name])
         elif name in COLUMNS:
-            wanted = LONG_ROW
+            wanted = long
         else:
             width = product(numbers.get(n, 1) for n in COLUMNS).value or 1
             wanted = max(1, TILE // width) if any(n in numbers for n in COLUMNS) else 64
@@ -176,6 +180,17 @@ def _first_choice(kernel: tile.KernelOp, machine: CoreMachine) -> dict[str, int]
             if numbers[name] <= least:
                 break
     return numbers
+
+
+def _turns(kernel: tile.KernelOp) -> bool:
+    """Whether elements that are neighbours in global memory are not so in some tile."""
+    for op in kernel.body.walk():
+        if isinstance(op, tile.LoadOp | tile.StoreOp) and len(op.axis_list) > 1:
+            strides = view_type(op.view).strides
+            *others, last = (strides[axis] for axis in op.axis_list)
+            if last is not ONE and any(stride is ONE for stride in others):
+                return True
+    return False
 
 
 def _even(bound: int | None, wanted: int, column: bool) -> int:
