@@ -94,8 +94,10 @@ def _count(f: Frame, count: Dim) -> str:
     if text.literal:
         return text.text
     name = f.writer.name("count")
-    value = text.to("int32") if text.type == "int64" else text.text
-    if text.atom and value.startswith("("):
+    value = text.text
+    if text.type == "int64":
+        value = text.to("int32")
+    elif text.atom and value.startswith("("):
         value = value[1:-1]
     f.writer.line(f"{name} = {value}")
     return name
