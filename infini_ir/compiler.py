@@ -46,11 +46,14 @@ class Options:
     """Keep machine code on disk and use it again."""
     library: bool = False
     """Let the vendor's library do the products that it can, where the target offers it."""
+    tune: Mapping[str, int] | None = None
+    """Measure plans of kernels on this machine's device, for these sizes of symbols, where
+    the target offers it; an empty mapping takes usual sizes."""
 
     def __post_init__(self) -> None:
         from infini_ir.targets.registry import check
 
-        check(self.target, library=self.library)
+        check(self.target, library=self.library, tune=self.tune is not None)
         if self.precision not in PRECISIONS:
             raise OptionError(
                 f"unknown precision '{self.precision}'; there are: {', '.join(PRECISIONS)}"
@@ -60,7 +63,7 @@ class Options:
         """The target, ready to compile for. Raises `OptionError` for one that is not known."""
         from infini_ir.targets.registry import make
 
-        return make(self.target, cache=self.cache, library=self.library)
+        return make(self.target, cache=self.cache, library=self.library, tune=self.tune)
 
 
 @dataclass
@@ -203,6 +206,7 @@ def compile(
     check_semantics: bool = False,
     cache: bool = True,
     library: bool = False,
+    tune: Mapping[str, int] | None = None,
     progress: Progress | None = None,
 ) -> CompiledModel | SpecializingModel: ...
 
@@ -218,6 +222,7 @@ def compile(
     check_semantics: bool = False,
     cache: bool = True,
     library: bool = False,
+    tune: Mapping[str, int] | None = None,
     progress: Progress | None = None,
 ) -> CompiledModel | SpecializingModel | Project: ...
 
@@ -232,6 +237,7 @@ def compile(
     check_semantics: bool = False,
     cache: bool = True,
     library: bool = False,
+    tune: Mapping[str, int] | None = None,
     progress: Progress | None = None,
 ) -> CompiledModel | SpecializingModel | Project:
     """Compile an ONNX model: to native code, to a GPU's, or to a project of sources.
@@ -239,7 +245,8 @@ def compile(
     `source`: a path, the bytes of a model, or an `onnx.ModelProto`. `inputs` gives shapes
     (or fixed values) of inputs by name; sizes left symbolic stay so, and one program serves
     all of them. `threads`: how many a call may use (default: the processors available).
-    `library`: call the vendor's library for the products that it can do.
+    `library`: call the vendor's library for the products that it can do. `tune`: measure
+    plans of kernels on this machine's device, for these sizes of symbols (nvidia).
 
     Targets whose code the vendor's tools build (`ascend`, `cambricon`, `cuda-c`, `kunlun`)
     give a `Project`: `project.write(folder)` writes it.
@@ -259,7 +266,7 @@ def compile(
     )
     from infini_ir.targets.registry import parse
 
-    options = Options(target, precision, threads, inputs, check_semantics, cache, library)
+    options = Options(target, precision, threads, inputs, check_semantics, cache, library, tune)
 
     def specializer() -> Specializer:
         build = partial(compile_for, source, options=options, progress=progress)

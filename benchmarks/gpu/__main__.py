@@ -39,7 +39,7 @@ def main() -> int:
     if not torch.cuda.is_available():
         print("no CUDA device: nothing to measure", file=sys.stderr)
         return 1
-    bench = Bench(_target(), arguments.only or "", arguments.compile, arguments.library)
+    bench = Bench(_target(), arguments.only or "", arguments)
     bench.check_corpus()
     bench.measure_problems(problems(quick=arguments.quick))
     if arguments.models:
@@ -61,6 +61,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--no-compile", dest="compile", action="store_false", help="leave torch.compile out"
     )
+    parser.add_argument("--tune", action="store_true", help="measure plans of kernels first")
     parser.add_argument("--library", action="store_true", help="products by cuBLAS")
     return parser.parse_args()
 
@@ -73,9 +74,11 @@ def _target() -> str:
 class Bench:
     """Measurements of one device, gathered as plain data."""
 
-    def __init__(self, target: str, only: str, with_compile: bool, library: bool) -> None:
+    def __init__(self, target: str, only: str, arguments: argparse.Namespace) -> None:
         self.target, self.only = target, only
-        self.with_compile, self.library = with_compile, library
+        self.with_compile = arguments.compile
+        tune = {} if arguments.tune else None
+        self.options = Options(target, library=arguments.library, tune=tune)
         self.failures: list[str] = []
         self.facts: dict[str, Any] = {
             "date": datetime.date.today().isoformat(),
@@ -96,8 +99,7 @@ class Bench:
         }
 
     def compile(self, source: Any) -> CompiledModel:
-        options = Options(self.target, library=self.library)
-        return CompiledModel(Compilation(options, keep_texts=False).run(source))
+        return CompiledModel(Compilation(self.options, keep_texts=False).run(source))
 
     def fail(self, name: str, why: str) -> None:
         self.failures.append(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -37,7 +38,7 @@ class Entry:
     library: str = ""
     """The vendor's library that products can be left to, if any."""
     options: tuple[str, ...] = ()
-    """Options that its constructor takes, of `cache` and `library`."""
+    """Options that its constructor takes, of `cache`, `library` and `tune`."""
 
 
 ENTRIES = {
@@ -62,7 +63,7 @@ ENTRIES = {
             "numbers in Triton's interpreter; PTX and SASS of every kernel compiled and read",
             ("triton", "ptx"),
             library="cuBLAS",
-            options=("cache", "library"),
+            options=("cache", "library", "tune"),
         ),
         Entry(
             "ascend",
@@ -129,7 +130,7 @@ def parse(spec: str) -> tuple[Entry, str]:
     return entry, architecture
 
 
-def check(spec: str, *, library: bool = False) -> None:
+def check(spec: str, *, library: bool = False, tune: bool = False) -> None:
     """Raise `OptionError` for what `make` would refuse, importing no target."""
     entry, _ = parse(spec)
     if library and "library" not in entry.options:
@@ -137,17 +138,29 @@ def check(spec: str, *, library: bool = False) -> None:
         raise OptionError(
             f"target '{entry.name}' calls no vendor library; those that do: {', '.join(offered)}"
         )
+    if tune and "tune" not in entry.options:
+        offered = [e.name for e in ENTRIES.values() if "tune" in e.options]
+        raise OptionError(
+            f"target '{entry.name}' tunes no kernels; those that do: {', '.join(offered)}"
+        )
 
 
-def make(spec: str, *, cache: bool = True, library: bool = False) -> Target:
+def make(
+    spec: str,
+    *,
+    cache: bool = True,
+    library: bool = False,
+    tune: Mapping[str, int] | None = None,
+) -> Target:
     """The target that `spec` names.
 
     `cache`: keep compiled kernels on disk; `library`: let the vendor's library do the
-    products that it can. Raises `OptionError` for what is not known or not offered.
+    products that it can; `tune`: measure plans of kernels on this machine's device, for these
+    sizes of symbols. Raises `OptionError` for what is not known or not offered.
     """
-    check(spec, library=library)
+    check(spec, library=library, tune=tune is not None)
     entry, architecture = parse(spec)
-    given: dict[str, Any] = {"cache": cache, "library": library}
+    given: dict[str, Any] = {"cache": cache, "library": library, "tune": tune}
     module, _, name = entry.place.partition(":")
     made = getattr(import_module(f"infini_ir.targets.{module}"), name)
     return made(architecture, **{key: given[key] for key in entry.options})

@@ -56,6 +56,7 @@ def command(
     target: str,
     precision: str,
     library: bool,
+    tune: str | None,
     check_semantics: bool,
     no_cache: bool,
     threads: int | None,

@@ -59,6 +59,7 @@ def command(
     target: str,
     precision: str,
     library: bool,
+    tune: str | None,
     check_semantics: bool,
     no_cache: bool,
     threads: int | None,
@@ -67,7 +68,7 @@ def command(
     """Compile an ONNX MODEL."""
     overrides = parse_overrides(inputs)
     options = make_options(
-        target, precision, check_semantics, no_cache, threads, overrides, library
+        target, precision, check_semantics, no_cache, threads, overrides, library, tune
     )
     if emit is not None:
         _emit(model, options, emit, output)
@@ -117,10 +118,13 @@ def _build(model: str, options: Options) -> Program | Project:
 def _facts(
     model: str, options: Options, built: Program | Project, place: Path, written: int
 ) -> dict[str, Any]:
+    from infini_ir.targets.registry import parse
+
     metadata = built.metadata
+    entry, architecture = parse(options.target)
     return {
         "model": model,
-        "target": options.target,
+        "target": ":".join((entry.name, architecture)),
         "inputs": [spec.to_json() for spec in metadata.inputs],
         "outputs": [spec.to_json() for spec in metadata.outputs],
         "weight_bytes": metadata.weights_size,

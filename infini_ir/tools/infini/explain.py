@@ -48,6 +48,7 @@ def command(
     target: str,
     precision: str,
     library: bool,
+    tune: str | None,
     check_semantics: bool,
     no_cache: bool,
     threads: int | None,
@@ -64,7 +65,7 @@ def command(
 
     overrides, given = parse_overrides(inputs), parse_sizes(sizes)
     options = make_options(
-        target, precision, check_semantics, no_cache, threads, overrides, library
+        target, precision, check_semantics, no_cache, threads, overrides, library, tune
     )
     if not options.target.startswith("cpu"):
         if measure or peak is not None or bandwidth is not None:

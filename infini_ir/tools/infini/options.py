@@ -45,6 +45,13 @@ def compile_options(function: Any) -> Any:
             is_flag=True,
             help="Let the vendor's library do the products that it can.",
         ),
+        click.option(
+            "--tune",
+            is_flag=False,
+            flag_value="",
+            metavar="[NAME=SIZE,...]",
+            help="Measure plans of kernels on this machine's GPU, for these sizes of symbols.",
+        ),
         click.option("--precision", default="f32", help="Precision to compute in."),
         click.option(
             "--target",
@@ -125,6 +132,7 @@ def make_options(
     threads: int | None = None,
     inputs: dict[str, Any] | None = None,
     library: bool = False,
+    tune: str | None = None,
 ) -> Options:
     """The compiler's options."""
     from infini_ir.compiler import Options
@@ -137,6 +145,7 @@ def make_options(
         check_semantics,
         cache=not no_cache,
         library=library,
+        tune=None if tune is None else parse_sizes([tune]),
     )
 
 
