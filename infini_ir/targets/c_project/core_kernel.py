@@ -113,24 +113,25 @@ class CoreKernel:
                 self.operation(op)
 
     def operation(self, op: Operation) -> None:
-        """Write one operation."""
+        """Write one operation. Raises `CompileError`, which names kernel and operation."""
+        try:
+            self._operation(op)
+        except CompileError as error:
+            where = f"kernel '{self.kernel.sym_name.data}': "
+            if str(error).startswith(where):
+                raise
+            raise CompileError(f"{where}'{op.name}': {error}") from error
+
+    def _operation(self, op: Operation) -> None:
         handler = self.handlers.get(op.__class__) or _COMMON.get(op.__class__)
         if handler is not None:
             handler(self, op)
-            return
-        if len(op.results) != 1 or op.regions:
-            raise CompileError(f"{self._where(op)} has no form on this device")
-        if isinstance(op, arith.ConstantOp):
+        elif len(op.results) != 1 or op.regions:
+            raise CompileError("has no form on this device")
+        elif isinstance(op, arith.ConstantOp):
             self.values[op.result] = expression(op, ())
-            return
-        try:
-            text = expression(op, [self.name(v) for v in op.operands])
-        except CompileError as error:
-            raise CompileError(f"{self._where(op)}: {error}") from error
-        self.define(op.results[0], text)
-
-    def _where(self, op: Operation) -> str:
-        return f"kernel '{self.kernel.sym_name.data}': '{op.name}'"
+        else:
+            self.define(op.results[0], expression(op, [self.name(v) for v in op.operands]))
 
     def grid_size(self) -> str:
         """How many programs the grid has."""

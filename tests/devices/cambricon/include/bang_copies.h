@@ -1,10 +1,11 @@
 // Copies and syncs.
 //
 // __memcpy(dst, src, bytes, direction[, dst_stride, src_stride, segments - 1]), strides in
-// bytes: mlu-ops kernels/utils/common.h. __memcpy is done when it returns and after all
-// computing before it; __memcpy_async runs beside computing until __sync_io (copies),
-// __sync_compute (computing), __sync_io_move_compute or __sync (all): mlu-ops
-// docs/BANG-C-OPS-Develop-Guide.md, three-stage pipelines.
+// bytes: mlu-ops kernels/utils/common.h. __memcpy sees what was computed before it and is done
+// when it returns; __memcpy_async runs beside computing until __sync_io (copies),
+// __sync_compute (computing), __sync_io_move_compute or __sync (all), and sees what was computed
+// before the last of the latter three: mlu-ops docs/BANG-C-OPS-Develop-Guide.md, three-stage
+// pipelines.
 #pragma once
 
 namespace mlu_model {
@@ -85,7 +86,6 @@ inline Copy make_copy(const char* call, void* destination, const void* source, s
 }
 
 inline void copy_now(const Copy& copy) {
-  finish_computing();
   copy.each([&](char* to, const char* from) {
     before_read("__memcpy", "source", from, copy.bytes);
     before_write("__memcpy", "destination", to, copy.bytes);
