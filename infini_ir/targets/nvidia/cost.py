@@ -80,7 +80,7 @@ def _bytes(work: Work, plan: Plan, access) -> float:
         count *= work.number(dim, plan.parameters)
     if access.contiguous is not None:
         run = work.number(access.contiguous, plan.parameters) * access.item
-        return count * max(1.0, 32 / max(run, 1))
+        return count * max(1.0, 64 / max(run, 1))
     # Nothing lies side by side: every element is a sector of its own.
     return count * (32 / access.item if access.shape else 1)
 

@@ -263,7 +263,7 @@ def _register_limit(work: Work, plan: Plan, limits: Limits) -> int:
     have their own intermediate values; kernels with products in turn keep several, and
     the operands of each where products take them from registers."""
     if len(work.products) > 1:
-        return ACCUMULATOR_REGISTERS * (2 if limits.wide_products else 1) // 2
+        return ACCUMULATOR_REGISTERS * (3 if limits.wide_products else 2) // 4
     split = any(each.dtype == "f32" for each in work.products) and plan.precision == "tf32x3"
     return ACCUMULATOR_REGISTERS // (2 if split or work.functions else 1)
 
