@@ -77,5 +77,5 @@ def run_twice(
     finally:
         device.driver.assert_clean()
     for one, other in zip(first, second, strict=True):
-        np.testing.assert_array_equal(one, other)
+        assert one.shape == other.shape and one.tobytes() == other.tobytes()
     return second

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import pickle
+import signal
 import sys
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnx
 from xdsl.dialects.builtin import ModuleOp
 
 from infini_ir.dialects.context import CompilerContext, compiler_context
-from infini_ir.frontends.onnx.importer import import_model
+from infini_ir.frontends.onnx.backend import BackendRep
+from infini_ir.frontends.onnx.importer import import_model, output_descriptions
+from infini_ir.frontends.onnx.specialize import Given, Runner
 from infini_ir.lowering.graph_to_tile import GraphToTilePass
 from infini_ir.models.kernels import cases
 from infini_ir.passes.graph.pipeline import graph_pipeline
@@ -64,6 +70,33 @@ def run_model(path: str, inputs: Arrays) -> Arrays:
     return dict(zip(names, outputs, strict=True))
 
 
+def run_onnx(content: bytes, inputs: list[Any], seconds: int) -> list[Any]:
+    """The outputs of an ONNX model, given as bytes, by the executor over the fake driver.
+    Raises `TimeoutError` after so many seconds."""
+    model = onnx.load_model_from_string(content)
+
+    def build(given: Given) -> tuple[Runner, Sequence[str]]:
+        ctx = compiler_context()
+        module = import_model(model, ctx, inputs=given or None)
+        outputs = output_descriptions(module)
+        lower(module, ctx)
+
+        def run(arrays: Sequence[Any]) -> list[np.ndarray]:
+            return run_twice(module, ctx, list(arrays))
+
+        return run, outputs
+
+    def stop(*_: Any) -> None:
+        raise TimeoutError(f"did not end in {seconds} seconds")
+
+    signal.signal(signal.SIGALRM, stop)
+    signal.alarm(seconds)
+    try:
+        return list(BackendRep(model, build).run(inputs))
+    finally:
+        signal.alarm(0)
+
+
 def run_tile_case(name: str) -> list[list[np.ndarray]]:
     """The outputs of a case of `tests/numeric/tile_cases.py`, for each of its inputs."""
     from tile_cases import CASES
@@ -81,6 +114,7 @@ FUNCTIONS = {
     "run_case": run_case,
     "run_case_on_driver": run_case_on_driver,
     "run_model": run_model,
+    "run_onnx": run_onnx,
     "run_tile_case": run_tile_case,
 }
 
