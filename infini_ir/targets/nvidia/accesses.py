@@ -100,8 +100,13 @@ class Accesses:
         f, shape = self.f, self.f.shapes.of(op.out)
         address, whole = self._address(op.view, op.offsets, op.axis_list, shape)
         strides = view_type(op.view).strides
-        moving = [a for a, axis in enumerate(op.axis_list) if strides[axis].value != 0]
-        terms = f.mask(shape, f.extents.of_access(op), moving)
+        extents = f.extents.of_access(op)
+        moving = [
+            a
+            for a, axis in enumerate(op.axis_list)
+            if strides[axis].value != 0 or extents[a].capacity == 0
+        ]
+        terms = f.mask(shape, extents, moving)
         if terms and not whole:
             address, whole = self._spread(address, shape), True
         text = self.value_of(address, terms, op.view)

@@ -175,10 +175,21 @@ class Combining:
         rank = len(f.shapes.of(op.lhs).lanes)
         left = ", ".join([":"] * rank + ["None"])
         right = ", ".join(["None"] * (rank - 1) + [":", ":"])
-        terms = f"{lhs}.to(tl.{type})[{left}] * {rhs}.to(tl.{type})[{right}]"
+        lhs, rhs = (
+            _widened(text, tile_type(value).dtype, type)
+            for text, value in ((lhs, op.lhs), (rhs, op.rhs))
+        )
+        terms = f"{lhs}[{left}] * {rhs}[{right}]"
         total = f"tl.sum({terms}, axis={rank - 1})"
         held = f.tiles[op.acc].text
         return total if held.text in ("0", "0.0") else f"{f.whole(op.acc).operand} + {total}"
+
+
+def _widened(text: str, dtype: str, type: str) -> str:
+    """A tile of a type as another that holds all of its numbers."""
+    if is_unsigned(dtype):
+        text = f"{text}.to(tl.uint{bits_of(dtype)}, bitcast=True)"
+    return f"{text}.to(tl.{type})"
 
 
 def _either(extents: Sequence[Extent | None]) -> Extent | None:

@@ -28,7 +28,8 @@ class Extent:
     size: Dim
     capacity: int
     full: bool
-    """Whether it is known to be the whole capacity."""
+    """Whether it is known to be the whole capacity; never of an axis without elements, which
+    has a lane that must be left out."""
 
 
 Axes = tuple[Extent | None, ...]
@@ -58,8 +59,9 @@ class Extents:
         )
 
     def _extent(self, offset: SSAValue, size: Dim, capacity: Dim) -> Extent:
-        full = self.ranges.reaches(offset, capacity, size)
-        return Extent(offset, size, self.capacity(capacity), full)
+        known = self.capacity(capacity)
+        full = known > 0 and self.ranges.reaches(offset, capacity, size)
+        return Extent(offset, size, known, full)
 
     def capacity(self, dim: Dim) -> int:
         """A capacity, which must be a number by now."""

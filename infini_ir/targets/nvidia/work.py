@@ -69,9 +69,10 @@ class Work:
     """What each parameter steps through."""
 
     def number(self, dim: Dim, parameters: Mapping[str, int]) -> int:
-        """A size for these parameters; symbols count as `ASSUMED`."""
+        """A size for these parameters; symbols count as `ASSUMED`, all of them alike, so
+        differences may come out below 0."""
         values = dict.fromkeys(dim.symbols(), ASSUMED)
-        return dim.evaluate({**values, **parameters})
+        return max(0, dim.evaluate({**values, **parameters}))
 
 
 def work_of(kernel: tile.KernelOp) -> Work:
