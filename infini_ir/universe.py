@@ -78,6 +78,7 @@ PASSES = {
             "tile-narrow-doubles": "passes.tile.narrow_doubles:NarrowDoublesPass",
             "tile-plan-memory": "passes.tile.plan_memory:PlanMemoryPass",
             "tile-split-axis": "passes.tile.split_axis:SplitAxisPass",
+            "tile-split-reduction": "passes.tile.split_reduction:SplitReductionPass",
             "tile-split-k": "passes.tile.split_k:SplitKPass",
             "tile-to-buffer": "passes.buffer.tile_to_buffer:TileToBufferPass",
             "tile-use-library": "passes.tile.use_library:UseLibraryPass",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from xdsl.dialects import arith
 from xdsl.dialects.builtin import IntegerAttr
@@ -13,9 +13,27 @@ from infini_ir.dialects import tile
 from infini_ir.dialects.tile.kernel import INDEX
 from infini_ir.dialects.tile.types import scalar_of
 from infini_ir.passes.tile.combining import neutral_constant
+from infini_ir.utils.errors import CompileError
+from infini_ir.utils.symbolic import Dim
 
-if TYPE_CHECKING:
-    from infini_ir.passes.tile.chunk_loops import ChunkLoops
+
+class Walk(Protocol):
+    """An axis, and the pieces in which it is walked."""
+
+    @property
+    def axis(self) -> Mapping[SSAValue, int]:
+        """The tiles that have the axis, and which of their axes it is."""
+        ...
+
+    @property
+    def size(self) -> Dim: ...
+
+    @property
+    def step(self) -> Dim: ...
+
+    def error(self, op: Operation | Block, why: str) -> CompileError:
+        """What to say where an operation cannot go by pieces."""
+        ...
 
 
 def is_zero(value: SSAValue) -> bool:
@@ -29,7 +47,7 @@ def is_zero(value: SSAValue) -> bool:
 class ChunkWriter:
     """Writes the body of one loop; its first argument is where the chunk begins."""
 
-    def __init__(self, loops: ChunkLoops, body: Block) -> None:
+    def __init__(self, loops: Walk, body: Block) -> None:
         self.loops = loops
         self.axis = loops.axis
         self.body = body
