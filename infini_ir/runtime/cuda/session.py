@@ -117,13 +117,15 @@ class Session:
     def reserve(self, prepared: Prepared) -> None:
         """Have memory for calls of these sizes. More memory makes what was ready stale."""
         layout = prepared.layout
-        if layout.end > self._memory_size:
+        # Where every buffer is empty, kernels still are given an address.
+        size = max(layout.end, 1)
+        if size > self._memory_size:
             self._forget_addresses()
             if self.memory:
                 memory, self.memory, self._memory_size = self.memory, 0, 0
                 self.device.free(memory)
-            self.memory = self.device.allocate(layout.end, "the model, with these input sizes,")
-            self._memory_size = layout.end
+            self.memory = self.device.allocate(size, "the model, with these input sizes,")
+            self._memory_size = size
         staging = layout.end - layout.begin if layout.staged else 0
         if staging > self._staging_size:
             self._forget_addresses()

@@ -23,7 +23,7 @@ os.environ["TRITON_INTERPRET"] = "1"
 import importlib.util
 import math
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +95,7 @@ class _Kernel:
         spec.loader.exec_module(module)
         if hasattr(module, "libdevice"):
             module.libdevice = LIBDEVICE  # pyright: ignore[reportAttributeAccessIssue]
+        module.range = _range  # pyright: ignore[reportAttributeAccessIssue]
         self.function = getattr(module, emitted.name).rewrite()
 
     def run(
@@ -135,6 +136,14 @@ def _number(value: int, type: str) -> tl.tensor:
     kind = POINTED[type]
     array = np.array([value], f"i{int(type[1:]) // 8}")
     return tl.tensor(interpreter.TensorHandle(array, kind), kind)
+
+
+def _range(*bounds: Any) -> Iterator[tl.tensor]:
+    """A loop's counter as the compiler has it: as wide as the widest bound, 32 bits at least."""
+    given = [b.handle.data.item() if isinstance(b, tl.tensor) else int(b) for b in bounds]
+    wide = any(isinstance(b, tl.tensor) and b.dtype == tl.int64 for b in bounds)
+    for value in range(*given):
+        yield _number(value, "i64" if wide else "i32")
 
 
 # What the interpreter lacks -----------------------------------------------------------------
