@@ -249,8 +249,8 @@ _TABLE: dict[type[Operation], Emitter] = {
     arith.NegfOp: _negate,
     arith.MaximumfOp: _float_call("larger_number"),
     arith.MinimumfOp: _float_call("smaller_number"),
-    arith.MaxnumfOp: _float_call("fmaxf"),
-    arith.MinnumfOp: _float_call("fminf"),
+    arith.MaxnumfOp: _float_call("larger_but_nan"),
+    arith.MinnumfOp: _float_call("smaller_but_nan"),
     arith.AddiOp: _wrapping("wrapped_sum", "+"),
     arith.SubiOp: _wrapping("wrapped_difference", "-"),
     arith.MuliOp: _wrapping("wrapped_product", "*"),
@@ -289,19 +289,17 @@ _TABLE: dict[type[Operation], Emitter] = {
 }
 
 _FUNCTIONS: dict[type[Operation], str] = {
-    math.AbsFOp: "fabsf",
-    math.CeilOp: "ceilf",
-    math.CopySignOp: "copysignf",
-    math.CosOp: "cosf",
-    math.ExpOp: "expf",
-    math.Exp2Op: "exp2f",
-    math.FloorOp: "floorf",
-    math.LogOp: "logf",
-    math.PowFOp: "powf",
-    math.RoundEvenOp: "rintf",
+    math.AbsFOp: "absolute",
+    math.CeilOp: "whole_above",
+    math.CopySignOp: "with_sign",
+    math.ExpOp: "exponential",
+    math.FloorOp: "whole_below",
+    math.LogOp: "logarithm",
+    math.RoundEvenOp: "whole_nearest",
     math.RsqrtOp: "reciprocal_root",
-    math.SinOp: "sinf",
-    math.SqrtOp: "sqrtf",
-    math.TruncOp: "truncf",
+    math.SqrtOp: "square_root",
+    math.TruncOp: "whole_towards_zero",
 }
+"""No function of the C library: devices lack most, or have them by other names."""
+
 _TABLE.update({op: _float_call(function) for op, function in _FUNCTIONS.items()})

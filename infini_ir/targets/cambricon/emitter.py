@@ -20,7 +20,9 @@ taskId taskDim coreId coreDim clusterId clusterDim local_memory scratch filter s
 LANES STRIP MATRIX_BYTES SCRATCH_BYTES NRAM_BYTES POOL programs unions dim infinity
 not_a_number round_up widen copy_in copy_in_ahead wait_for_copies wait_for_computing copy_out copy_out_add copy_row select_rows mask_not
 mask_and mask_or mask_xor mask_from_bytes mask_to_bytes reduce_add reduce_max reduce_min
-floor_div floor_mod smaller larger saturate quotient magnitude
+floor_div floor_mod smaller larger saturate quotient magnitude exponential logarithm
+square_root reciprocal_root larger_but_nan smaller_but_nan absolute with_sign
+whole_towards_zero whole_below whole_above whole_nearest
 """
 RESERVED = frozenset(_WORDS.split())
 """Names that the kernels' text uses for other things than values."""

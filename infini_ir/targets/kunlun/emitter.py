@@ -23,7 +23,9 @@ copy_in copy_out copy_out_add copy_out_mul copy_out_max copy_out_min copy_row se
 mask_not mask_and mask_or mask_xor mask_from_bytes mask_to_bytes reduce_add reduce_max
 reduce_min transpose_rows read_element number opposite sum_of difference_of product_of
 quotient_of larger_of smaller_of widen infinity not_a_number saturate quotient magnitude
-floor_div floor_mod smaller larger mfence
+floor_div floor_mod smaller larger mfence exponential logarithm square_root reciprocal_root
+larger_but_nan smaller_but_nan absolute with_sign whole_towards_zero whole_below whole_above
+whole_nearest
 """
 RESERVED = frozenset(_WORDS.split())
 """Names that the kernels' text uses for other things than values."""
@@ -43,9 +45,10 @@ def kernel_sources(
 
 
 _HEAD = """\
-#include "core.h"
 #include "kernels.h"
 #include "xpu/runtime.h"
+
+#include "core.h"
 
 // A launch; a functional model brings its own.
 #ifndef INFINI_LAUNCH
@@ -128,7 +131,10 @@ def launch_source(kernel: tile.KernelOp, signature: KernelSignature) -> str:
     """One kernel's launch function."""
     writer = CoreKernel(kernel, signature, _HANDLERS, reserved=RESERVED)
     arguments = ", ".join(
-        f"static_cast<{type}>({name})" for type, name in _parameters(kernel, signature)
+        f"reinterpret_cast<__global_ptr__ {type}>({name})"
+        if type.endswith("*")
+        else f"static_cast<{type}>({name})"
+        for type, name in _parameters(kernel, signature)
     )
     if _combines(kernel):
         shape = ["  // No atomic operations on global memory: one core does it all."]

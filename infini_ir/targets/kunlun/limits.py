@@ -65,7 +65,7 @@ MACHINE = CoreMachine(
         {
             "math.absf", "math.absi", "math.fma", "math.exp", "math.log", "math.sqrt",
             "math.rsqrt", "math.floor", "math.ceil", "math.roundeven", "math.trunc",
-            "math.sin", "math.cos", "math.powf", "math.copysign",
+            "math.copysign",
         }
     ),
 )  # fmt: skip

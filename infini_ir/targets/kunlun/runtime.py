@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from infini_ir.targets.c_project.device import DeviceRuntime
 from infini_ir.targets.c_project.documents import Toolchain
-from infini_ir.targets.kunlun.limits import CLUSTERS, CORES_OF_CLUSTER
+from infini_ir.targets.kunlun.limits import CORES_OF_CLUSTER
 
 HEADERS = (
     "core.h", "core_numbers.h", "core_copies.h", "core_rows.h", "core_products.h",
@@ -24,7 +24,13 @@ RUNTIME = DeviceRuntime(
     create_stream="xpu_stream_create(reinterpret_cast<XPUStream*>(stream))",
     destroy_stream="xpu_stream_destroy(static_cast<XPUStream>(stream))",
     synchronize="xpu_wait(static_cast<XPUStream>(stream))",
-    cores=f"cores = {CLUSTERS * CORES_OF_CLUSTER};",
+    cores=f"""
+int number = 0;
+check(xpu_current_device(&number), "current device");
+uint64_t clusters = 0;
+check(xpu_device_get_attr(&clusters, XPUATTR_NUM_CLUSTER, number), "number of clusters");
+cores = static_cast<int64_t>(clusters) * {CORES_OF_CLUSTER};
+""",
     declarations="""
 // Copies are synchronous: what is in the stream goes first.
 int copied(void* destination, const void* source, size_t bytes, XPUMemcpyKind kind,
@@ -42,6 +48,7 @@ endif()
 if(NOT DEFINED XPU_RUNTIME_PATH)
   set(XPU_RUNTIME_PATH $ENV{XPU_RUNTIME_PATH})
 endif()
+set(XPU_SYSROOT / CACHE PATH "where the headers of the host's compiler lie")
 find_program(XPU_CLANG clang++ HINTS ${XTDK_PATH}/bin NO_DEFAULT_PATH REQUIRED)
 find_library(XPURT xpurt HINTS ${XPU_RUNTIME_PATH}/so ${XPU_RUNTIME_PATH}/lib64 REQUIRED)
 """
@@ -49,18 +56,18 @@ find_library(XPURT xpurt HINTS ${XPU_RUNTIME_PATH}/so ${XPU_RUNTIME_PATH}/lib64 
 _LIBRARY = """
 set(KERNEL_OBJECTS)
 foreach(source ${KERNEL_SOURCES})
-  foreach(side host device)
-    set(object ${CMAKE_CURRENT_BINARY_DIR}/${source}.${side}.o)
-    add_custom_command(
-      OUTPUT ${object}
-      COMMAND ${XPU_CLANG} -c ${CMAKE_CURRENT_SOURCE_DIR}/${source} -o ${object}
-        --xpu-arch=xpu3 --xpu-${side}-only -O2 -fPIC -std=c++17
-        -I${CMAKE_CURRENT_SOURCE_DIR} -I${XTDK_PATH}/include -I${XPU_RUNTIME_PATH}/include
-      DEPENDS ${source} core.h core_numbers.h core_copies.h core_rows.h core_products.h
-        core_scalars.h kernels.h device.h sizes.h
-      VERBATIM)
-    list(APPEND KERNEL_OBJECTS ${object})
-  endforeach()
+  # One object holds the launch for the host and the kernel for the device.
+  set(object ${CMAKE_CURRENT_BINARY_DIR}/${source}.o)
+  add_custom_command(
+    OUTPUT ${object}
+    COMMAND ${XPU_CLANG} -c ${CMAKE_CURRENT_SOURCE_DIR}/${source} -o ${object}
+      --sysroot=${XPU_SYSROOT} --target=${CMAKE_SYSTEM_PROCESSOR}-linux-gnu
+      --xpu-arch=xpu3 -O2 -fno-builtin -fPIC -std=c++17
+      -I${CMAKE_CURRENT_SOURCE_DIR} -I${XTDK_PATH}/include -I${XPU_RUNTIME_PATH}/include
+    DEPENDS ${source} core.h core_numbers.h core_copies.h core_rows.h core_products.h
+      core_scalars.h kernels.h device.h sizes.h
+    VERBATIM)
+  list(APPEND KERNEL_OBJECTS ${object})
 endforeach()
 add_library(model STATIC ${HOST_SOURCES} ${KERNEL_OBJECTS})
 set_source_files_properties(${KERNEL_OBJECTS} PROPERTIES EXTERNAL_OBJECT TRUE GENERATED TRUE)

@@ -19,7 +19,7 @@ INCLUDE = Path(__file__).parent / "include"
 
 # What a kernel does not write in its local memory is not zero.
 BUILDER = Builder(
-    (INCLUDE,), flags=("-ftrivial-auto-var-init=pattern",), precompiled="xpu/kernel/xtdk.h"
+    (INCLUDE,), flags=("-ftrivial-auto-var-init=pattern",), precompiled="xpu/runtime.h"
 )
 
 

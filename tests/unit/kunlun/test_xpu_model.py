@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import signal
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -77,3 +78,37 @@ def test_every_kernel_is_a_source_without_globals() -> None:
 def test_unknown_architectures_are_refused() -> None:
     with pytest.raises(OptionError, match="xpu3"):
         KunlunTarget("xpu1")
+
+
+def test_sources_are_what_the_compiler_of_the_device_takes() -> None:
+    """Headers of the host before those of the device, pointers to global memory said to be
+    such, no function that xtdk_math.h lacks: compiled as they are, nothing included before."""
+    case = next(case for case in cases() if case.name == "math-rounding-f32")
+    ctx = compiler_context()
+    project = project_of(case.module(ctx), ctx, KunlunTarget())
+    launches = [text for path, text in project.sources.items() if path.endswith(".xpu")]
+    assert all("reinterpret_cast<__global_ptr__ float*>(v0)" in text for text in launches)
+    replace(BUILDER, precompiled="").build(project)
+    cmake = project.text("CMakeLists.txt")
+    assert "--xpu-arch=xpu3 -O2 -fno-builtin" in cmake
+    assert "-only" not in cmake
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('#include "xpu/kernel/xtdk.h"', "headers of the host come before"),
+        ('#include "xpu/runtime.h"\n#include "xpu/kernel/xtdk_math.h"\n'
+         "float f(float x) { return sqrtf(x); }", "poisoned"),
+    ],
+)  # fmt: skip
+def test_the_model_refuses_sources(tmp_path: Path, line: str, message: str) -> None:
+    source = tmp_path / "kernel.cpp"
+    source.write_text(f"{line}\n")
+    done = subprocess.run(
+        ["g++", "-std=c++17", "-fsyntax-only", f"-I{INCLUDE}", str(source)],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode != 0
+    assert message in done.stderr

@@ -1,4 +1,5 @@
 // One kernel a planted fault, and what must go well: run with the number of a case.
+#include <xpu/runtime.h>
 #include <xpu/kernel/xtdk.h>
 
 #include <string>

@@ -27,6 +27,17 @@ template <class T>
 INFINI_DEVICE void fill_rows(T* to, T scalar, int64_t count) {
   if (count > 0) __bang_write_value(to, round_up(count), scalar);
 }
+// The value's type chooses the instruction, and there is none for 64 bits: a first group by the
+// scalar unit, then each part from the one before; nor for bfloat16: its bits.
+INFINI_DEVICE void fill_rows(int64_t* to, int64_t scalar, int64_t count) {
+  const int64_t whole = round_up(count);
+  for (int64_t i = 0; i < LANES && i < whole; ++i) to[i] = scalar;
+  for (int64_t done = LANES; done < whole; done *= 2)
+    __memcpy(to + done, to, smaller(done, whole - done) * 8, NRAM2NRAM);
+}
+INFINI_DEVICE void fill_rows(bf16_t* to, bf16_t scalar, int64_t count) {
+  if (count > 0) __bang_write_value(to, round_up(count), same_bits<uint16_t>(scalar));
+}
 
 // The MLU370 has no division: there the quotient is rounded twice.
 template <class T>
@@ -56,7 +67,7 @@ INFINI_ROWS(max)
 INFINI_ROWS(min)
 #undef INFINI_ROWS
 
-// exp(x) = 2^(x log2(e)); __bang_log is of base 2.
+// exp(x) = 2^(x log2(e))
 INFINI_DEVICE void exp_rows(float* to, float* a, int64_t count) {
   if (count <= 0) return;
   __bang_mul_scalar(to, a, 1.44269504088896340736f, round_up(count));
@@ -65,7 +76,7 @@ INFINI_DEVICE void exp_rows(float* to, float* a, int64_t count) {
 
 INFINI_DEVICE void ln_rows(float* to, float* a, int64_t count) {
   if (count <= 0) return;
-  __bang_log(to, a, round_up(count));
+  __bang_log2(to, a, round_up(count));
   __bang_mul_scalar(to, to, 0.69314718055994530942f, round_up(count));
 }
 
@@ -81,6 +92,20 @@ INFINI_DEVICE void rsqrt_rows(float* to, float* a, int64_t count) {
   sqrt_rows(to, a, count);
   reciprocal_rows(to, to, count);
 }
+
+// Of one number, by the same instructions: the scalar unit's own go by other names on each
+// release of the compiler.
+#define INFINI_ONE(name, rows)                                                   \
+  INFINI_DEVICE float name(float a) {                                            \
+    fill_rows(strip(0), a, 1);                                                   \
+    rows(strip(0), strip(0), 1);                                                 \
+    return strip(0)[0];                                                          \
+  }
+INFINI_ONE(exponential, exp_rows)
+INFINI_ONE(logarithm, ln_rows)
+INFINI_ONE(square_root, sqrt_rows)
+INFINI_ONE(reciprocal_root, rsqrt_rows)
+#undef INFINI_ONE
 
 INFINI_DEVICE void floor_rows(float* to, float* a, int64_t count) {
   if (count > 0) __bang_floor(to, a, round_up(count));

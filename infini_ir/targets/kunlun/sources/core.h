@@ -3,7 +3,12 @@
 // Kernels have no global variables, and global memory is only reached by copies, whose sizes
 // are in bytes: all local memory is the kernel's, and every access to global memory is a copy.
 // Numbers of 64 bits are software's, so rows are counted with int.
+// Sizes differ between host and device, so headers of the host come before those of the
+// device: a kernel's source includes xpu/runtime.h first.
 #pragma once
+
+#include <cstdint>
+#include <type_traits>
 
 #include "xpu/kernel/xtdk.h"
 #include "xpu/kernel/xtdk_math.h"
@@ -82,6 +87,12 @@ INFINI_DEVICE half_t narrow<half_t>(float value) {
   result.bits = static_cast<unsigned short>(sign | rounded);
   return result;
 }
+
+// Functions of floats go by their double's names in xtdk_math.h.
+INFINI_DEVICE float exponential(float a) { return exp(a); }
+INFINI_DEVICE float logarithm(float a) { return log(a); }
+INFINI_DEVICE float square_root(float a) { return sqrt(a); }
+INFINI_DEVICE float reciprocal_root(float a) { return 1.0f / sqrt(a); }
 
 #include "core_scalars.h"
 #define INFINI_SIZE_FUNCTION INFINI_DEVICE

@@ -46,13 +46,13 @@ INFINI_ROWS(bit_xor, ^)
       to[i] = narrow<T>(expression);                                               \
     }                                                                              \
   }
-INFINI_ROWS(exp, expf(x))
-INFINI_ROWS(ln, logf(x))
-INFINI_ROWS(sqrt, sqrtf(x))
-INFINI_ROWS(rsqrt, 1.0f / sqrtf(x))
+INFINI_ROWS(exp, exponential(x))
+INFINI_ROWS(ln, logarithm(x))
+INFINI_ROWS(sqrt, square_root(x))
+INFINI_ROWS(rsqrt, reciprocal_root(x))
 INFINI_ROWS(reciprocal, 1.0f / x)
-INFINI_ROWS(floor, floorf(x))
-INFINI_ROWS(ceil, ceilf(x))
+INFINI_ROWS(floor, floor(x))
+INFINI_ROWS(ceil, ceil(x))
 #undef INFINI_ROWS
 
 template <class T>
@@ -167,10 +167,10 @@ INFINI_CAST(i64_f32, float, int64_t, static_cast<float>(x))
 INFINI_CAST(i8_f32, float, int8_t, static_cast<float>(x))
 INFINI_CAST(ui8_f32, float, int8_t, static_cast<float>(static_cast<int>(x) & 255))
 INFINI_CAST(f32_i32_trunc, int32_t, float, saturate<int32_t>(x))
-INFINI_CAST(f32_i32_nearest_even, int32_t, float, saturate<int32_t>(rintf(x)))
+INFINI_CAST(f32_i32_nearest_even, int32_t, float, saturate<int32_t>(rint(x)))
 INFINI_CAST(f32_i64_trunc, int64_t, float, saturate<int64_t>(x))
 INFINI_CAST(f32_i8_trunc, int8_t, float, saturate<int8_t>(x))
-INFINI_CAST(f32_i8_nearest_even, int8_t, float, saturate<int8_t>(rintf(x)))
+INFINI_CAST(f32_i8_nearest_even, int8_t, float, saturate<int8_t>(rint(x)))
 INFINI_CAST(i8_i32, int32_t, int8_t, x)
 INFINI_CAST(ui8_i32, int32_t, int8_t, static_cast<int>(x) & 255)
 INFINI_CAST(i32_i8, int8_t, int32_t, static_cast<int8_t>(x))

@@ -48,3 +48,7 @@ typedef enum {
 #include "bang_copies.h"
 #include "bang_matrix.h"
 #include "bang_vector.h"
+
+// Kernels have no C++ library, and the scalar unit's functions have other names.
+#pragma GCC poison numeric_limits sqrtf expf exp2f logf log2f powf sinf cosf tanhf
+#pragma GCC poison floorf ceilf rintf truncf fabsf fmaxf fminf copysignf

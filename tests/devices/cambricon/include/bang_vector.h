@@ -195,14 +195,14 @@ inline void __bang_bnot(char* dst, const char* src, int bytes) {
   mlu_model::apply("__bang_bnot", dst, src, bytes, [](char x) { return ~x; });
 }
 
-// Functions of float lanes. pow2 and log are of base 2: __mluop_exp multiplies by log2(e)
-// before, __mluop_log by ln(2) after.
+// Functions of float lanes: __mluop_exp multiplies by log2(e) before pow2, __mluop_log by
+// ln(2) after log2. What older releases call __bang_log is not there.
 #define MLU_MODEL_UNARY(name, expression)                                              \
   inline void __bang_##name(float* dst, const float* src, int count) {                 \
     mlu_model::apply("__bang_" #name, dst, src, count, [](float x) { return expression; }); \
   }
 MLU_MODEL_UNARY(pow2, std::exp2(x))
-MLU_MODEL_UNARY(log, std::log2(x))
+MLU_MODEL_UNARY(log2, std::log2(x))
 MLU_MODEL_UNARY(sqrt, std::sqrt(x))
 MLU_MODEL_UNARY(recip, 1.0f / x)
 MLU_MODEL_UNARY(floor, std::floor(x))
@@ -215,12 +215,17 @@ void __bang_abs(T* dst, const T* src, int count) {
                    [](T x) { return static_cast<T>(std::fabs(float(x))); });
 }
 
-// Any count of elements and any alignment would do; the rules of other calls are kept to.
-template <class T, class V>
-void __bang_write_value(T* dst, int count, V value) {
-  static_assert(std::is_same_v<T, V>, "__bang_write_value: the value is of the lanes' type");
-  mlu_model::writing("__bang_write_value", dst, count);
-  for (int i = 0; i < count; ++i) dst[i] = value;
+// Any count of elements and any alignment would do; the rules of other calls are kept to. The
+// result is a void*: the value's type says how wide lanes are (bang_device_functions.h, 2020:
+// integers of 8 to 32 bits, half and float).
+template <class V>
+void __bang_write_value(void* dst, int count, V value) {
+  static_assert(std::is_same_v<V, half> || std::is_same_v<V, float> ||
+                    (std::is_integral_v<V> && sizeof(V) <= 4 && !std::is_same_v<V, bool>),
+                "__bang_write_value: half, float or an integer of up to 32 bits");
+  V* lanes = static_cast<V*>(dst);
+  mlu_model::writing("__bang_write_value", lanes, count);
+  for (int i = 0; i < count; ++i) lanes[i] = value;
 }
 
 template <class T>

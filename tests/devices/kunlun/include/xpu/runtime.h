@@ -1,6 +1,9 @@
 // The part of the XPU runtime that projects use, on the functional model: the programming
-// guide, 3.1.1.1 and 4.3.5, and InfiniCore src/infinirt/kunlun.
+// guide, 3.1.1.1 and 4.3.5, and InfiniCore src/infinirt/kunlun. Clusters of the device: 12 on a
+// P800 (InfiniCore, paged attention).
 #pragma once
+
+#define XPU_MODEL_RUNTIME
 
 #include "xpu_model.h"
 
@@ -12,7 +15,16 @@ typedef XPUStreamModel* XPUStream;
 enum XPUMemcpyKind { XPU_HOST_TO_DEVICE = 0, XPU_DEVICE_TO_HOST, XPU_DEVICE_TO_DEVICE };
 enum XPUMemoryKind { XPU_MEM_MAIN = 0, XPU_MEM_L3 };
 
+enum XPUDeviceAttr { XPUATTR_NUM_CLUSTER = 7 };
+
 inline int xpu_set_device(int number) { return number == 0 ? 0 : 1; }
+
+inline int xpu_current_device(int* number) { return *number = 0; }
+
+inline int xpu_device_get_attr(uint64_t* value, XPUDeviceAttr, int number) {
+  *value = 12;
+  return number == 0 ? 0 : 1;
+}
 
 inline int xpu_malloc(void** pointer, uint64_t bytes, XPUMemoryKind = XPU_MEM_MAIN) {
   return xpu_model::allocate(pointer, bytes);

@@ -1,7 +1,10 @@
 // The part of XPU C that projects use, as plain C++: see xpu_model.h for the machine.
 #pragma once
 
-#include "xpu/runtime.h"
+// The programming guide, 3.1.1.2: integers of the device are not those of stdint.h.
+#ifndef XPU_MODEL_RUNTIME
+#error "headers of the host come before those of the device"
+#endif
 
 #define __global__
 #define __device__
