@@ -36,7 +36,9 @@ def test_bytes_count_each_operand_once():
 
 def test_rows_of_the_report():
     row = {"name": "add", "seconds": {"infini": 1e-5, "eager": 2e-5}, "error": 1e-7}
-    assert _row({**row, "bandwidth_share": 0.91}) == "| add | 10.0 | 2.00 |  | 91% |  | 1.0e-07 |"
+    assert (
+        _row({**row, "bandwidth_share": 0.91}) == "| add | 10.0 | 2.00 |  | 91% |  | 1.0e-07 |"
+    )
     assert "failed" in _row({"name": "add", "failed": "why"})
 
 

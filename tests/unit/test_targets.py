@@ -23,7 +23,7 @@ def test_processors_are_those_of_the_code_generator():
 
 @pytest.mark.parametrize("spec", ["tpu", "cpu:z80", "nvidia:sm_1", "ascend:", ":sm_90", ""])
 def test_unknown_ones_are_refused_with_what_there_is(spec: str):
-    with pytest.raises(OptionError, match="there are|names no architecture"):
+    with pytest.raises(OptionError, match=r"there are|names no architecture"):
         make(spec)
 
 
