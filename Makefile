@@ -12,13 +12,14 @@ ifneq ($(wildcard ../shared/data),)
 export INFINI_TEST_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: help demo test lint docs bench clean
+.PHONY: help demo test lint docs matrix bench clean
 
 help:
 	@echo "make demo    compile a ResNet-50, run it, and compare it with onnxruntime"
 	@echo "make test    all tests"
 	@echo "make lint    ruff and pyright"
 	@echo "make docs    write the reference pages again"
+	@echo "make matrix  write docs/kernels.md again, from what the tests check"
 	@echo "make bench   every model against onnxruntime"
 	@echo "make clean   remove $(VENV) and what tests leave behind"
 
@@ -36,6 +37,12 @@ lint: $(VENV)/dev.stamp
 
 docs: $(VENV)/core.stamp
 	$(BIN)/python -m infini_ir.tools.reference docs/reference
+
+matrix: $(VENV)/dev.stamp
+	rm -f checks.jsonl
+	INFINI_CHECKS=$(abspath checks.jsonl) $(BIN)/python -m pytest -n $(JOBS) tests/devices tests/numeric/test_kernel_corpus.py
+	$(BIN)/python -m tests.devices.checks checks.jsonl docs/kernels.md
+	rm -f checks.jsonl
 
 bench: $(VENV)/dev.stamp
 	$(BIN)/python -m benchmarks.compare

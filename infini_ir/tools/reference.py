@@ -19,7 +19,7 @@ from xdsl.passes import ModulePass
 
 from infini_ir import universe
 
-DIALECTS = ("graph", "tile")
+DIALECTS = ("buffer", "graph", "tile")
 _NOTE = "<!-- Generated from the docstrings by `make docs`; change those. -->"
 
 
