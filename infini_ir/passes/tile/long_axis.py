@@ -11,7 +11,7 @@ from infini_ir.dialects import tile
 from infini_ir.dialects.tile import tile_type, view_type
 from infini_ir.passes.tile.chunk_loops import inexact
 from infini_ir.passes.tile.chunk_ops import is_zero
-from infini_ir.passes.tile.tile_axes import Place, TileAxes
+from infini_ir.passes.tile.tile_axes import Place, TileAxes, reductions_along
 from infini_ir.utils.symbolic import Dim
 
 ASSUMED = 1024
@@ -98,7 +98,7 @@ def _long_axis(kernel: tile.KernelOp, axes: TileAxes, place: Place) -> LongAxis 
     packed = any(view_type(value.owner.view).panel_width for value in loads)  # pyright: ignore[reportAttributeAccessIssue]
     if doubled or packed or not loads or any(inexact(kernel, axis)):
         return None
-    levels = _levels(kernel, axis)
+    levels = reductions_along(kernel, axis)
     homes = {op: _homes(kernel, axes, op) for op in levels}
     known = {op: home for op, home in homes.items() if home is not None}
     if len(known) < len(homes):
@@ -107,20 +107,6 @@ def _long_axis(kernel: tile.KernelOp, axes: TileAxes, place: Place) -> LongAxis 
     rows = tuple(op for op in stores if op.value in axis)
     others = tuple(op for op in stores if op.value not in axis)
     return LongAxis(kernel, size, axis, levels, known, rows, others)
-
-
-def _levels(kernel: tile.KernelOp, axis: dict[SSAValue, int]) -> dict[tile.ReduceOp, int]:
-    """The reductions along an axis, and how many of them come before each at most, itself
-    counted."""
-    levels: dict[tile.ReduceOp, int] = {}
-    depth: dict[SSAValue, int] = {}
-    for op in kernel.body.block.ops:
-        before = max((depth.get(value, 0) for value in op.operands), default=0)
-        if isinstance(op, tile.ReduceOp) and axis.get(op.x) in op.axis_list:
-            before += 1
-            levels[op] = before
-        depth.update(dict.fromkeys(op.results, before))
-    return levels
 
 
 def _homes(kernel: tile.KernelOp, axes: TileAxes, op: tile.ReduceOp) -> tuple[int, ...] | None:

@@ -12,9 +12,9 @@ from xdsl.passes import ModulePass
 
 from infini_ir.dialects import tile
 from infini_ir.passes.tile.chunk_loops import ChunkLoops, inexact
-from infini_ir.passes.tile.tile_axes import Place, TileAxes
+from infini_ir.passes.tile.tile_axes import Place, TileAxes, reductions_along
 from infini_ir.utils.errors import CompileError
-from infini_ir.utils.symbolic import PARAMETERS, Dim
+from infini_ir.utils.symbolic import ONE, PARAMETERS, Dim
 
 CHUNK_PARAMETERS = ("BC", "BR", "BW", "BH", "BK", "BN", "BM")
 """Which parameters chunks take, the innermost loop's the first of these that the kernel does
@@ -44,37 +44,54 @@ class SplitAxisPass(ModulePass):
     symbolic: bool = True
     """Whether axes of unknown size are split too, however short they turn out."""
 
+    beside: int = 0
+    """Elements that a known axis may have across neighbours in memory, where a parameter says
+    how many of these a tile has: fewer leave more to it. Four times as many where the axis
+    would be walked more than once. 0 is no such limit."""
+
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         for kernel in op.body.block.ops:
             if isinstance(kernel, tile.KernelOp):
-                split_axes(kernel, self.limit, symbolic=self.symbolic)
+                split_axes(kernel, self.limit, symbolic=self.symbolic, beside=self.beside)
 
 
-def split_axes(kernel: tile.KernelOp, limit: int, *, symbolic: bool = True) -> None:
+def split_axes(
+    kernel: tile.KernelOp, limit: int, *, symbolic: bool = True, beside: int = 0
+) -> None:
     """Rewrite one kernel so that its tiles fit."""
-    if long_axes(kernel, TileAxes(kernel), limit, symbolic):
-        body = _split(kernel.clone(), limit, symbolic).body.detach_block(0)
+    limits = _Limits(limit, symbolic, beside)
+    if long_axes(kernel, TileAxes(kernel), limits):
+        body = _split(kernel.clone(), limits).body.detach_block(0)
         kernel.body.detach_block(0)
         kernel.body.add_block(body)
 
 
-def _split(kernel: tile.KernelOp, limit: int, symbolic: bool) -> tile.KernelOp:
+@dataclass(frozen=True)
+class _Limits:
+    """The options of `SplitAxisPass`."""
+
+    limit: int
+    symbolic: bool
+    beside: int
+
+
+def _split(kernel: tile.KernelOp, limits: _Limits) -> tile.KernelOp:
     """
     Split one axis after the other; a copy. A loop over one must not carry tiles of the next,
     so the order matters: each is tried.
     """
-    count = len(long_axes(kernel, TileAxes(kernel), limit, symbolic))
+    count = len(long_axes(kernel, TileAxes(kernel), limits))
     first: CompileError | None = None
     for number in range(count):
         trial = kernel.clone()
         axes = TileAxes(trial)
-        place = long_axes(trial, axes, limit, symbolic)[number]
+        place = long_axes(trial, axes, limits)[number]
         try:
             members = axes.members(place)
             axis = {value: own[0] for value, own in members.items()}
-            step = _step(trial, axis, limit, count)
+            step = _step(trial, axis, limits.limit, count)
             ChunkLoops(trial, members, step).run()
-            return _split(trial, limit, symbolic)
+            return _split(trial, limits)
         except CompileError as error:
             first = first or error
     if first is not None:
@@ -82,13 +99,14 @@ def _split(kernel: tile.KernelOp, limit: int, symbolic: bool) -> tile.KernelOp:
     return kernel
 
 
-def long_axes(kernel: tile.KernelOp, axes: TileAxes, limit: int, symbolic: bool) -> list[Place]:
-    """An axis for each class to split: those of unknown size, then the longest of each tile
-    that holds too much."""
+def long_axes(kernel: tile.KernelOp, axes: TileAxes, limits: _Limits) -> list[Place]:
+    """An axis for each class to split: those of unknown size, those across neighbours, then
+    the longest of each tile that holds too much."""
     chosen: list[Place] = []
     for place in axes.places():
         size = _size(place)
-        if symbolic and not size.is_constant and not size.symbols() <= set(PARAMETERS):
+        unknown = not size.is_constant and not size.symbols() <= set(PARAMETERS)
+        if (limits.symbolic and unknown) or _is_long_beside(kernel, axes, place, limits):
             _add(chosen, axes.find(place))
     for value in dict.fromkeys(value for value, _ in axes.places()):
         known = [
@@ -97,9 +115,36 @@ def long_axes(kernel: tile.KernelOp, axes: TileAxes, limit: int, symbolic: bool)
             if size.is_constant and axes.find((value, axis)) not in chosen
         ]
         known.sort(key=lambda place: (_known(place), place[1]))
-        while known and _elements(known) > limit:
+        while known and _elements(known) > limits.limit:
             _add(chosen, axes.find(known.pop()))
     return chosen
+
+
+def _is_long_beside(
+    kernel: tile.KernelOp, axes: TileAxes, place: Place, limits: _Limits
+) -> bool:
+    """Whether a known axis leaves too little of a tile to neighbours in memory."""
+    if not limits.beside or _known(place) <= limits.beside:
+        return False
+    members = axes.members(place)
+    loads = [(value.owner, own[0]) for value, own in members.items()
+             if isinstance(value.owner, tile.LoadOp)]  # fmt: skip
+    if not loads or not all(_is_across(load, axis) for load, axis in loads):
+        return False
+    axis = {value: own[0] for value, own in members.items()}
+    stored = any(use.operation.name == "tile.store" for value in axis for use in value.uses)
+    walks = max(reductions_along(kernel, axis).values(), default=1) + stored
+    return walks == 1 or _known(place) > 4 * limits.beside
+
+
+def _is_across(load: tile.LoadOp, axis: int) -> bool:
+    """Whether a parameter says how many neighbours a load takes, in another axis."""
+    strides = tile.view_type(load.view).strides
+    shape = tile.tile_type(load.out).shape
+    return any(
+        number != axis and strides[along] is ONE and shape[number].name in PARAMETERS
+        for number, along in enumerate(load.axis_list)
+    )
 
 
 def _add(chosen: list[Place], place: Place) -> None:

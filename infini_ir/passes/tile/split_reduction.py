@@ -21,6 +21,9 @@ COLUMNS = 64
 UNITS = (64, 8)
 """Lengths of parts are best multiples of these, so that accesses stay wide."""
 SYMBOLIC_UNIT = 16
+SYMBOLIC_WEIGHT = 8
+SYMBOLIC_PARTS = 128
+"""An axis of unknown size has at least so many parts: it may be long."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,8 @@ class SplitReductionPass(ModulePass):
     maximum) get a kernel each. Rows that are stored are shared out too, if into equal parts.
 
     A kernel that reads little, or of which a program does, stays as it is: a launch more
-    costs more than it saves. Symbols count as 1024. Before `tile-plan-memory`, and before
+    costs more than it saves. Symbols count as 1024, and what is read along an axis of unknown
+    size eight times: the launch is little beside a long axis in one program. Before `tile-plan-memory`, and before
     plans, which are not handed on. Results depend on `programs`, not on the machine.
     """
 
@@ -63,15 +67,16 @@ class SplitReductionPass(ModulePass):
 def choose_parts(long: LongAxis, programs: int, least_bytes: int) -> Parts | None:
     """Into what parts the axis is shared out; None where that does not pay."""
     own = _programs(long.kernel)
-    read = _bytes_read(long)
-    if own is None or read < least_bytes:
+    if own is None:
         return None
-    each = read // max(1, own)
-    if each < least_bytes // 8 * (long.stages - 1):
+    known = long.size.value
+    each = _bytes_read(long) // max(1, own)
+    times = 1 if known is not None else SYMBOLIC_WEIGHT
+    if times * each * own < least_bytes or times * each < least_bytes // 8 * (long.stages - 1):
         return None
-    count = min(programs // max(1, own), each // max(1, least_bytes // 64))
-    if long.size.value is not None:
-        count = min(count, long.size.value)
+    most = each // max(1, least_bytes // 64)
+    most = max(most, SYMBOLIC_PARTS) if known is None else min(most, known)
+    count = min(programs // max(1, own), most)
     return _parts(long, count) if count >= 2 else None
 
 

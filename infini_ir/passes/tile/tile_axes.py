@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from xdsl.ir import Operation, SSAValue
 
@@ -54,6 +54,22 @@ class TileAxes:
         left, right = self.find(left), self.find(right)
         if left != right:
             self._parents[right] = left
+
+
+def reductions_along(
+    kernel: tile.KernelOp, axis: Mapping[SSAValue, int]
+) -> dict[tile.ReduceOp, int]:
+    """The reductions along an axis at a kernel's top level, and how many of them one after
+    the other each needs, itself counted."""
+    found: dict[tile.ReduceOp, int] = {}
+    depth: dict[SSAValue, int] = {}
+    for op in kernel.body.block.ops:
+        before = max((depth.get(value, 0) for value in op.operands), default=0)
+        if isinstance(op, tile.ReduceOp) and axis.get(op.x) in op.axis_list:
+            before += 1
+            found[op] = before
+        depth.update(dict.fromkeys(op.results, before))
+    return found
 
 
 def _arguments(op: Operation) -> Sequence[SSAValue]:

@@ -26,7 +26,7 @@ from infini_ir.targets.nvidia.cost import (
 from infini_ir.targets.nvidia.limits import Limits, limits_of
 from infini_ir.targets.nvidia.plan import Plan
 from infini_ir.targets.nvidia.shapes import power_of_two
-from infini_ir.targets.nvidia.work import Work, work_of
+from infini_ir.targets.nvidia.work import ASSUMED, Work, work_of
 from infini_ir.utils.dtypes import item_size
 from infini_ir.utils.errors import CompileError
 from infini_ir.utils.symbolic import PARAMETERS, Dim
@@ -236,9 +236,13 @@ def _row_choices(work: Work, roles: _Roles) -> list[dict[str, int]]:
 
 
 def _span(work: Work, name: str) -> int:
-    """The least power of two that holds all that a parameter steps through."""
+    """The least power of two that holds all that a parameter steps through, of what is not
+    known now at least what a symbol counts as."""
     bound = work.bounds.get(name)
-    return power_of_two(work.number(bound, {})) if bound is not None else 128
+    if bound is None:
+        return 128
+    least = ASSUMED if bound.value is None else 1
+    return power_of_two(max(least, work.number(bound, {})))
 
 
 def _rest(kernel: tile.KernelOp, work: Work, roles: _Roles) -> dict[str, int]:
@@ -274,9 +278,13 @@ def _register_limit(work: Work, plan: Plan, limits: Limits) -> int:
 def _plain_plans(kernel: tile.KernelOp, work: Work, limits: Limits) -> Iterator[Plan]:
     """Elementwise and row kernels: tiles that grow first along what lies side by side."""
     targets = (64, 128, 256, 512, 1024, 2048, 4096)
+    grid = {step.name for step in kernel.steps.data}
+    # What is walked in turns wants long turns, for which the grid's axes make room.
+    widths = (4096, 128, 32) if work.turns and grid & work.bounds.keys() else (4096,)
     seen: set[tuple[tuple[str, int], ...]] = set()
-    for target in targets:
-        parameters = _grown(work, min(target, 256) if work.scatters else target)
+    for width, target in itertools.product(widths, targets):
+        most = {name: width if name in grid else target for name in work.bounds}
+        parameters = _grown(work, min(target, 256) if work.scatters else target, most)
         key = tuple(sorted(parameters.items()))
         if key in seen:
             continue
@@ -286,9 +294,9 @@ def _plain_plans(kernel: tile.KernelOp, work: Work, limits: Limits) -> Iterator[
         yield Plan(parameters, min(max(1, warps), 16))
 
 
-def _grown(work: Work, target: int) -> dict[str, int]:
-    """Parameters doubled, first those along which most accesses are contiguous, until the
-    largest tile has so many elements."""
+def _grown(work: Work, target: int, most: Mapping[str, int]) -> dict[str, int]:
+    """Parameters doubled, each as far as it may, first those along which most accesses are
+    contiguous, until the largest tile has so many elements."""
     names = sorted(work.bounds)
     parameters = dict.fromkeys(names, 1)
     weights = dict.fromkeys(names, 0)
@@ -299,7 +307,7 @@ def _grown(work: Work, target: int) -> dict[str, int]:
     while True:
         open_names = [
             name for name in names
-            if parameters[name] < _span(work, name)
+            if parameters[name] < min(most[name], _span(work, name))
             and _largest(work, parameters | {name: 2 * parameters[name]}) <= target
         ]  # fmt: skip
         if not open_names:

@@ -15,6 +15,7 @@ from infini_ir.passes.tile.lay_out_weights import LayOutWeightsPass
 from infini_ir.passes.tile.plan_memory import PlanMemoryPass
 from infini_ir.passes.tile.split_axis import SplitAxisPass
 from infini_ir.passes.tile.split_k import SplitKPass
+from infini_ir.passes.tile.split_reduction import SplitReductionPass
 from infini_ir.runtime.program import Program
 from infini_ir.targets.nvidia.emitter import emit_kernel
 from infini_ir.targets.nvidia.folder import write_folder
@@ -41,6 +42,12 @@ COMPOSITES = frozenset(
     }
 )
 """Composite operations that the lowering makes kernels of; the others are expanded."""
+
+PROGRAMS_EACH = 4
+"""Programs of a shared out reduction for each multiprocessor: enough loads under way."""
+
+BESIDE = 128
+"""Elements of an axis across neighbours in memory, of which tiles then have 32 and more."""
 
 __all__ = ["COMPOSITES", "NvidiaTarget", "write_folder"]
 
@@ -93,13 +100,15 @@ class NvidiaTarget:
         return int(self.architecture.removeprefix("sm_"))
 
     def passes(self) -> tuple[ModulePass, ...]:
-        """The tile passes that legalise a program, in order: axes that no block can hold are
-        split, weights laid out as kernels read them, tile sizes, warps and stages decided and
-        put into the kernels (long products of few programs become two kernels, the second
-        with a plan of its own), functions that libdevice lacks expanded, memory planned when
-        all buffers are there. One stream keeps the order, so there are no barriers."""
+        """The tile passes that legalise a program, in order: long reductions of few programs
+        are shared out, axes that no block can hold split, weights laid out as kernels read
+        them, tile sizes, warps and stages decided and put into the kernels (long products of
+        few programs become two kernels, the second with a plan of its own), functions that
+        libdevice lacks expanded, memory planned when all buffers are there. One stream keeps
+        the order, so there are no barriers."""
         return (
-            SplitAxisPass(),
+            SplitReductionPass(PROGRAMS_EACH * self.limits.multiprocessors),
+            SplitAxisPass(beside=BESIDE),
             LayOutWeightsPass(),
             *self._tuning(),
             NvidiaPlanPass(self.architecture),
