@@ -90,7 +90,7 @@ def launch_function(
     names = signature.symbol_names()
     size = names.expression(grid_size(kernel))
     cores = "(cores + 1) / 2" if cube else "cores"
-    arguments = [f"static_cast<GM_ADDR>({view})" for view in signature.views]
+    arguments = [f"static_cast<uint8_t*>({view})" for view in signature.views]
     arguments += [names.symbol(symbol) for symbol in signature.symbols]
     call = ", ".join([signature.name, "blocks", "nullptr", "stream", *arguments])
     return "\n".join(

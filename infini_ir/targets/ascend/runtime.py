@@ -33,8 +33,12 @@ aclError open_device(int number) {
     create_stream="aclrtCreateStream(stream)",
     destroy_stream="aclrtDestroyStream(stream)",
     synchronize="aclrtSynchronizeStream(stream)",
-    cores="check(aclGetDeviceCapability(0, ACL_DEVICE_INFO_VECTOR_CORE_NUM, &cores), "
-    '"counting cores");',
+    cores="""
+int32_t number = 0;
+check(aclrtGetDevice(&number), "current device");
+check(aclGetDeviceCapability(static_cast<uint32_t>(number), ACL_DEVICE_INFO_VECTOR_CORE_NUM, &cores),
+      "counting cores");
+""",
 )
 """Launches are told of the vector cores; there are half as many cube cores."""
 
@@ -106,6 +110,7 @@ compiled with g++ against a functional model of Ascend C and run there.""",
     files={
         "ascend_ops.h": "the steps of vector kernels, a few instructions each",
         "ascend_cube.h": "a matrix product on a cube core",
+        "kernels_cube.cpp": "kernels for cube cores",
         "core_scalars.h": "arithmetic of the scalar unit",
         "library.cpp": "calls of the vendor's operator library",
     },

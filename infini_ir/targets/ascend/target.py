@@ -116,22 +116,35 @@ def kernel_signatures(module: ModuleOp) -> dict[str, KernelSignature]:
 
 
 def kernel_files(module: ModuleOp, signatures: Mapping[str, KernelSignature]) -> dict[str, str]:
-    """The texts of all kernels, some in each file, and the headers that they include."""
-    texts = [
-        (cube_kernel if is_cube(op) else vector_kernel)(op, signatures[op.sym_name.data])
-        for op in module.body.block.ops
-        if isinstance(op, tile.KernelOp)
-    ]
-    files: dict[str, str] = {}
-    for first in range(0, len(texts), KERNELS_A_FILE):
-        number = f"_{first // KERNELS_A_FILE + 1}" if len(texts) > KERNELS_A_FILE else ""
-        part = texts[first : first + KERNELS_A_FILE]
-        files[f"kernels{number}.cpp"] = "\n".join([HEAD, *part])
+    """
+    The texts of all kernels, some in each file, and the headers that they include. Those for
+    vector and for cube cores lie in files of their own: the vendor's build finds the first
+    `KERNEL_TASK_TYPE_DEFAULT` of a file and takes all of its kernels for that.
+    """
+    vectors: list[str] = []
+    cubes: list[str] = []
+    for op in module.body.block.ops:
+        if isinstance(op, tile.KernelOp):
+            signature = signatures[op.sym_name.data]
+            if is_cube(op):
+                cubes.append(cube_kernel(op, signature))
+            else:
+                vectors.append(vector_kernel(op, signature))
+    files = {**_parts("kernels", vectors), **_parts("kernels_cube", cubes)}
     if not files:
         files["kernels.cpp"] = HEAD
     for header in ("ascend_ops.h", "ascend_cube.h"):
         files[header] = (Path(__file__).parent / "sources" / header).read_text("utf-8")
     files["core_scalars.h"] = static_source("core_scalars.h")
+    return files
+
+
+def _parts(name: str, texts: list[str]) -> dict[str, str]:
+    files: dict[str, str] = {}
+    for first in range(0, len(texts), KERNELS_A_FILE):
+        number = f"_{first // KERNELS_A_FILE + 1}" if len(texts) > KERNELS_A_FILE else ""
+        part = texts[first : first + KERNELS_A_FILE]
+        files[f"{name}{number}.cpp"] = "\n".join([HEAD, *part])
     return files
 
 

@@ -46,7 +46,7 @@ LIMIT = 3 << 30
 
 _HEADERS = (".h", ".hpp", ".cuh")
 _DOCUMENTS = (".md", ".txt", ".json", ".mlir")
-_HOST = ("main.cpp", "npy.cpp", "runtime.cpp", "model.cpp", "device.cpp")
+_HOST = ("main.cpp", "npy.cpp", "runtime.cpp", "model.cpp", "device.cpp", "library.cpp")
 _PRECOMPILED = "precompiled.h"
 _INCLUDE = re.compile(r'^\s*#\s*include\s*["<]([^">]+)[">]', re.MULTILINE)
 

@@ -16,7 +16,7 @@ static DataCopyPadExtParams<float> bare() { return DataCopyPadExtParams<float>{f
 
 // y = 2x with queues: every fault of queue discipline, tails and cores.
 extern "C" __global__ __aicore__ void queues(GM_ADDR x, GM_ADDR y, int64_t n) {
-    KERNEL_TASK_TYPE_DEFAULT(KERNEL_TYPE_AIV_ONLY);
+    KERNEL_TASK_TYPE_DEFAULT(is("wrong core") ? KERNEL_TYPE_AIC_ONLY : KERNEL_TYPE_AIV_ONLY);
     TPipe pipe;
     TQue<QuePosition::VECIN, 1> in;
     TQue<QuePosition::VECOUT, 1> out;
@@ -49,7 +49,7 @@ extern "C" __global__ __aicore__ void queues(GM_ADDR x, GM_ADDR y, int64_t n) {
 
 // y = (2x) * first element, with events.
 extern "C" __global__ __aicore__ void events(GM_ADDR x, GM_ADDR y, int64_t n) {
-    KERNEL_TASK_TYPE_DEFAULT(is("wrong core") ? KERNEL_TYPE_AIC_ONLY : KERNEL_TYPE_AIV_ONLY);
+    KERNEL_TASK_TYPE_DEFAULT(is("two kinds in a file") ? KERNEL_TYPE_AIC_ONLY : KERNEL_TYPE_AIV_ONLY);
     TPipe pipe;
     TBuf<TPosition::VECCALC> memory;
     pipe.InitBuffer(memory, 4096);

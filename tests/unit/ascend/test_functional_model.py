@@ -44,6 +44,7 @@ FAULTS = {
     "out of buffer": "operands are the same or apart",
     "scalar write": "global memory is written by copies",
     "wrong core": "vector instructions run on vector cores",
+    "two kinds in a file": "kernels of a file are of one kind",
 }
 """What is planted, and the rule that must be named."""
 
@@ -57,6 +58,9 @@ COMPILE_FAULTS = {
     "a cast there is not": "LocalTensor<int8_t> t; LocalTensor<float> f; "
     "Cast(t, f, RoundMode::CAST_TRUNC, 8);",
     "atomics of 64 bits": "SetAtomicAdd<int64_t>();",
+    "parameters that narrow": "int64_t n = 8; Nd2NzParams p{1, 1, n, 0, n, 16, 1, 0}; (void)p;",
+    "the C++ library": "auto f = std::numeric_limits<float>::max(); (void)f;",
+    "the C library": "float f = sqrtf(2.0f); (void)f;",
 }
 
 
@@ -88,10 +92,18 @@ def test_does_not_compile(tmp_path: Path, fault: str) -> None:
         f'#include "kernel_operator.h"\nusing namespace AscendC;\nvoid kernel() {{ {body} }}\n'
     )
     done = subprocess.run(
-        ["g++", "-std=c++17", "-fsyntax-only", f"-I{INCLUDE}", str(source)],
+        [
+            "g++",
+            "-std=c++17",
+            "-Werror=narrowing",
+            "-fsyntax-only",
+            f"-I{INCLUDE}",
+            str(source),
+        ],
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode != 0
-    assert "static assertion failed" in done.stderr
+    reasons = ("static assertion failed", "narrowing conversion", "poisoned")
+    assert any(reason in done.stderr for reason in reasons)

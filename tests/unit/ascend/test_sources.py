@@ -48,3 +48,19 @@ def test_a_kernel_without_its_synchronisation_is_found(name: str, line: str) -> 
     broken = replace(project, sources={**project.sources, "kernels.cpp": text})
     with pytest.raises(RunError, match="Ascend C model: rule"):
         BUILDER.run(broken, case.inputs())
+
+
+def test_kernels_of_a_file_are_of_one_kind() -> None:
+    """The vendor's build takes a file's first KERNEL_TASK_TYPE_DEFAULT for all its kernels."""
+    project = compile_case(next(case for case in cases() if case.name == "matmul-gelu-f32"))
+    kinds = {
+        path: set(re.findall(r"KERNEL_TASK_TYPE_DEFAULT\((\w+)\)", text))
+        for path, text in project.sources.items()
+        if path.startswith("kernels") and path.endswith(".cpp")
+    }
+    assert kinds == {
+        "kernels.cpp": {"KERNEL_TYPE_AIV_ONLY"},
+        "kernels_cube.cpp": {"KERNEL_TYPE_AIC_ONLY"},
+    }
+    assert "set(KERNEL_SOURCES kernels.cpp kernels_cube.cpp)" in project.text("CMakeLists.txt")
+    assert "static_cast<uint8_t*>(v0)" in project.text("kernels.cpp")

@@ -46,7 +46,7 @@ class Product {
     if constexpr (left_order == Major::rows) {
       if (m_ == 1) {
         // One row twice: with m = 1, Mmad would read the operand as a plain vector.
-        AscendC::DataCopy(a1_, global, AscendC::Nd2NzParams{2, 1, depth_, 0, depth_, ROWS, 1, BLOCK});
+        AscendC::DataCopy(a1_, global, AscendC::Nd2NzParams{2, 1, Sizes(depth_), 0, Sizes(depth_), ROWS, 1, BLOCK});
         return;
       }
       Fractals(a1_[row * BLOCK], global, count, depth_, stride, ROWS);

@@ -16,3 +16,8 @@
 
 #define INFINI_LAUNCH(kernel, blocks, threads, stream, ...) \
     ::ascend_model::launch(#kernel, (static_cast<void>(stream), blocks), [&] { kernel(__VA_ARGS__); })
+
+// Kernels have no C++ library ("STL is not supported", "library functions must be marked
+// aicore": C++ standard support, programming guide).
+#pragma GCC poison numeric_limits sqrtf expf exp2f logf log2f powf sinf cosf tanhf
+#pragma GCC poison floorf ceilf rintf truncf fabsf fmaxf fminf copysignf

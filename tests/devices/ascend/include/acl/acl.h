@@ -41,6 +41,11 @@ inline aclError aclrtDestroyStream(aclrtStream) { return ACL_SUCCESS; }
 inline aclError aclrtSynchronizeStream(aclrtStream stream) { return stream ? ACL_SUCCESS : ACL_ERROR_INVALID_PARAM; }
 inline const char* aclGetRecentErrMsg() { return "(model)"; }
 
+inline aclError aclrtGetDevice(int32_t* number) {
+    *number = 0;
+    return ACL_SUCCESS;
+}
+
 inline aclError aclGetDeviceCapability(uint32_t, aclDeviceInfo attribute, int64_t* value) {
     const char* given = std::getenv("ASCEND_MODEL_CORES");
     const int64_t cubes = given ? std::atoll(given) : 3;

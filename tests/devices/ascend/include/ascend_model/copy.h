@@ -11,6 +11,7 @@
 
 namespace AscendC {
 
+// Parameters take the vendor's types: a list in braces that narrows does not compile.
 struct DataCopyParams {
     uint16_t blockCount = 1, blockLen = 0, srcGap = 0, dstGap = 0;
 };
@@ -18,8 +19,8 @@ struct DataCopyParams {
 struct DataCopyExtParams {
     uint16_t blockCount;
     uint32_t blockLen, srcStride, dstStride, rsv;
-    DataCopyExtParams(uint32_t count, uint32_t length, uint32_t source, uint32_t destination, uint32_t reserved)
-        : blockCount(static_cast<uint16_t>(count)), blockLen(length), srcStride(source),
+    DataCopyExtParams(uint16_t count, uint32_t length, uint32_t source, uint32_t destination, uint32_t reserved)
+        : blockCount(count), blockLen(length), srcStride(source),
           dstStride(destination), rsv(reserved) {
         if (count < 1 || count > 4095) fail("blockCount is 1 to 4095", "%u given", count);
         if (length < 1 || length > 2097151) fail("blockLen is 1 to 2097151 bytes", "%u given", length);

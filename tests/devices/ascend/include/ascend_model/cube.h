@@ -13,19 +13,14 @@ enum QuantMode_t { NoQuant, F322F16, F322BF16 };
 
 namespace AscendC {
 
+// Parameters take the vendor's types: a list in braces that narrows does not compile.
 struct Nd2NzParams {
     uint16_t ndNum, nValue, dValue, srcNdMatrixStride, srcDValue, dstNzC0Stride, dstNzNStride, dstNzMatrixStride;
-    Nd2NzParams(int64_t nd, int64_t n, int64_t d, int64_t matrix, int64_t row, int64_t c0, int64_t nstride, int64_t nz)
-        : ndNum(static_cast<uint16_t>(nd)), nValue(static_cast<uint16_t>(n)), dValue(static_cast<uint16_t>(d)),
-          srcNdMatrixStride(static_cast<uint16_t>(matrix)), srcDValue(static_cast<uint16_t>(row)),
-          dstNzC0Stride(static_cast<uint16_t>(c0)), dstNzNStride(static_cast<uint16_t>(nstride)),
-          dstNzMatrixStride(static_cast<uint16_t>(nz)) {
-        const bool fits = nd >= 0 && nd <= 4095 && n >= 0 && n <= 16384 && d >= 0 && d <= 65535 && matrix >= 0 &&
-                          matrix <= 65535 && row >= 1 && row <= 65535 && c0 >= 1 && c0 <= 16384 && nstride >= 1 &&
-                          nstride <= 16384 && nz >= 0 && nz <= 65535;
-        if (!fits)
-            fail("Nd2NzParams are in their ranges", "%lld %lld %lld %lld %lld %lld %lld %lld", (long long)nd, (long long)n,
-                 (long long)d, (long long)matrix, (long long)row, (long long)c0, (long long)nstride, (long long)nz);
+    Nd2NzParams(uint16_t nd, uint16_t n, uint16_t d, uint16_t matrix, uint16_t row, uint16_t c0, uint16_t nstride, uint16_t nz)
+        : ndNum(nd), nValue(n), dValue(d), srcNdMatrixStride(matrix), srcDValue(row), dstNzC0Stride(c0),
+          dstNzNStride(nstride), dstNzMatrixStride(nz) {
+        if (nd > 4095 || n > 16384 || row < 1 || c0 < 1 || c0 > 16384 || nstride < 1 || nstride > 16384)
+            fail("Nd2NzParams are in their ranges", "%d %d %d %d %d %d %d %d", nd, n, d, matrix, row, c0, nstride, nz);
     }
 };
 
@@ -59,14 +54,9 @@ struct LoadData2DParams {
     uint16_t dstGap;
     bool ifTranspose;
     uint8_t addrMode;
-    LoadData2DParams(int64_t start, int64_t repeats, int64_t stride, int64_t s, int64_t gap, bool transpose, int64_t mode)
-        : startIndex(static_cast<uint16_t>(start)), repeatTimes(static_cast<uint8_t>(repeats)),
-          srcStride(static_cast<uint16_t>(stride)), sid(static_cast<uint8_t>(s)), dstGap(static_cast<uint16_t>(gap)),
-          ifTranspose(transpose), addrMode(static_cast<uint8_t>(mode)) {
-        if (repeats < 0 || repeats > 255 || stride > 65535 || gap > 65535 || start > 65535)
-            fail("LoadData2DParams are in their ranges", "%lld %lld %lld %lld", (long long)start, (long long)repeats,
-                 (long long)stride, (long long)gap);
-    }
+    LoadData2DParams(uint16_t start, uint8_t repeats, uint16_t stride, uint8_t s, uint16_t gap, bool transpose, uint8_t mode)
+        : startIndex(start), repeatTimes(repeats), srcStride(stride), sid(s), dstGap(gap), ifTranspose(transpose),
+          addrMode(mode) {}
 };
 
 inline void want_l0(Space to, Space from) {
@@ -97,12 +87,8 @@ struct LoadData2dTransposeParams {
     uint16_t startIndex;
     uint8_t repeatTimes;
     uint16_t srcStride, dstGap, dstFracGap;
-    LoadData2dTransposeParams(int64_t start, int64_t repeats, int64_t stride, int64_t gap, int64_t fractal_gap)
-        : startIndex(static_cast<uint16_t>(start)), repeatTimes(static_cast<uint8_t>(repeats)),
-          srcStride(static_cast<uint16_t>(stride)), dstGap(static_cast<uint16_t>(gap)),
-          dstFracGap(static_cast<uint16_t>(fractal_gap)) {
-        if (repeats < 0 || repeats > 255) fail("repeatTimes is at most 255", "%lld", (long long)repeats);
-    }
+    LoadData2dTransposeParams(uint16_t start, uint8_t repeats, uint16_t stride, uint16_t gap, uint16_t fractal_gap)
+        : startIndex(start), repeatTimes(repeats), srcStride(stride), dstGap(gap), dstFracGap(fractal_gap) {}
 };
 
 template <typename T>
@@ -130,11 +116,10 @@ struct MmadParams {
     uint16_t m, n, k;
     uint8_t unitFlag;
     bool cmatrixSource, cmatrixInitVal, kDirectionAlign = false;
-    MmadParams(int64_t rows, int64_t columns, int64_t depth, int64_t flag, bool source, bool init)
-        : m(static_cast<uint16_t>(rows)), n(static_cast<uint16_t>(columns)), k(static_cast<uint16_t>(depth)),
-          unitFlag(static_cast<uint8_t>(flag)), cmatrixSource(source), cmatrixInitVal(init) {
-        if (rows < 0 || rows > 4095 || columns < 0 || columns > 4095 || depth < 0 || depth > 4095)
-            fail("m, n and k are at most 4095", "%lld %lld %lld", (long long)rows, (long long)columns, (long long)depth);
+    MmadParams(uint16_t rows, uint16_t columns, uint16_t depth, uint8_t flag, bool source, bool init)
+        : m(rows), n(columns), k(depth), unitFlag(flag), cmatrixSource(source), cmatrixInitVal(init) {
+        if (rows > 4095 || columns > 4095 || depth > 4095)
+            fail("m, n and k are at most 4095", "%d %d %d", rows, columns, depth);
     }
 };
 
@@ -180,12 +165,11 @@ struct FixpipeParamsV220 {
     uint32_t dstStride;
     bool reluEn;
     QuantMode_t quantPre;
-    FixpipeParamsV220(int64_t n, int64_t m, int64_t source, int64_t destination, bool relu, QuantMode_t quant,
-                      uint64_t = 0, int64_t nd = 1, int64_t = 0, int64_t = 0, uint8_t = 0)
-        : nSize(static_cast<uint16_t>(n)), mSize(static_cast<uint16_t>(m)), srcStride(static_cast<uint16_t>(source)),
-          dstStride(static_cast<uint32_t>(destination)), reluEn(relu), quantPre(quant) {
-        if (n < 1 || n > 4095 || m < 1 || m > 8192 || source > 65535 || nd != 1)
-            fail("FixpipeParamsV220 are in their ranges", "n %lld m %lld stride %lld", (long long)n, (long long)m, (long long)source);
+    FixpipeParamsV220(uint16_t n, uint16_t m, uint16_t source, uint32_t destination, bool relu, QuantMode_t quant,
+                      int64_t, uint16_t nd, uint16_t, uint16_t, uint8_t)
+        : nSize(n), mSize(m), srcStride(source), dstStride(destination), reluEn(relu), quantPre(quant) {
+        if (n < 1 || n > 4095 || m < 1 || m > 8192 || nd != 1)
+            fail("FixpipeParamsV220 are in their ranges", "n %d m %d stride %d", n, m, source);
     }
 };
 

@@ -359,6 +359,12 @@ class Machine {
 
 inline Machine& machine() { return Machine::get(); }
 
+inline void kind_of_file(const char* file, int kind) {
+    static std::map<std::string, int> kinds;
+    if (kinds.emplace(file, kind).first->second != kind)
+        fail("kernels of a file are of one kind", "%s has kernels for vector and for cube cores", file);
+}
+
 // One kernel over its blocks, in order: what cores may not see of each other is checked.
 template <typename Body>
 void launch(const char* name, int64_t blocks, Body body) {

@@ -30,8 +30,12 @@ constexpr event_t EVENT_ID0 = 0, EVENT_ID1 = 1, EVENT_ID2 = 2, EVENT_ID3 = 3;
 constexpr event_t EVENT_ID4 = 4, EVENT_ID5 = 5, EVENT_ID6 = 6, EVENT_ID7 = 7;
 
 enum KernelTaskType { KERNEL_TYPE_AIV_ONLY = 1, KERNEL_TYPE_AIC_ONLY = 2 };
-// A kernel says for which cores it is, once, at its beginning.
-#define KERNEL_TASK_TYPE_DEFAULT(type) (::ascend_model::machine().kind = static_cast<int>(type))
+// A kernel says for which cores it is, once, at its beginning. The build of kernels that are
+// launched directly (CANN's ascendc_kernel_cmake, extract_host_stub.py) takes the first of a
+// source file for all of that file's kernels.
+#define KERNEL_TASK_TYPE_DEFAULT(type) \
+    (::ascend_model::kind_of_file(__FILE__, static_cast<int>(type)), \
+     ::ascend_model::machine().kind = static_cast<int>(type))
 
 namespace AscendC {
 
