@@ -143,10 +143,13 @@ def _function(k: KernelWriter, body: Sequence[str], symbols: Sequence[str]) -> l
     arguments += [f"int64_t {name}" for name in symbols]
     if k.plan.programs > 1:
         arguments.append("int64_t programs")
+    words = set(re.findall(r"\w+", "\n".join(body)))
+    unread = [name for _, name in _views(k) if name not in words]
     return [
         *_comment(k),
         f"__global__ void __launch_bounds__({k.plan.threads})",
         f"{k.signature.name}({', '.join(arguments)}) {{",
+        *[f"  (void){name};  // has no elements" for name in unread],
         *body,
         "}",
     ]

@@ -94,10 +94,7 @@ def _read_kept(
     for axis in others:
         if extents[axis] != shape[axis]:
             conditions.append(f"{point[axis]} < {extents[axis]}")
-    read = f"{memory.name}[{memory.index(point)}]"
-    read = (
-        f"convert<{factor.type}, {memory.type}>({read})" if memory.type != factor.type else read
-    )
+    read = factor.widened(f"{memory.name}[{memory.index(point)}]", memory.type)
     if conditions:
         k.line(f"{target} = 0;")
         k.line(f"if ({' && '.join(conditions)}) {target} = {read};")

@@ -182,12 +182,14 @@ class Pipeline:
 
     def emit(self) -> None:
         k = self.k
+        turns = sum_of(self._turn_count())
+        if turns == "0":
+            return
         for number, factor in enumerate(self.factors):
             wish = f"factor_{'ab'[number] if len(self.factors) == 2 else number}"
             array = k.shared_array(wish, factor.type, 2 * factor.count)
             self.arrays[id(factor)] = array.name
             zero_padding(k, factor, array.name, 2)
-        turns = sum_of(self._turn_count())
         fetched = [self._fetched(factor) for factor in self.factors]
         half = k.fresh("half")
         k.nodes.append(Step([f"int {half} = 0;  // of the doubled arrays, in use"]))

@@ -10,7 +10,7 @@ from xdsl.ir import SSAValue
 from infini_ir.dialects import tile
 from infini_ir.targets.cuda_c.layouts import Blocks, Number, Spread, scaled, sum_of, times
 from infini_ir.targets.cuda_c.placement import access_order
-from infini_ir.targets.cuda_c.scalars import NARROW
+from infini_ir.targets.cuda_c.scalars import NARROW, is_unsigned
 from infini_ir.targets.cuda_c.sources import At, element_types
 from infini_ir.targets.cuda_c.statements import Access
 from infini_ir.targets.cuda_c.writer import KernelWriter
@@ -42,6 +42,12 @@ class Factor:
     @property
     def count(self) -> int:
         return self.length * self.pitch
+
+    def widened(self, text: str, type: str) -> str:
+        """An element of a type, computed with as signed, in the accumulator's type."""
+        if is_unsigned(tile.tile_type(self.value).element):
+            text, type = f"static_cast<u{type}>({text})", f"u{type}"
+        return text if type == self.type else f"convert<{self.type}, {type}>({text})"
 
     def place(self, point: Sequence[str], shape: Sequence[int]) -> str:
         """Where an element lies in the staged piece."""
@@ -154,8 +160,7 @@ def stage(
     if conditions:
         k.line(f"if ({' && '.join(conditions)}) {{")
     value = k.element(factor.value, At(tuple(full), None))
-    narrow = element_types(factor.value)[0] != factor.type
-    k.line(f"{target} = {f'convert<{factor.type}>({value})' if narrow else value};")
+    k.line(f"{target} = {factor.widened(value, element_types(factor.value)[0])};")
     if conditions:
         k.line("}")
     k.leave(level)
