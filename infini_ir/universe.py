@@ -63,6 +63,9 @@ PASSES = {
             "graph-fold-constants": "passes.graph.fold_constants:GraphFoldConstantsPass",
             "graph-fuse": "passes.graph.fuse:GraphFusePass",
             "graph-layout": "passes.graph.layout:GraphLayoutPass",
+            "graph-quantized-products": (
+                "passes.graph.quantized_products:GraphQuantizedProductsPass"
+            ),
             "graph-recognize-composites": "passes.graph.recognize:GraphRecognizeCompositesPass",
             "graph-simplify": "passes.graph.simplify:GraphSimplifyPass",
             "graph-to-tile": "lowering.graph_to_tile:GraphToTilePass",
@@ -77,6 +80,7 @@ PASSES = {
             "tile-lay-out-weights": "passes.tile.lay_out_weights:LayOutWeightsPass",
             "tile-narrow-doubles": "passes.tile.narrow_doubles:NarrowDoublesPass",
             "tile-plan-memory": "passes.tile.plan_memory:PlanMemoryPass",
+            "tile-block-rows": "passes.tile.block_rows:BlockRowsPass",
             "tile-split-axis": "passes.tile.split_axis:SplitAxisPass",
             "tile-split-reduction": "passes.tile.split_reduction:SplitReductionPass",
             "tile-split-k": "passes.tile.split_k:SplitKPass",
@@ -129,7 +133,7 @@ def pipeline(name: str, device: str = "cpu") -> tuple[Any, ...]:
     if name in ("graph", "default"):
         from infini_ir.passes.graph.pipeline import graph_pipeline
 
-        parts += graph_pipeline(target.composites)
+        parts += graph_pipeline(target.composites, quantized_weights=target.quantized_weights)
     if name in ("tile", "default"):
         from infini_ir.lowering.graph_to_tile import GraphToTilePass
 
