@@ -164,7 +164,8 @@ def _first_choice(kernel: tile.KernelOp, machine: CoreMachine) -> dict[str, int]
     has_dot = any(isinstance(op, tile.DotOp) for op in kernel.body.walk())
     long = TURNED_ROW if _turns(kernel) else LONG_ROW
     numbers: dict[str, int] = {}
-    for name in (*(n for n in names if n in COLUMNS), *(n for n in names if n not in COLUMNS)):
+
+    def choose(name: str) -> None:
         if has_dot:
             wanted = machine.product_sizes.get(name, PRODUCT[name])
         elif name in COLUMNS:
@@ -173,12 +174,20 @@ def _first_choice(kernel: tile.KernelOp, machine: CoreMachine) -> dict[str, int]
             width = product(numbers.get(n, 1) for n in COLUMNS).value or 1
             wanted = max(1, TILE // width) if any(n in numbers for n in COLUMNS) else 64
         numbers[name] = _even(bounds.get(name), wanted, name in COLUMNS)
-    for name in (*ROWS, *COLUMNS):
+
+    for name in (*(n for n in names if n in COLUMNS), *(n for n in names if n not in COLUMNS)):
+        choose(name)
+    # Smaller steps of the grid make more programs; those of loops would only be more turns.
+    grid = {step.name for step in kernel.steps.data}
+    for name in (name for name in (*ROWS, *COLUMNS) if name in grid):
         least = SHORT_ROW if name in COLUMNS else 1
         while numbers.get(name, 0) > least and _programs(kernel, numbers) < machine.cores:
             numbers[name] = _even(bounds.get(name), -(-numbers[name] // 2), name in COLUMNS)
             if numbers[name] <= least:
                 break
+    for name in names:
+        if name not in grid and name not in COLUMNS:
+            choose(name)
     return numbers
 
 

@@ -17,9 +17,11 @@ from infini_ir.passes.tile.expand_math import ExpandMathPass
 from infini_ir.passes.tile.lay_out_weights import LayOutWeightsPass
 from infini_ir.passes.tile.narrow_doubles import NarrowDoublesPass
 from infini_ir.passes.tile.plan_memory import PlanMemoryPass
+from infini_ir.passes.tile.split_reduction import SplitReductionPass
 from infini_ir.targets.ascend.cube_kernel import cube_kernel
 from infini_ir.targets.ascend.cube_plan import SplitCubePass, is_cube
 from infini_ir.targets.ascend.library import UseAclnnPass, emit_call, library_source
+from infini_ir.targets.ascend.machine import VECTOR_CORE
 from infini_ir.targets.ascend.runtime import RUNTIME, toolchain
 from infini_ir.targets.ascend.vector_kernel import vector_kernel
 from infini_ir.targets.ascend.vector_plan import NATIVE_MATH, LowerVectorPass
@@ -60,13 +62,15 @@ class AscendTarget:
             )
 
     def passes(self) -> tuple[ModulePass, ...]:
-        """From a tile program to kernels for cube and for vector cores: no f64 where f32 will do, weights in the order
-        of their use, products on their own, long rows in pieces, the mathematics that vector
-        cores lack, local memory and queues, global memory."""
+        """From a tile program to kernels for cube and for vector cores: no f64 where f32 will
+        do, weights in the order of their use, long reductions shared out, products on their
+        own, long rows in pieces, the mathematics that vector cores lack, local memory and
+        queues, global memory."""
         return (
             *([UseAclnnPass()] if self.library else []),
             NarrowDoublesPass(),
             LayOutWeightsPass(),
+            SplitReductionPass(VECTOR_CORE.cores),
             SplitCubePass(),
             ExpandMathPass(native=NATIVE_MATH, float_only=True),
             LowerVectorPass(),

@@ -16,12 +16,13 @@ from infini_ir.passes.tile.expand_math import FLOAT_ONLY_NATIVE, ExpandMathPass
 from infini_ir.passes.tile.lay_out_weights import LayOutWeightsPass
 from infini_ir.passes.tile.narrow_doubles import NarrowDoublesPass
 from infini_ir.passes.tile.plan_memory import PlanMemoryPass
+from infini_ir.passes.tile.split_reduction import SplitReductionPass
 from infini_ir.targets.c_project.assemble import make_project, static_source
 from infini_ir.targets.c_project.project import Project
 from infini_ir.targets.c_project.signatures import signatures_of
 from infini_ir.targets.cambricon.emitter import RESERVED, kernels_source
 from infini_ir.targets.cambricon.library import UseCnnlPass, emit_call, library_source
-from infini_ir.targets.cambricon.limits import ARCHITECTURES
+from infini_ir.targets.cambricon.limits import ARCHITECTURES, MACHINE
 from infini_ir.targets.cambricon.lower import CambriconLowerPass
 from infini_ir.targets.cambricon.runtime import RUNTIME, toolchain
 from infini_ir.targets.programs import remove_unused
@@ -74,6 +75,7 @@ class CambriconTarget:
             *([UseCnnlPass()] if self.library else []),
             LayOutWeightsPass(),
             NarrowDoublesPass(),
+            SplitReductionPass(MACHINE.cores),
             ExpandMathPass(native=NATIVE_MATH, float_only=True),
             CambriconLowerPass(),
             PlanMemoryPass(),

@@ -15,13 +15,14 @@ from infini_ir.dialects.context import CompilerContext
 from infini_ir.dialects.tile import program
 from infini_ir.passes.tile.expand_math import ExpandMathPass
 from infini_ir.passes.tile.plan_memory import PlanMemoryPass
+from infini_ir.passes.tile.split_reduction import SplitReductionPass
 from infini_ir.targets.c_project.assemble import make_project
 from infini_ir.targets.c_project.project import Project
 from infini_ir.targets.c_project.signatures import KernelSignature
 from infini_ir.targets.cuda_c.emitter import write_kernel
 from infini_ir.targets.cuda_c.library import UseBlasPass, emit_call, library_source
 from infini_ir.targets.cuda_c.plan import Plan
-from infini_ir.targets.cuda_c.planning import CudaCPlanPass
+from infini_ir.targets.cuda_c.planning import PROGRAMS, CudaCPlanPass
 from infini_ir.targets.cuda_c.runtime import device_runtime, toolchain
 from infini_ir.targets.cuda_c.scalars import NATIVE_MATH
 from infini_ir.targets.cuda_c.vendors import VENDORS, Vendor, vendor_header
@@ -75,10 +76,12 @@ class CudaCTarget:
         return VENDORS[self.architecture]
 
     def passes(self) -> tuple[ModulePass, ...]:
-        """Functions that no compiler has become arithmetic, then every kernel gets its plan,
-        then intermediate values get their places in memory."""
+        """Long reductions of few programs are shared out, functions that no compiler has
+        become arithmetic, every kernel gets its plan, then intermediate values get their
+        places in memory."""
         return (
             *([UseBlasPass()] if self.library else []),
+            SplitReductionPass(2 * PROGRAMS),
             ExpandMathPass(NATIVE_MATH),
             CudaCPlanPass(),
             PlanMemoryPass(),

@@ -15,10 +15,12 @@ from infini_ir.passes.tile.expand_math import FLOAT_ONLY_NATIVE, ExpandMathPass
 from infini_ir.passes.tile.lay_out_weights import LayOutWeightsPass
 from infini_ir.passes.tile.narrow_doubles import NarrowDoublesPass
 from infini_ir.passes.tile.plan_memory import PlanMemoryPass
+from infini_ir.passes.tile.split_reduction import SplitReductionPass
 from infini_ir.targets.c_project.assemble import make_project, static_source
 from infini_ir.targets.c_project.project import Project
 from infini_ir.targets.c_project.signatures import signatures_of
 from infini_ir.targets.kunlun.emitter import RESERVED, kernel_sources
+from infini_ir.targets.kunlun.limits import MACHINE
 from infini_ir.targets.kunlun.lower import KunlunLowerPass
 from infini_ir.targets.kunlun.runtime import HEADERS, RUNTIME, toolchain
 from infini_ir.targets.programs import remove_unused
@@ -64,6 +66,7 @@ class KunlunTarget:
         return (
             LayOutWeightsPass(),
             NarrowDoublesPass(),
+            SplitReductionPass(MACHINE.cores),
             ExpandMathPass(native=NATIVE_MATH, float_only=True),
             KunlunLowerPass(),
             PlanMemoryPass(),
