@@ -26,7 +26,7 @@ integers of their width; bools are bytes."""
 
 RESERVED = (
     "pipe", "memory", "scratch", "program", "programs", "rest", "blocks", "half", "AscendC",
-    "half_t", "bf16_t", "Order", "Sync", "floor_div", "floor_mod", "smaller", "larger",
+    "half_t", "bf16_t", "Order", "Kind", "Sync", "floor_div", "floor_mod", "smaller", "larger",
     "absolute", "with_sign", "magnitude", "quotient", "saturate", "infinity",
     "larger_but_nan", "smaller_but_nan",
 )  # fmt: skip

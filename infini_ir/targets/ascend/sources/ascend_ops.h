@@ -354,39 +354,72 @@ __aicore__ inline bool MaskLane(const AscendC::LocalTensor<uint8_t>& mask, int64
 
 // ---- reductions of a row to one element, which need not be aligned
 
+enum class Kind { sum, largest, smallest };
+
+// Each of `repeats` groups of `lanes` neighbours, groups 256 B apart: one element for each.
+template <Kind kind, typename T>
+__aicore__ inline void ReduceGroups(const AscendC::LocalTensor<T>& dst, const AscendC::LocalTensor<T>& src,
+                                    int64_t lanes, int64_t repeats) {
+  constexpr AscendC::ReduceOrder order = AscendC::ReduceOrder::ORDER_ONLY_VALUE;
+  const int32_t mask = static_cast<int32_t>(lanes), times = static_cast<int32_t>(repeats);
+  if constexpr (kind == Kind::sum)
+    AscendC::WholeReduceSum<T>(dst, src, mask, times, 1, 1, 8);
+  else if constexpr (kind == Kind::largest)
+    AscendC::WholeReduceMax<T>(dst, src, mask, times, 1, 1, 8, order);
+  else
+    AscendC::WholeReduceMin<T>(dst, src, mask, times, 1, 1, 8, order);
+}
+
+// Longer rows: the vendor's calls, of which some wait for the scalar unit.
+template <Kind kind, typename T>
+__aicore__ inline void ReduceLongRow(const AscendC::LocalTensor<T>& dst, const AscendC::LocalTensor<T>& src,
+                                     int64_t count, const AscendC::LocalTensor<uint8_t>& scratch) {
+  const AscendC::LocalTensor<T> found = Scratch<T>(scratch), work = Scratch<T>(scratch, 32);
+  if constexpr (kind == Kind::sum)
+    AscendC::ReduceSum<T>(found, src, work, static_cast<int32_t>(count));
+  else if constexpr (kind == Kind::largest)
+    AscendC::ReduceMax<T>(found, src, work, static_cast<int32_t>(count));
+  else
+    AscendC::ReduceMin<T>(found, src, work, static_cast<int32_t>(count));
+  VectorBarrier();
+  ReduceGroups<kind>(dst, found, 1, 1);
+}
+
+// One instruction for a row of a repeat, two for as many repeats as a repeat has lanes.
+template <Kind kind, typename T>
+__aicore__ inline void ReduceRow(const AscendC::LocalTensor<T>& dst, const AscendC::LocalTensor<T>& src, int64_t count,
+                                 const AscendC::LocalTensor<uint8_t>& scratch) {
+  constexpr int64_t lanes = REPEAT_BYTES / static_cast<int64_t>(sizeof(T));
+  VectorBarrier();
+  if (count <= lanes) {
+    ReduceGroups<kind>(dst, src, count, 1);
+    return;
+  }
+  if (count > lanes * lanes) {
+    ReduceLongRow<kind>(dst, src, count, scratch);
+    return;
+  }
+  const AscendC::LocalTensor<T> parts = Scratch<T>(scratch);
+  const int64_t whole = count / lanes, rest = count % lanes;
+  ReduceGroups<kind>(parts, src, lanes, whole);
+  VectorBarrier();
+  if (rest > 0) {
+    ReduceGroups<kind>(parts[whole], src[whole * lanes], rest, 1);
+    VectorBarrier();
+  }
+  ReduceGroups<kind>(dst, parts, rest > 0 ? whole + 1 : whole, 1);
+}
+
 template <typename T>
 __aicore__ inline void SumRow(const AscendC::LocalTensor<T>& dst, const AscendC::LocalTensor<T>& src, int64_t count,
                               const AscendC::LocalTensor<uint8_t>& scratch) {
-  VectorBarrier();
-  AscendC::ReduceSum<T>(dst, src, Scratch<T>(scratch), static_cast<int32_t>(count));
-}
-
-template <bool largest, typename T>
-__aicore__ inline void ExtremeOfRepeat(const AscendC::LocalTensor<T>& dst, const AscendC::LocalTensor<T>& src,
-                                       int32_t count) {
-  constexpr AscendC::ReduceOrder order = AscendC::ReduceOrder::ORDER_ONLY_VALUE;
-  if constexpr (largest)
-    AscendC::WholeReduceMax<T>(dst, src, count, 1, 1, 1, 8, order);
-  else
-    AscendC::WholeReduceMin<T>(dst, src, count, 1, 1, 1, 8, order);
+  ReduceRow<Kind::sum>(dst, src, count, scratch);
 }
 
 template <bool largest, typename T>
 __aicore__ inline void ExtremeOfRow(const AscendC::LocalTensor<T>& dst, const AscendC::LocalTensor<T>& src,
                                     int64_t count, const AscendC::LocalTensor<uint8_t>& scratch) {
-  VectorBarrier();
-  if (count * static_cast<int64_t>(sizeof(T)) <= REPEAT_BYTES) {
-    ExtremeOfRepeat<largest>(dst, src, static_cast<int32_t>(count));
-    return;
-  }
-  // The result of a longer row goes to an aligned place first.
-  const AscendC::LocalTensor<T> found = Scratch<T>(scratch), work = Scratch<T>(scratch, 32);
-  if constexpr (largest)
-    AscendC::ReduceMax<T>(found, src, work, static_cast<int32_t>(count));
-  else
-    AscendC::ReduceMin<T>(found, src, work, static_cast<int32_t>(count));
-  VectorBarrier();
-  ExtremeOfRepeat<largest>(dst, found, 1);
+  ReduceRow<largest ? Kind::largest : Kind::smallest>(dst, src, count, scratch);
 }
 
 // dst[j * dst_pitch + i] = src[i * src_pitch + j]
