@@ -3,6 +3,19 @@
 Sizes and alignment are those of the vendor's guide to architecture 2201; element types those of
 each instruction's page. What the basic instructions lack is done here by a few of them
 (`sources/ascend_ops.h`): comparisons of i32, exclusive or, transposition by gathers.
+
+Names, argument orders, units, element types and rounding modes were read against the vendor's
+public headers for architecture 2201 (asc-devkit, impl/basic_api/dav_c220); host calls against
+the headers in the wheel torch-npu. Assumptions: what no public source settles.
+
+| assumption | where |
+|---|---|
+| Max, Min, WholeReduceMax and WholeReduceMin carry NaN (`reduce_carries_nan`) | ascend_ops.h |
+| Cast of floats to integers saturates, NaN gives 0 | map rules, cast cases |
+| scalar reads of global memory see what earlier kernels of the stream wrote | instructions.py |
+| a plain union converts bits on the scalar unit | core_scalars.h |
+| LoadDataWithTranspose of float leaves squares of 16 x 16 as ascend_cube.h wants them | ascend_cube.h |
+| Select of two tensors uses the 8 KB that `UNIFIED_BUFFER` leaves to the tools | here |
 """
 
 from __future__ import annotations

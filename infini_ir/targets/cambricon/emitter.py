@@ -73,7 +73,7 @@ static_assert(NRAM_BYTES + SCRATCH_BYTES + 128 * 1024 <= __MLU_NRAM_SIZE__ * 102
 static_assert(MATRIX_BYTES <= __MLU_WRAM_SIZE__ * 1024,
               "the kernels want more WRAM than this chip has");
 
-__nram__ char local_memory[NRAM_BYTES];
+__nram__ INFINI_ALIGNED char local_memory[NRAM_BYTES];
 """
 
 

@@ -4,6 +4,20 @@ Sizes of NRAM and WRAM are not published by chip. Memory is planned for 512 KB o
 which 128 KB are the stack's (github.com/Cambricon/mlu-ops, kernels/kernel.h), and the kernels'
 source asserts it against the vendor's macros. Which instructions there are, and on which
 types, is what mlu-ops (kernels/utils/common.h, kernels/**) and InfiniCore use.
+
+Assumptions: what no public source settles, and the emitter relies on.
+
+| assumption | where |
+|---|---|
+| 4 cores a cluster, so a Union1 task has x = 4 | emitter.py |
+| `half` and `bfloat16_t` convert from and to float by `static_cast`, to nearest even | core.h |
+| overloads for `int8_t*` (signed char) of `__bang_transpose`, of `int32_t*` of `__bang_add`, `_mul`, `_atomic_reduce_add` | core_rows.h, core_dot.h, core_copies.h |
+| `__bang_float2bfloat16_rn` beside the `_tz` of mlu-ops; `__bang_float2int8_tz` beside its `_rn` | core_rows.h |
+| comparisons, `__bang_and`, `_or`, `_not` of float give and take 1.0 and 0.0 | core_masks.h |
+| `__bang_reduce_sum` of 64 floats leaves sums at the 1st and the 33rd | core_reduce.h |
+| `__bang_argmax`, `_maxequal`, `_minequal` carry NaN | core_reduce.h |
+| `__bang_matmul` of float rounds no operand below float; filters as `__bang_reshape_filter` lays out | core_dot.h |
+| scalar reads and writes of NRAM wait for vector instructions, as cncc orders them | core_kernel.py |
 """
 
 from __future__ import annotations

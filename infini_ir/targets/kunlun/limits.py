@@ -5,6 +5,18 @@ From Kunlun's programming guide for XPU C/C++ (public): 64 cores a cluster, 32 K
 memory for every 4 cores, stacks included, 64-bit numbers by software, copies of any number of
 bytes up to local memory's size, no atomic operations on global memory. That is XPU2; XPU3's
 local memory is not published, so the same is assumed: 8 KB a core, 2 KB of them for stacks.
+A P800 has 12 clusters (InfiniCore); launches ask the runtime.
+
+Assumptions: what no public source settles, and the emitter relies on.
+
+| assumption | where |
+|---|---|
+| 8 KB of local memory a core also on XPU3 | here |
+| one object holds host and device code where neither `--xpu-host-only` nor `--xpu-device-only` is given (InfiniCore builds so for XPU3; the guide, for XPU1, speaks of two) | runtime.py |
+| `exp`, `log`, `sqrt`, `floor`, `ceil`, `rint` of float in xtdk_math.h; subnormals not flushed | core.h, core_rows.h |
+| `long long` and `int64_t` are one type on the device | emitter.py |
+| integer arithmetic wraps; float to int conversions are only made in range | core_scalars.h |
+| `<cstdint>` and `<type_traits>` may be included before xtdk.h | core.h |
 """
 
 from __future__ import annotations

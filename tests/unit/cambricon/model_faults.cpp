@@ -3,8 +3,8 @@
 
 #include <string>
 
-__nram__ char nram[8192];
-__wram__ float wram[64 * 64];
+__nram__ __attribute__((aligned(128))) char nram[8192];
+__wram__ __attribute__((aligned(128))) float wram[64 * 64];
 
 using Kernel = void (*)(float*, float*);
 static float* rows(int at) { return reinterpret_cast<float*>(nram + at); }

@@ -1,8 +1,8 @@
 // Values of the model's calls: exact 16-bit floats, conversions, comparisons, products.
 #include <bang.h>
 
-__nram__ char nram[1 << 17];
-__wram__ float wram[64 * 128];
+__nram__ __attribute__((aligned(128))) char nram[1 << 17];
+__wram__ __attribute__((aligned(128))) float wram[64 * 128];
 
 static int failures = 0;
 static void expect(bool right, const char* what) {

@@ -85,7 +85,7 @@ def test_on_chip_memory_is_limited(tmp_path: Path) -> None:
 def test_division_is_not_on_mlu370(tmp_path: Path) -> None:
     source = tmp_path / "division.cpp"
     source.write_text(
-        "#include <bang.h>\n__nram__ float rows[64];\n"
+        "#include <bang.h>\n__nram__ __attribute__((aligned(128))) float rows[64];\n"
         "int main() { __bang_div(rows, rows, rows, 64); }\n"
     )
     command = ["g++", "-std=c++17", "-fsyntax-only", f"-I{INCLUDE}", str(source)]

@@ -62,6 +62,11 @@ def test_not_waiting_for_computing() -> None:
     assert "MLU model: missing sync: __memcpy_async" in fault(made, long)
 
 
+def test_memory_of_chars_that_lies_anywhere() -> None:
+    made = changed("core.h", "__attribute__((aligned(128)))", "")
+    assert "MLU model: alignment" in fault(made)
+
+
 def test_all_cores_run_all_programs() -> None:
     made = changed("kernels.mlu", "program = taskId;", "program = 0;")
     assert "MLU model: race" in fault(made)

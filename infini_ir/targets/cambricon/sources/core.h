@@ -9,6 +9,9 @@
 
 #define INFINI_DEVICE __mlu_func__
 
+// Instructions want operands at multiples of 128 bytes, and chars alone lie anywhere.
+#define INFINI_ALIGNED __attribute__((aligned(128)))
+
 using half_t = half;
 using bf16_t = bfloat16_t;
 
@@ -30,7 +33,7 @@ constexpr int64_t MATRIX_BYTES = 32768;  // of an operand of the matrix unit
 constexpr int64_t SCRATCH_BYTES = 4 * STRIP * 4 + 2 * MATRIX_BYTES;
 
 // Memory of these functions: strips first, then operands of the matrix unit.
-__nram__ char scratch[SCRATCH_BYTES];
+__nram__ INFINI_ALIGNED char scratch[SCRATCH_BYTES];
 
 INFINI_DEVICE float* strip(int number) {
   return reinterpret_cast<float*>(scratch) + number * STRIP;

@@ -4,7 +4,7 @@
 // wants k and n to be multiples of 64. Products go in blocks: of n, of k, then of m.
 #pragma once
 
-__wram__ char filter[MATRIX_BYTES];
+__wram__ INFINI_ALIGNED char filter[MATRIX_BYTES];
 
 template <class T>
 INFINI_DEVICE T* operand(int number) {

@@ -19,9 +19,14 @@
 #define __mlu_global__
 #define __mlu_func__ inline
 #define __mlu_device__
-#define __nram__ static __attribute__((section("mlu_nram"), aligned(128)))
-#define __wram__ static __attribute__((section("mlu_wram"), aligned(128)))
+#define __nram__ static __attribute__((section("mlu_nram")))
+#define __wram__ static __attribute__((section("mlu_wram")))
 #define __mlu_shared__ static __attribute__((section("mlu_sram"), aligned(128)))
+
+// Memory begins with a byte of something else, so that an array is where its own alignment
+// puts it.
+__nram__ __attribute__((used)) char mlu_model_first_of_nram;
+__wram__ __attribute__((used)) char mlu_model_first_of_wram;
 
 // Built-in variables: one dimension of tasks, clusters of four cores (mlu-ops
 // docs/BANG-C-OPS-Develop-Guide.md).
