@@ -19,8 +19,8 @@
 #define __mlu_global__
 #define __mlu_func__ inline
 #define __mlu_device__
-#define __nram__ static __attribute__((section("mlu_nram")))
-#define __wram__ static __attribute__((section("mlu_wram")))
+#define __nram__ static __attribute__((section("mlu_nram"), no_reorder))
+#define __wram__ static __attribute__((section("mlu_wram"), no_reorder))
 #define __mlu_shared__ static __attribute__((section("mlu_sram"), aligned(128)))
 
 // Memory begins with a byte of something else, so that an array is where its own alignment
