@@ -15,8 +15,8 @@ Assumptions: what no public source settles, and the emitter relies on.
 | `__bang_float2bfloat16_rn` beside the `_tz` of mlu-ops; `__bang_float2int8_tz` beside its `_rn` | core_rows.h |
 | comparisons, `__bang_and`, `_or`, `_not` of float give and take 1.0 and 0.0 | core_masks.h |
 | `__bang_reduce_sum` of 64 floats leaves sums at the 1st and the 33rd | core_reduce.h |
-| `__bang_argmax`, `_maxequal`, `_minequal` carry NaN | core_reduce.h |
-| `__bang_matmul` of float rounds no operand below float; filters as `__bang_reshape_filter` lays out | core_dot.h |
+| `__bang_argmax`, `_maxequal`, `_minequal` carry NaN; a comment in mlu-ops (generate_proposals) says that maxequal of NaN and a number is the number | core_rows.h, core_reduce.h |
+| `__bang_matmul` of float rounds no operand below float; filters as `__bang_reshape_filter` lays out, of float (mlu-ops, fft) and of half alike | core_dot.h |
 | scalar reads and writes of NRAM wait for vector instructions, as cncc orders them | core_kernel.py |
 """
 
