@@ -149,7 +149,9 @@ class Compilation:
         """Run the graph pipeline."""
         from infini_ir.passes.graph.pipeline import graph_pipeline
 
-        passes = graph_pipeline(self.target.composites)
+        passes = graph_pipeline(
+            self.target.composites, quantized_weights=self.target.quantized_weights
+        )
         self._run(passes, module, "passes", self.options.check_semantics)
 
     def lower(self, module: ModuleOp) -> None:

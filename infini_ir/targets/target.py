@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from xdsl.passes import ModulePass
 
     from infini_ir.dialects.context import CompilerContext
+    from infini_ir.passes.graph.pipeline import QuantizedWeights
     from infini_ir.runtime.program import Program
     from infini_ir.targets.c_project.project import Project
 
@@ -51,6 +52,11 @@ class Target(Protocol):
     def composites(self) -> frozenset[str]:
         """Composite operations of the graph dialect that reach the lowering; the others are
         expanded into primitives."""
+        ...
+
+    @property
+    def quantized_weights(self) -> QuantizedWeights:
+        """Where 8-bit weights of products become floats."""
         ...
 
     @property

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from xdsl.ir import SSAValue
@@ -14,15 +14,47 @@ from infini_ir.dialects.tile import ViewType, program
 from infini_ir.lowering.cluster import Cluster, UnfusableError
 from infini_ir.lowering.domain import Axis, TileWriter, merged, sorted_by
 from infini_ir.lowering.epilogue import Epilogue, OwnMemory
-from infini_ir.lowering.expression import accumulation_type
+from infini_ir.lowering.expression import Expression, Operands, accumulation_type
 from infini_ir.lowering.host_builder import HostBuilder
-from infini_ir.lowering.kernel_builder import KernelBuilder
+from infini_ir.lowering.kernel_builder import KernelBuilder, Position
 from infini_ir.lowering.kernels.elementwise import ANCHORS
 from infini_ir.lowering.placement import Placement
+from infini_ir.lowering.view_ops import Chain, View
 from infini_ir.utils.symbolic import ONE, ZERO, Dim
 
 A, B = 0, 1
-"""Numbers of the two factors among the operands; results and the epilogue's follow."""
+"""Numbers of the two factors among the operands; results and the epilogue's follow, then
+what else computed factors read."""
+
+WHOLE_DEPTH = 128
+"""An inner contracted axis of a computed factor (the positions that share a scale) is one
+tile up to this size: the loop around it, not a loop of a few steps in it, is what overlaps
+loads with products."""
+
+
+@dataclass
+class Computed:
+    """A factor that the kernel computes from what it loads, such as a weight of bytes that
+    becomes floats."""
+
+    expression: Expression
+    main: int
+    """The operand of the expression that is the factor's memory: it moves along all axes."""
+
+    @property
+    def placements(self) -> list[Placement]:
+        return self.expression.operands.placements
+
+    @property
+    def others(self) -> list[Placement]:
+        """The operands beside the main one."""
+        return [p for i, p in enumerate(self.placements) if i != self.main]
+
+    def numbers(self, main: int, first_other: int) -> list[int]:
+        """The kernel's number of each operand, by those of the main one and of the others."""
+        count = len(self.placements)
+        others = iter(range(first_other, first_other + count - 1))
+        return [main if i == self.main else next(others) for i in range(count)]
 
 
 @dataclass
@@ -40,19 +72,44 @@ class Contraction:
     m: int
     n: int
     k: int
+    computed: dict[int, Computed] = field(default_factory=dict)
+    """How the factors that are computed in the kernel, `A` or `B`, are; their placement is
+    that of the main operand."""
 
 
 def lower_contraction(cluster: Cluster, host: HostBuilder) -> None:
     """A cluster around a `graph.dot`."""
     (op,) = anchors(cluster, graph.DotOp)
-    dot, (left, right) = _dot_of(cluster, op)
     kernel_dtype = accumulation_type(tensor_type(op.out).dtype)
     epilogue = Epilogue(cluster, op.out, (), kernel_dtype)
-    a, b = cluster.operand(*left), cluster.operand(*right)
     batch, contract, free = op.batch, op.contract, op.free()
-    dot.a = a.transposed([*batch[0], *free[0], *contract[0]])
-    dot.b = b.transposed([*batch[1], *free[1], *contract[1]])
+    computed: dict[int, Computed] = {}
+    sides: list[Placement] = []
+    for side, value in ((A, op.lhs), (B, op.rhs)):
+        order = [*batch[side], *free[side], *contract[side]]
+        source, chain = cluster.source(value)
+        if cluster.is_operand(source):
+            sides.append(cluster.operand(source, chain).transposed(order))
+        else:
+            computed[side] = factor = _computed(cluster, value, order)
+            sides.append(factor.placements[factor.main])
+    counts = (len(batch[0]), len(free[0]), len(free[1]), len(contract[0]))
+    a, b = sides
+    dot = Contraction("dot", a, b, *counts, computed)
     launch_contraction(host, cluster, dot, epilogue, kernel_dtype)
+
+
+def _computed(cluster: Cluster, value: SSAValue, order: Sequence[int]) -> Computed:
+    """A factor that the cluster computes, its axes in an order."""
+    expression = Expression(cluster, Operands(), None)
+    arranged: Chain = (View((value, "factor"), lambda p: p.transposed(order)),)
+    expression.add_root(value, arranged)
+    for number, placement in enumerate(expression.operands.placements):
+        moves = zip(placement.shape, placement.strides, strict=True)
+        in_memory = placement.root is not None
+        if in_memory and all(size is ONE or stride is not ZERO for size, stride in moves):
+            return Computed(expression, number)
+    raise UnfusableError("a computed factor without an operand of its shape")
 
 
 def anchors(cluster: Cluster, kind: type) -> list:
@@ -61,19 +118,6 @@ def anchors(cluster: Cluster, kind: type) -> list:
     if len(found) != 1:
         raise UnfusableError("more than one anchor")
     return found
-
-
-def _dot_of(cluster: Cluster, op: graph.DotOp):
-    sides = [cluster.source(value) for value in (op.lhs, op.rhs)]
-    for value, _ in sides:
-        if not cluster.is_operand(value):
-            raise UnfusableError("a factor that is computed in the cluster")
-    free = op.free()
-    empty = Placement(None, ZERO, (), (), "f32")
-    dot = Contraction(
-        "dot", empty, empty, len(op.batch[0]), len(free[0]), len(free[1]), len(op.contract[0])
-    )
-    return dot, sides
 
 
 ANCHORS[graph.DotOp] = lower_contraction
@@ -92,10 +136,14 @@ def launch_contraction(
     if targets[0].is_empty():
         return
     operands = [dot.a, dot.b, *targets, *epilogue.operands.placements]
-    operands, loops = _loops(host, dot, operands)
+    factors: dict[int, list[int]] = {A: [A], B: [B]}
+    for side, factor in dot.computed.items():
+        factors[side] = factor.numbers(side, len(operands))
+        operands += factor.others
+    operands, loops = _loops(host, dot, operands, factors)
     if len(loops.n) > 1 and loops.n[-1].strides[2] is not ONE:
         raise UnfusableError("no free axis of the right factor is contiguous in the result")
-    groups = loops.views(len(operands))
+    groups = loops.views(len(operands), factors)
     # Positions are computed, they have no memory.
     in_memory = [i for i, p in enumerate(operands) if p.root is not None]
     types = {
@@ -111,12 +159,13 @@ def launch_contraction(
         "contraction",
         dot.name,
         epilogue.expression.key,
+        tuple((side, factor.expression.key) for side, factor in dot.computed.items()),
         tuple((label, a.size, tuple(a.strides)) for label, a in loops.labelled()),
         tuple(p.dtype for p in operands),
         positions,
     )
     writer = _ContractionWriter(
-        dot.name, loops, operands, in_memory, types, epilogue, len(targets), kernel_dtype
+        dot, loops, operands, factors, in_memory, types, epilogue, len(targets), kernel_dtype
     )
     kernel = host.kernel(key, lambda: writer.build(cluster.origin))
     views = [host.view(operands[i], types[i].shape, types[i].strides) for i in in_memory]
@@ -126,6 +175,10 @@ def launch_contraction(
 def _stride(axis: Axis, operand: int) -> Dim:
     """The stride in a view; of an axis of size 1 that stands in for none, 1."""
     return ONE if axis.size is ONE and axis.label in "mnk" else axis.strides[operand]
+
+
+Factors = Mapping[int, Sequence[int]]
+"""The numbers of the operands that each factor is made of."""
 
 
 @dataclass
@@ -146,25 +199,32 @@ class _Loops:
         """Batch axes, all free axes of the right factor but the last, m, and the last n."""
         return [*self.batch, *self.n[:-1], *self.m, self.n[-1]]
 
-    def views(self, count: int) -> list[list[Axis]]:
+    def factor(self, side: int) -> list[Axis]:
+        """The axes of the views of a factor."""
+        if side == A:
+            return [*self.batch, *self.m, *self.k]
+        return [*self.batch, *self.n[:-1], *self.k, self.n[-1]]
+
+    def views(self, count: int, factors: Factors) -> list[list[Axis]]:
         """The axes of each operand's view."""
-        outer = self.n[:-1]
-        a = [*self.batch, *self.m, *self.k]
-        b = [*self.batch, *outer, *self.k, self.n[-1]]
-        return [a, b, *([self.grid] * (count - 2))]
+        views = [self.grid] * count
+        for side, numbers in factors.items():
+            for number in numbers:
+                views[number] = self.factor(side)
+        return views
 
 
 def _loops(
-    host: HostBuilder, dot: Contraction, operands: list[Placement]
+    host: HostBuilder, dot: Contraction, operands: list[Placement], factors: Factors
 ) -> tuple[list[Placement], _Loops]:
     first_n, first_k = dot.batch + dot.m, dot.batch + dot.m + dot.n
     total = first_k + dot.k
     sizes = [*dot.a.shape[: dot.batch + dot.m], *dot.b.shape[dot.batch :]]
     columns: list[list[Dim]] = [[ZERO] * total for _ in operands]
     for i, placement in enumerate(operands):
-        if i == A:
+        if i in factors[A]:
             where = [*range(first_n), *range(first_k, total)]
-        elif i == B:
+        elif i in factors[B]:
             where = [*range(dot.batch), *range(first_n, total)]
         else:
             where = list(range(first_k))
@@ -239,9 +299,10 @@ def _derived(
 
 @dataclass
 class _ContractionWriter:
-    name: str
+    dot: Contraction
     loops: _Loops
     operands: list[Placement]
+    factors: Factors
     in_memory: list[int]
     types: dict[int, ViewType]
     epilogue: Epilogue
@@ -255,18 +316,20 @@ class _ContractionWriter:
         steps = ["1"] * (outer + len(loops.m) - len(tiles)) + [*tiles, "BN"]
         bounds = [axis.size for axis in loops.grid]
         types = [self.types[i] for i in self.in_memory]
-        k = KernelBuilder(self.name, types, bounds, steps, origin)
+        k = KernelBuilder(self.dot.name, types, bounds, steps, origin)
         views: list[SSAValue | None] = [None] * len(self.operands)
         for view, i in zip(k.views, self.in_memory, strict=True):
             views[i] = view
-        total = self._sum(k, views[A], views[B], tiles)
+        total = self._sum(k, views, tiles)
         self._finish(k, views, total, tiles)
         return k
 
     def _m_tiles(self) -> list[str]:
         return ["BM"] if len(self.loops.m) == 1 else ["BH", "BW"]
 
-    def _sum(self, k: KernelBuilder, a, b, tiles: list[str]) -> SSAValue:
+    def _sum(
+        self, k: KernelBuilder, views: Sequence[SSAValue | None], tiles: list[str]
+    ) -> SSAValue:
         loops, offsets = self.loops, k.offsets
         batch = list(offsets[: len(loops.batch)])
         outer = list(offsets[len(loops.batch) : len(loops.batch) + len(loops.n) - 1])
@@ -278,15 +341,19 @@ class _ContractionWriter:
         a_axes = [*range(first_m, len(batch) + len(m)), len(batch) + len(m) + depth - 1]
         b_k = len(batch) + len(outer) + depth - 1
 
-        def level(number: int, at: list[SSAValue], acc: SSAValue) -> SSAValue:
+        b_axes = [b_k + 1, b_k] if transposed else [b_k, b_k + 1]
+        step_depth = self._depth()
+        a_sizes = dict(zip(a_axes, [*tiles, step_depth], strict=True))
+        b_sizes: dict[int, str | Dim] = {b_k: step_depth, b_k + 1: "BN"}
+
+        def level(number: int, at: list[Position], acc: SSAValue) -> SSAValue:
             if number == depth:
-                left = k.load(a, [*batch, *m, *at], a_axes, [*tiles, "BK"])
+                left = self._factor(k, A, views, [*batch, *m, *at], a_axes, a_sizes)
                 where = [*batch, *outer, *at, offsets[-1]]
-                if transposed:
-                    right = k.load(b, where, [b_k + 1, b_k], ["BN", "BK"])
-                else:
-                    right = k.load(b, where, [b_k, b_k + 1], ["BK", "BN"])
+                right = self._factor(k, B, views, where, b_axes, b_sizes)
                 return k.dot(left, right, acc, transposed=transposed)
+            if number == depth - 1 and step_depth != "BK":
+                return level(depth, [*at, 0], acc)
             step = "BK" if number == depth - 1 else 1
             (out,) = k.for_(
                 loops.k[number].size,
@@ -298,6 +365,44 @@ class _ContractionWriter:
 
         return level(0, [], zero)
 
+    def _depth(self) -> str | Dim:
+        """How much of the innermost contracted axis a product of tiles takes."""
+        size = self.loops.k[-1].size.value or 0
+        whole = len(self.loops.k) > 1 and size % 16 == 0 and 0 < size <= WHOLE_DEPTH
+        return self.loops.k[-1].size if self.dot.computed and whole else "BK"
+
+    def _factor(
+        self,
+        k: KernelBuilder,
+        side: int,
+        views: Sequence[SSAValue | None],
+        offsets: Sequence[Position],
+        tile_axes: Sequence[int],
+        capacity: dict[int, str | Dim],
+    ) -> SSAValue:
+        """The tile of a factor: loaded, or computed from what is."""
+        if side not in self.dot.computed:
+            view = views[side]
+            assert view is not None, "factors lie in memory"
+            return k.load(view, offsets, tile_axes, [capacity[axis] for axis in tile_axes])
+        numbers = self.factors[side]
+        axes = [
+            Axis(
+                axis.size, [_stride(axis, i) if i == side else axis.strides[i] for i in numbers]
+            )
+            for axis in self.loops.factor(side)
+        ]
+        writer = TileWriter(
+            k,
+            axes,
+            [self.operands[i] for i in numbers],
+            [views[i] for i in numbers],
+            offsets,
+            capacity,
+        )
+        (result,) = writer.map(self.dot.computed[side].expression, tile_axes)
+        return result
+
     def _is_transposed(self) -> bool:
         n, k = self.loops.n[-1], self.loops.k[-1]
         return n.size is not ONE and n.strides[B] is not ONE and k.strides[B] is ONE
@@ -306,14 +411,16 @@ class _ContractionWriter:
         grid = self.loops.grid
         tile_axes = list(range(len(grid) - len(tiles) - 1, len(grid)))
         first = 2 + self.results
+        count = len(self.epilogue.operands.placements)
+        own = slice(first, first + count)
         if self.epilogue.is_plain:
             values: Sequence[SSAValue] = [total]
         else:
             writer = TileWriter(
                 k,
-                [Axis(axis.size, axis.strides[first:]) for axis in grid],
-                self.operands[first:],
-                views[first:],
+                [Axis(axis.size, axis.strides[own]) for axis in grid],
+                self.operands[own],
+                views[own],
                 k.offsets,
                 dict(zip(tile_axes, [*tiles, "BN"], strict=True)),
             )

@@ -29,6 +29,7 @@ from infini_ir.dialects.graph import (
 from infini_ir.dialects.graph.builder import GraphBuilder
 from infini_ir.dialects.graph.shaping import CONSTANT_LIMIT
 from infini_ir.dialects.graph.types import is_tensor, tensor_type
+from infini_ir.passes.graph.byte_factors import keeps_bytes
 from infini_ir.passes.graph.rules import RuleBuilder, inside_fusion, is_pure
 from infini_ir.utils import dtypes
 from infini_ir.utils.weights import WeightStore
@@ -53,6 +54,8 @@ class GraphFoldConstantsPass(ModulePass):
     tables grow that are cheaper to compute than to load."""
     max_fresh_bytes: int = 1 << 20
     """Bytes at most of a derived weight that depends on no weight."""
+    keep_bytes: bool = False
+    """Whether 8-bit weights stay so where only products read the floats made of them."""
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         fold_constants(op, weights_of(ctx), self)
@@ -129,6 +132,7 @@ class _Folder:
             and not isinstance(op, _NEVER)
             and is_tensor(op.results[0])
             and not inside_fusion(op)
+            and not (self.limits.keep_bytes and keeps_bytes(op))
         )
 
     def fold(self, op: Operation) -> bool:

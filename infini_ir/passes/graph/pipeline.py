@@ -5,6 +5,7 @@ cleanup               simplify, fold constants, merge equal and remove dead oper
 recognise composites  a clean graph in the model's layout
 fold batch norm       one factor and one summand after a convolution (cleanup leaves that)
 layout                composites whole, weights that can still be transposed
+quantized products    dequantize operations whole, their layouts decided
 expand composites     those that the target does not implement; layouts decided before
 fuse                  a clean graph; only lowering comes after
 """
@@ -12,6 +13,7 @@ fuse                  a clean graph; only lowering comes after
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
@@ -22,13 +24,18 @@ from infini_ir.passes.graph.cse import eliminate_common_subexpressions
 from infini_ir.passes.graph.dce import eliminate_dead_code
 from infini_ir.passes.graph.expand_composites import DEFINITIONS, ExpandCompositesPass
 from infini_ir.passes.graph.fold_batch_norm import GraphFoldBatchNormPass
-from infini_ir.passes.graph.fold_constants import fold_constants
+from infini_ir.passes.graph.fold_constants import GraphFoldConstantsPass, fold_constants
 from infini_ir.passes.graph.fuse import GraphFusePass
 from infini_ir.passes.graph.layout import GraphLayoutPass
+from infini_ir.passes.graph.quantized_products import GraphQuantizedProductsPass
 from infini_ir.passes.graph.recognize import GraphRecognizeCompositesPass
 from infini_ir.passes.graph.rules import apply_rules
 from infini_ir.passes.graph.simplify import SIMPLIFY_RULES
 from infini_ir.passes.graph.unify_symbols import GraphUnifySymbolsPass
+
+QuantizedWeights = Literal["folded", "converted", "fused"]
+"""Where 8-bit weights of products become floats: when compiling, which takes up to four
+times the memory; by a kernel before each product; as the product's kernel loads them."""
 
 ALWAYS_KEPT = frozenset({"conv", "pool", "softmax", "layer_norm", "rms_norm"})
 """Composites that fusion and lowering know whole, whatever the target."""
@@ -42,12 +49,15 @@ class GraphCleanupPass(ModulePass):
 
     max_rounds: int = 8
     """A guard only: graphs come to rest in two or three rounds."""
+    keep_bytes: bool = False
+    """As of `graph-fold-constants`."""
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         weights = weights_of(ctx)
+        limits = GraphFoldConstantsPass(keep_bytes=self.keep_bytes)
         for _ in range(self.max_rounds):
             changed = apply_rules(op, SIMPLIFY_RULES)
-            changed |= fold_constants(op, weights)
+            changed |= fold_constants(op, weights, limits)
             changed |= eliminate_common_subexpressions(op)
             changed |= eliminate_dead_code(op)
             if not changed:
@@ -55,26 +65,33 @@ class GraphCleanupPass(ModulePass):
 
 
 def graph_pipeline(
-    target_composites: frozenset[str] = frozenset(), *, layout: str = "channels_last"
+    target_composites: frozenset[str] = frozenset(),
+    *,
+    layout: str = "channels_last",
+    quantized_weights: QuantizedWeights = "folded",
 ) -> tuple[ModulePass, ...]:
     """
     The passes from an imported graph to one ready for lowering, in order.
 
     `target_composites` names what the target implements whole, such as `attention`; the
     others become primitives, but for those that every lowering knows (`ALWAYS_KEPT`).
+    `quantized_weights` says where 8-bit weights of products become floats.
     """
     known = {op.name.removeprefix("graph.") for op in DEFINITIONS}
     wanted = {name.removeprefix("graph.") for name in target_composites}
     keep = tuple(sorted((wanted | ALWAYS_KEPT) & known))
+    keep_bytes = quantized_weights != "folded"
+    cleanup = GraphCleanupPass(keep_bytes=keep_bytes)
     return (
         GraphUnifySymbolsPass(),
-        GraphCleanupPass(),
+        cleanup,
         GraphRecognizeCompositesPass(),
-        GraphCleanupPass(),
+        cleanup,
         GraphFoldBatchNormPass(),
         GraphLayoutPass(layout),
-        GraphCleanupPass(),
+        cleanup,
+        *([GraphQuantizedProductsPass()] if keep_bytes else []),
         ExpandCompositesPass(keep=keep),
-        GraphCleanupPass(),
-        GraphFusePass(),
+        cleanup,
+        GraphFusePass(byte_factors=quantized_weights == "fused"),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
@@ -33,6 +33,9 @@ from infini_ir.targets.programs import remove_unused
 from infini_ir.targets.texts import LazyTexts
 from infini_ir.utils.errors import OptionError
 
+if TYPE_CHECKING:
+    from infini_ir.passes.graph.pipeline import QuantizedWeights
+
 ARCHITECTURES = ("910b",)
 
 COMPOSITES = frozenset(
@@ -52,6 +55,7 @@ class AscendTarget:
     library: bool = False
     name: ClassVar[str] = "ascend"
     composites: ClassVar[frozenset[str]] = COMPOSITES
+    quantized_weights: ClassVar[QuantizedWeights] = "converted"
     device_limits: ClassVar[None] = None
 
     def __post_init__(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
@@ -27,6 +27,9 @@ from infini_ir.targets.cambricon.lower import CambriconLowerPass
 from infini_ir.targets.cambricon.runtime import RUNTIME, toolchain
 from infini_ir.targets.programs import remove_unused
 from infini_ir.utils.errors import OptionError
+
+if TYPE_CHECKING:
+    from infini_ir.passes.graph.pipeline import QuantizedWeights
 
 COMPOSITES = frozenset(
     {
@@ -58,6 +61,7 @@ class CambriconTarget:
     library: bool = False
     name: ClassVar[str] = "cambricon"
     composites: ClassVar[frozenset[str]] = COMPOSITES
+    quantized_weights: ClassVar[QuantizedWeights] = "fused"
     device_limits: ClassVar[None] = None
 
     def __post_init__(self) -> None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
@@ -17,8 +17,11 @@ from infini_ir.dialects.tile import program
 from infini_ir.passes.tile.expand_math import ExpandMathPass
 from infini_ir.passes.tile.insert_barriers import InsertBarriersPass
 from infini_ir.passes.tile.plan_memory import PlanMemoryPass
+from infini_ir.passes.tile.split_axis import SplitAxisPass
+from infini_ir.passes.tile.split_reduction import SplitReductionPass
 from infini_ir.runtime.metadata import Check, Metadata, weight_table
 from infini_ir.runtime.program import CodeBytes, Program
+from infini_ir.targets.cpu.contraction_plan import PROGRAMS
 from infini_ir.targets.cpu.cost import program_nanoseconds
 from infini_ir.targets.cpu.emitter import KernelEmitter
 from infini_ir.targets.cpu.features import CpuFeatures, named
@@ -26,7 +29,7 @@ from infini_ir.targets.cpu.linker import link
 from infini_ir.targets.cpu.packing import CpuPackWeightsPass
 from infini_ir.targets.cpu.plain_math import plain_math_ir
 from infini_ir.targets.cpu.plan import Plan
-from infini_ir.targets.cpu.planning import CpuPlanPass
+from infini_ir.targets.cpu.planning import SWEEP_ELEMENTS, CpuPlanPass
 from infini_ir.targets.cpu.program import ProgramEmitter
 from infini_ir.targets.cpu.support import DECLARATIONS, support_ir
 from infini_ir.targets.cpu.toolchain import assembly, compile_modules
@@ -44,6 +47,9 @@ from infini_ir.utils.errors import CompileError
 from infini_ir.utils.object_cache import ObjectCache
 from infini_ir.utils.symbolic import Dim
 
+if TYPE_CHECKING:
+    from infini_ir.passes.graph.pipeline import QuantizedWeights
+
 PRODUCER = "infini-ir 0.1.0"
 
 COMPOSITES = frozenset(
@@ -58,6 +64,9 @@ COMPOSITES = frozenset(
     }
 )
 """Composite operations that the lowering makes kernels of; the others are expanded."""
+
+COLUMN_ROWS = 64
+"""Rows from which on columns are reduced some rows at a time, and not one after the other."""
 
 
 @dataclass
@@ -85,6 +94,7 @@ class CpuTarget:
     cache: ObjectCache | bool = True
     name: ClassVar[str] = "cpu"
     composites: ClassVar[frozenset[str]] = COMPOSITES
+    quantized_weights: ClassVar[QuantizedWeights] = "folded"
     device_limits: ClassVar[None] = None
     objects: ObjectCache | None = field(init=False)
 
@@ -100,11 +110,14 @@ class CpuTarget:
         return named(self.architecture)
 
     def passes(self) -> tuple[ModulePass, ...]:
-        """The tile passes that legalise a program, in order: plans first (they fix the
-        panel widths), then the layouts that follow from them, memory when all buffers are
-        there, barriers last, since shared memory decides them."""
+        """The tile passes that legalise a program, in order: long reductions are shared out,
+        and columns reduced some rows at a time; then plans (they fix the panel widths), the
+        layouts that follow from them, memory when all buffers are there, barriers last, since
+        shared memory decides them."""
         lanes = self.features.vector_bytes // 4
         return (
+            SplitReductionPass(PROGRAMS, columns=SWEEP_ELEMENTS),
+            SplitAxisPass(limit=1 << 62, symbolic=False, beside=COLUMN_ROWS),
             CpuPlanPass(self.architecture),
             CpuPackWeightsPass(lanes),
             ExpandMathPass(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
@@ -29,6 +29,9 @@ from infini_ir.targets.cuda_c.vendors import VENDORS, Vendor, vendor_header
 from infini_ir.targets.cuda_c.writer import RESERVED
 from infini_ir.targets.programs import remove_unused
 from infini_ir.utils.errors import CompileError, OptionError
+
+if TYPE_CHECKING:
+    from infini_ir.passes.graph.pipeline import QuantizedWeights
 
 COMPOSITES = frozenset(
     {
@@ -54,6 +57,7 @@ class CudaCTarget:
     """Whether the vendor's library does the plain matrix products."""
     name: ClassVar[str] = "cuda-c"
     composites: ClassVar[frozenset[str]] = COMPOSITES
+    quantized_weights: ClassVar[QuantizedWeights] = "fused"
     device_limits: ClassVar[None] = None
 
     def __post_init__(self) -> None:

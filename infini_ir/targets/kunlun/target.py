@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
@@ -25,6 +25,9 @@ from infini_ir.targets.kunlun.lower import KunlunLowerPass
 from infini_ir.targets.kunlun.runtime import HEADERS, RUNTIME, toolchain
 from infini_ir.targets.programs import remove_unused
 from infini_ir.utils.errors import OptionError
+
+if TYPE_CHECKING:
+    from infini_ir.passes.graph.pipeline import QuantizedWeights
 
 COMPOSITES = frozenset(
     {
@@ -51,6 +54,7 @@ class KunlunTarget:
     architecture: str = "xpu3"
     name: ClassVar[str] = "kunlun"
     composites: ClassVar[frozenset[str]] = COMPOSITES
+    quantized_weights: ClassVar[QuantizedWeights] = "fused"
     device_limits: ClassVar[None] = None
 
     def __post_init__(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
@@ -29,6 +29,9 @@ from infini_ir.targets.nvidia.toolchain import CompiledKernel, Job, Toolchain, c
 from infini_ir.targets.nvidia.tuning import NvidiaTunePass, sizes_text
 from infini_ir.targets.target import DeviceLimits
 from infini_ir.utils.object_cache import ObjectCache
+
+if TYPE_CHECKING:
+    from infini_ir.passes.graph.pipeline import QuantizedWeights
 
 COMPOSITES = frozenset(
     {
@@ -72,6 +75,7 @@ class NvidiaTarget:
     """What makes source of a kernel; by default the emitter."""
     name: ClassVar[str] = "nvidia"
     composites: ClassVar[frozenset[str]] = COMPOSITES
+    quantized_weights: ClassVar[QuantizedWeights] = "fused"
     objects: ObjectCache | None = field(init=False)
 
     def __post_init__(self) -> None:

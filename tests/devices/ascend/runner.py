@@ -26,7 +26,7 @@ def compile_module(module: ModuleOp, ctx: CompilerContext, *, library: bool = Fa
     """The project of a module of the graph dialect."""
     target = AscendTarget(library=library)
     for compiler_pass in (
-        *graph_pipeline(target.composites),
+        *graph_pipeline(target.composites, quantized_weights=target.quantized_weights),
         GraphToTilePass(),
         *target.passes(),
     ):

@@ -13,7 +13,10 @@ from infini_ir.targets.target import Target
 
 def project_of(module: ModuleOp, ctx: CompilerContext, target: Target) -> Project:
     """The project of a module, which is verified after every pass of the target."""
-    for graph_pass in (*graph_pipeline(target.composites), GraphToTilePass()):
+    for graph_pass in (
+        *graph_pipeline(target.composites, quantized_weights=target.quantized_weights),
+        GraphToTilePass(),
+    ):
         graph_pass.apply(ctx, module)
     for target_pass in target.passes():
         target_pass.apply(ctx, module)

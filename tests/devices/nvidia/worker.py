@@ -34,7 +34,11 @@ Arrays = dict[str, np.ndarray]
 def lower(module: ModuleOp, ctx: CompilerContext) -> None:
     """From the graph dialect to what the emitter takes."""
     target = NvidiaTarget(cache=False)
-    passes = (*graph_pipeline(target.composites), GraphToTilePass(), *target.passes())
+    passes = (
+        *graph_pipeline(target.composites, quantized_weights=target.quantized_weights),
+        GraphToTilePass(),
+        *target.passes(),
+    )
     for each in passes:
         each.apply(ctx, module)
     module.verify()

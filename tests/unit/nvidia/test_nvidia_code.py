@@ -41,7 +41,11 @@ def emitted(model: str, architecture: str) -> EmittedKernel:
     ctx, target = compiler_context(), NvidiaTarget(architecture, cache=False)
     head = '<ir_version: 10, opset_import: ["" : 23]>\n'
     module = import_model(parser.parse_model(head + MODELS[model]), ctx)
-    for each in (*graph_pipeline(target.composites), GraphToTilePass(), *target.passes()):
+    for each in (
+        *graph_pipeline(target.composites, quantized_weights=target.quantized_weights),
+        GraphToTilePass(),
+        *target.passes(),
+    ):
         each.apply(ctx, module)
     found = [emit_kernel(op) for op in module.body.block.ops if isinstance(op, tile.KernelOp)]
     return next((k for k in found if k.name == NAMES.get(model)), found[0])

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp, StringAttr
 from xdsl.dialects.func import FuncOp
-from xdsl.ir import Block
+from xdsl.ir import Block, Operation
 from xdsl.passes import ModulePass
 
 from infini_ir.dialects.context import CompilerContext
 from infini_ir.dialects.graph import FusionOp
+from infini_ir.passes.graph.byte_factors import is_step
 from infini_ir.passes.graph.fuse.clusters import Cluster, Clusters
 from infini_ir.passes.graph.fuse.outline import (
     Outliner,
@@ -31,7 +32,8 @@ class GraphFusePass(ModulePass):
 
     A cluster is pointwise (elementwise over one shape), rows (with reductions over one set of
     axes, softmax and normalisations) or anchored (one dot, conv or pool, then elementwise over
-    its result). Repetitions, positions and scalar constants are copied into each.
+    its result). Repetitions, positions and scalar constants are copied into each. With
+    `byte_factors` a dot has what makes floats of an 8-bit factor inside too.
 
     Wants a simplified graph; nothing but placement and lowering comes after.
     """
@@ -40,6 +42,8 @@ class GraphFusePass(ModulePass):
 
     max_ops: int = 64
     """Operations at most in one kernel; more only makes it spill its registers."""
+    byte_factors: bool = False
+    """Whether products compute their factors from bytes."""
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         for function in op.walk():
@@ -52,19 +56,20 @@ class GraphFusePass(ModulePass):
                             self._fuse(ctx, block)
 
     def _fuse(self, ctx: Context, block: Block) -> None:
-        clusters = Clusters(block, self.max_ops)
+        steps = frozenset(op for op in block.ops if self.byte_factors and is_step(op))
+        clusters = Clusters(block, self.max_ops, steps)
         clusters.grow()
         fused: list[Cluster] = []
         for cluster in clusters.final():
-            if cluster.domain is not None and _outline(ctx, cluster):
+            if cluster.domain is not None and _outline(ctx, cluster, steps):
                 fused.append(cluster)
         erase_members(fused)
         erase_unused(block)
         sort_block(block)
 
 
-def _outline(ctx: Context, cluster: Cluster) -> bool:
-    fusion = Outliner(cluster).outline("")
+def _outline(ctx: Context, cluster: Cluster, steps: frozenset[Operation]) -> bool:
+    fusion = Outliner(cluster, steps).outline("")
     if fusion is None:
         return False
     saved = size_text(saved_bytes(fusion))

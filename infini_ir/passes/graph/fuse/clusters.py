@@ -77,8 +77,12 @@ def source_of(value: SSAValue) -> tuple[SSAValue, tuple[Operation, ...]]:
 class Clusters:
     """The clusters of one block."""
 
-    def __init__(self, block: Block, max_ops: int) -> None:
+    def __init__(
+        self, block: Block, max_ops: int, steps: frozenset[Operation] = frozenset()
+    ) -> None:
+        """`steps` make factors of products and have no clusters of their own."""
         self.block = block
+        self.steps = steps
         self.max_ops = max_ops
         self.index = {op: i for i, op in enumerate(block.ops)}
         self.cluster_of: dict[Operation, Cluster] = {}
@@ -88,7 +92,7 @@ class Clusters:
         self.held: dict[Operation, None] = {}
         """Cheap operations that several read: placed last, when it is known where they are."""
         for op in block.ops:
-            if not is_free(op) and not is_unit_reshape(op):
+            if not is_free(op) and not is_unit_reshape(op) and op not in steps:
                 cluster = Cluster([op], domain_of(op), len(self.slots))
                 self.slots.append(cluster)
                 self.cluster_of[op] = cluster
@@ -100,13 +104,26 @@ class Clusters:
     def _connect(self, op: Operation) -> None:
         inside = set(fused_operands(op))
         edges: list[Edge] = []
-        for value in read_values(op):
-            source, path = source_of(value)
+        for value, source, path in self._sources(op):
             producer = source.owner
             if isinstance(producer, Operation) and producer in self.cluster_of:
                 edges.append(Edge(source, path, op, value in inside))
                 self.outgoing[producer].append(op)
         self.incoming[op] = edges
+
+    def _sources(
+        self, op: Operation
+    ) -> Iterator[tuple[SSAValue, SSAValue, tuple[Operation, ...]]]:
+        """Each value that an operation reads, with what it is computed from and the path."""
+        waiting = [(value, value) for value in read_values(op)]
+        while waiting:
+            value, current = waiting.pop(0)
+            source, path = source_of(current)
+            owner = source.owner
+            if isinstance(owner, Operation) and owner in self.steps:
+                waiting += [(value, operand) for operand in owner.operands]
+            else:
+                yield value, source, path
 
     def _connect_symbols(self) -> None:
         """An operation comes after those that define the symbols in its types."""

@@ -24,8 +24,10 @@ from infini_ir.passes.graph.symbols import defined_symbols
 class Outliner:
     """Builds the region of one cluster."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, steps: frozenset[Operation] = frozenset()) -> None:
+        """`steps` make factors of products and are repeated in the clusters of these."""
         self.cluster = cluster
+        self.steps = steps
         self.body = Block()
         self.inputs: list[SSAValue] = []
         self.inside: dict[SSAValue, SSAValue] = {}
@@ -35,7 +37,7 @@ class Outliner:
     def run(self) -> None:
         # The anchor reads nothing but operands of the cluster, so that it can come first.
         for op in sorted(self.cluster.ops, key=lambda op: not is_anchor(op)):
-            free = set(fused_operands(op))
+            free = {*fused_operands(op), *(v for v in op.operands if v.owner in self.steps)}
             mapping = {v: self.take(v) if v in free else self.argument(v) for v in op.operands}
             self.copy(op, mapping)
 
@@ -66,7 +68,7 @@ class Outliner:
 
     def is_copied(self, op: Operation) -> bool:
         """Whether an operation outside is repeated inside rather than read from memory."""
-        if is_free(op):
+        if is_free(op) or op in self.steps:
             return True
         domain = self.cluster.domain
         if domain is None or domain.form is not Form.rows or not is_unit_reshape(op):

@@ -70,4 +70,6 @@ def reason_for(cluster: Cluster) -> str:
     if len(names) > _SHOWN:
         names = [*names[: _SHOWN - 1], f"{len(names) - _SHOWN + 1} more"]
     listed = ", ".join(names)
+    if anchor is not None and not names:
+        return name_of(anchor)
     return f"{listed} into {name_of(anchor)}" if anchor is not None else listed
