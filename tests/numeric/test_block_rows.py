@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from buffer_runs import planned_form, run_buffer_form
 from tile_cases import CASES
 from tile_programs import TileProgram, random
 from xdsl.dialects.builtin import ModuleOp, UnitAttr, f32
@@ -12,6 +13,7 @@ from xdsl.ir import SSAValue
 
 from infini_ir.dialects import tile
 from infini_ir.dialects.tile import program
+from infini_ir.interpreters.tile import interpret_program
 from infini_ir.lowering.kernel_builder import KernelBuilder
 from infini_ir.lowering.scalar_builder import ScalarBuilder
 from infini_ir.passes.tile.block_rows import BlockRowsPass
@@ -91,6 +93,24 @@ def test_rows_in_chunks(name: str, limit: int):
     if name == "reverse":
         passes = passes[:1]  # a scan from the end has no chunks from the start
     check_pass(text, inputs, *passes, parameters=TILES, native=False, rtol=tolerance, atol=1e-5)
+
+
+@pytest.mark.parametrize("rows", ["M", "70"])
+@pytest.mark.parametrize("name", MODELS)
+def test_rows_on_cores_with_local_memory(name: str, rows: str):
+    """Planned, lowered to instructions on rows, synchronised."""
+    text = MODELS[name].replace("N]", "9]").replace("[M", f"[{rows}")
+    module, ctx = lower(text)
+    sizes = ROWS if rows == "M" else (70,)
+    inputs = [_inputs(MODELS[name], m, 9) for m in sizes]
+    wanted = [interpret_program(module, arrays, ctx) for arrays in inputs]
+    BlockRowsPass().apply(ctx, module)
+    form = planned_form(module, ctx)
+    assert _steps(form) != ["1"]
+    for arrays, results in zip(inputs, wanted, strict=True):
+        for one, other in zip(run_buffer_form(form, arrays, ctx), results, strict=True):
+            tolerance = 4e-3 if one.dtype == np.float16 else 1e-5
+            np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance)
 
 
 def test_several_outer_axes():

@@ -32,6 +32,10 @@ TILE = 8192
 """Elements of a tile that amortise what starting an instruction costs."""
 TURNED_ROW = 128
 """Elements of a row where rows become columns, which both want to be long."""
+MANY_ROWS = 64
+"""Rows of a tile from which on more do not make it faster."""
+USUAL_ROWS = 1024
+"""What an unknown number of rows is taken to be."""
 SHORT_ROW = 128
 """Elements below which rows are not cut to give every core a program."""
 PRODUCT = {"BM": 16, "BH": 1, "BW": 16, "BN": 256, "BK": 64, "BR": 8, "BC": 256}
@@ -107,6 +111,7 @@ def _fitting(
     """Numbers with which a kernel fits, on a machine with or without queues; the bytes."""
     first = _first_choice(kernel, machine)
     refused: tuple[int, memory.AllocOp | None] = (0, None)
+    least = 1 if _walks_rows(kernel) else 4
     for core in (machine, replace(machine, depth=1)):
         numbers = dict(first)
         while True:
@@ -114,7 +119,7 @@ def _fitting(
             if taken <= machine.vector_bytes:
                 return numbers, core, taken
             refused = (taken, largest)
-            if not _shrink(numbers, -(-taken // machine.vector_bytes)):
+            if not _shrink(numbers, -(-taken // machine.vector_bytes), least):
                 break
     raise CompileError(too_large(kernel, machine, *refused))
 
@@ -127,11 +132,11 @@ def _bytes(
     return lowered_bytes(trial, machine)
 
 
-def _shrink(numbers: dict[str, int], factor: int) -> bool:
+def _shrink(numbers: dict[str, int], factor: int, rows: int) -> bool:
     """Make tiles smaller by about a factor; whether that can be done."""
     before = dict(numbers)
     # Rows are given up down to a few, then columns, then the rest of the rows.
-    for names, least in ((ROWS, 4), (COLUMNS, SHORT_ROW), (("BK",), 16), (ROWS, 1),
+    for names, least in ((ROWS, rows), (COLUMNS, SHORT_ROW), (("BK",), 16), (ROWS, 1),
                          (COLUMNS, 8), (("BK",), 1), (COLUMNS, 1)):  # fmt: skip
         for name in names:
             while factor > 1 and numbers.get(name, 1) > least:
@@ -171,8 +176,7 @@ def _first_choice(kernel: tile.KernelOp, machine: CoreMachine) -> dict[str, int]
         elif name in COLUMNS:
             wanted = long
         else:
-            width = product(numbers.get(n, 1) for n in COLUMNS).value or 1
-            wanted = max(1, TILE // width) if any(n in numbers for n in COLUMNS) else 64
+            wanted = _rows_wanted(kernel, name, numbers, bounds.get(name), machine)
         numbers[name] = _even(bounds.get(name), wanted, name in COLUMNS)
 
     for name in (*(n for n in names if n in COLUMNS), *(n for n in names if n not in COLUMNS)):
@@ -189,6 +193,34 @@ def _first_choice(kernel: tile.KernelOp, machine: CoreMachine) -> dict[str, int]
         if name not in grid and name not in COLUMNS:
             choose(name)
     return numbers
+
+
+def _rows_wanted(
+    kernel: tile.KernelOp,
+    name: str,
+    numbers: Mapping[str, int],
+    bound: int | None,
+    machine: CoreMachine,
+) -> int:
+    """How many rows make a tile of a good size and leave something for every core. Rows that
+    are walked in chunks of some length leave no room for others."""
+    columns = product(numbers.get(n, 1) for n in COLUMNS).value or 1
+    if any(n in numbers for n in COLUMNS) and not _walks_rows(kernel):
+        return max(1, TILE // columns)
+    row = Dim.symbol(name)
+    width = columns
+    for value in (value for op in kernel.body.walk() for value in op.results):
+        if isinstance(value.type, tile.TileType) and row in value.type.shape:
+            width = max(width, product(d for d in value.type.shape if d is not row).value or 1)
+    share = MANY_ROWS if bound is not None else -(-USUAL_ROWS // machine.cores)
+    return max(1, min(MANY_ROWS, share, LONG_ROW // width))
+
+
+def _walks_rows(kernel: tile.KernelOp) -> bool:
+    """Whether programs go along their rows in chunks."""
+    return any(
+        isinstance(op, tile.ForOp) and op.step_size.name in COLUMNS for op in kernel.body.walk()
+    )
 
 
 def _turns(kernel: tile.KernelOp) -> bool:

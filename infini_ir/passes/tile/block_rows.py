@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from xdsl.context import Context
-from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects import arith
+from xdsl.dialects.builtin import IntegerAttr, ModuleOp
 from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
 
@@ -56,14 +57,27 @@ class BlockRowsPass(ModulePass):
 
 
 def is_short(kernel: tile.KernelOp, longest: int) -> bool:
-    """Whether all tiles are known to have at most so many elements."""
+    """Whether all tiles are known to have at most so many elements, with chunks as long as
+    what they are of."""
+    chunks: dict[str, Dim] = {}
+    for op in kernel.body.walk():
+        if isinstance(op, tile.ForOp) and op.step_size.name is not None:
+            chunks[op.step_size.name] = _length(op)
     counts = (
-        product(value.type.shape).value
+        product(value.type.shape).substitute(chunks).value
         for op in kernel.body.walk()
         for value in op.results
         if isinstance(value.type, tile.TileType)
     )
     return all(count is not None and count <= longest for count in counts)
+
+
+def _length(op: tile.ForOp) -> Dim:
+    """How far a loop goes; its step where that is not known."""
+    constant = op.to.owner
+    if isinstance(constant, arith.ConstantOp) and isinstance(constant.value, IntegerAttr):
+        return Dim.of(constant.value.value.data)
+    return op.step_size
 
 
 def block_rows(kernel: tile.KernelOp) -> Dim | None:
