@@ -13,6 +13,7 @@ from xdsl.passes import ModulePass
 from infini_ir.dialects import tile
 from infini_ir.dialects.context import CompilerContext
 from infini_ir.dialects.tile import program
+from infini_ir.passes.tile.block_rows import BlockRowsPass
 from infini_ir.passes.tile.expand_math import ExpandMathPass
 from infini_ir.passes.tile.lay_out_weights import LayOutWeightsPass
 from infini_ir.passes.tile.narrow_doubles import NarrowDoublesPass
@@ -43,6 +44,9 @@ COMPOSITES = frozenset(
 )
 """Attention is expanded: its products run on cube cores, its softmax on vector cores, which
 exchange nothing but through memory."""
+
+SHORT_ROW = 2048
+"""Elements of a row of which a program takes several."""
 
 KERNELS_A_FILE = 16
 
@@ -77,6 +81,7 @@ class AscendTarget:
             SplitReductionPass(VECTOR_CORE.cores),
             SplitCubePass(),
             ExpandMathPass(native=NATIVE_MATH, float_only=True),
+            BlockRowsPass(SHORT_ROW),
             LowerVectorPass(),
             PlanMemoryPass(),
         )

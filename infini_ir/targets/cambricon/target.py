@@ -12,6 +12,7 @@ from xdsl.passes import ModulePass
 
 from infini_ir.dialects.context import CompilerContext
 from infini_ir.dialects.tile import program
+from infini_ir.passes.tile.block_rows import BlockRowsPass
 from infini_ir.passes.tile.expand_math import FLOAT_ONLY_NATIVE, ExpandMathPass
 from infini_ir.passes.tile.lay_out_weights import LayOutWeightsPass
 from infini_ir.passes.tile.narrow_doubles import NarrowDoublesPass
@@ -43,6 +44,9 @@ COMPOSITES = frozenset(
     }
 )
 """Composite operations that the lowering makes kernels of; the others are expanded."""
+
+SHORT_ROW = 2048
+"""Elements of a row of which a program takes several."""
 
 NATIVE_MATH = tuple(sorted(FLOAT_ONLY_NATIVE))
 """Functions of whole rows, or of the scalar unit; the others are made of them."""
@@ -81,6 +85,7 @@ class CambriconTarget:
             NarrowDoublesPass(),
             SplitReductionPass(MACHINE.cores),
             ExpandMathPass(native=NATIVE_MATH, float_only=True),
+            BlockRowsPass(SHORT_ROW),
             CambriconLowerPass(),
             PlanMemoryPass(),
         )

@@ -10,6 +10,7 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
 from infini_ir.dialects.context import CompilerContext
+from infini_ir.passes.tile.block_rows import BlockRowsPass
 from infini_ir.passes.tile.expand_math import ExpandMathPass
 from infini_ir.passes.tile.lay_out_weights import LayOutWeightsPass
 from infini_ir.passes.tile.plan_memory import PlanMemoryPass
@@ -45,6 +46,9 @@ COMPOSITES = frozenset(
     }
 )
 """Composite operations that the lowering makes kernels of; the others are expanded."""
+
+SHORT_ROW = 256
+"""Elements of a row of which a program may take several."""
 
 PROGRAMS_EACH = 4
 """Programs of a shared out reduction for each multiprocessor: enough loads under way."""
@@ -105,7 +109,7 @@ class NvidiaTarget:
 
     def passes(self) -> tuple[ModulePass, ...]:
         """The tile passes that legalise a program, in order: long reductions of few programs
-        are shared out, axes that no block can hold split, weights laid out as kernels read
+        are shared out, axes that no block can hold split, short rows taken together, weights laid out as kernels read
         them, tile sizes, warps and stages decided and put into the kernels (long products of
         few programs become two kernels, the second with a plan of its own), functions that
         libdevice lacks expanded, memory planned when all buffers are there. One stream keeps
@@ -113,6 +117,7 @@ class NvidiaTarget:
         return (
             SplitReductionPass(PROGRAMS_EACH * self.limits.multiprocessors),
             SplitAxisPass(beside=BESIDE),
+            BlockRowsPass(SHORT_ROW),
             LayOutWeightsPass(),
             *self._tuning(),
             NvidiaPlanPass(self.architecture),
