@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from onnx import parser
 from xdsl.dialects.builtin import ModuleOp
 
+import infini_ir
 from infini_ir.dialects import tile
 from infini_ir.dialects.tile import program
 from infini_ir.passes.tile.split_axis import SplitAxisPass
@@ -170,3 +172,20 @@ def test_weights_of_a_model_are_shared_out_too():
     text = "(float[1] x) => (float[1] y) { s = ReduceMax<keepdims=0>(x) y = Add(s, x) }"
     module, ctx = lower(text)
     check_module(module, ctx, [[_array("float", 1)]], SplitReductionPass(bytes=0))
+
+
+@pytest.mark.parametrize("axis", ["0", "1", "0, 1"])
+def test_results_do_not_depend_on_the_number_of_threads(axis: str):
+    text = (
+        '<ir_version: 10, opset_import: ["" : 23]> m (float[3001,257] x) => (float[P,Q] y) '
+        f"{{ a = Constant<value_ints=[{axis}]>() y = ReduceSum(x,a) }}"
+    )
+    x = _array("float", 3001, 257)
+    model = parser.parse_model(text)
+    first, *others = (infini_ir.compile(model, threads=n)(x) for n in (1, 2, 3))
+    axes = tuple(map(int, axis.split(",")))
+    np.testing.assert_allclose(
+        first, x.sum(axes, np.float64, keepdims=True), rtol=1e-3, atol=1e-2
+    )
+    for other in others:
+        np.testing.assert_array_equal(first, other)

@@ -536,3 +536,21 @@ def test_products_stay_where_they_are_not_to_be_cut():
     UseLibraryPass(cut=False).apply(ctx, module)
     UseLibraryPass(("another",)).apply(ctx, module)
     assert not any(isinstance(op, program.LibraryOp) for op in module.walk())
+
+
+def test_columns_go_by_chunks_of_rows():
+    """An axis across neighbours in memory leaves room to them; one along them does not."""
+    inputs = [[_floats(37, 5)]]
+    columns = ROWS["sum_columns"].replace("M,N", "37,N")
+    module = check_pass(
+        columns, inputs, SplitAxisPass(symbolic=False, beside=8), parameters=TILES
+    )
+    assert sum(isinstance(op, tile.ForOp) for op in module.walk()) == 1
+    rows = ROWS["sum_rows"].replace("M,N", "M,5")
+    module = check_pass(rows, inputs, SplitAxisPass(symbolic=False, beside=4), parameters=TILES)
+    assert not any(isinstance(op, tile.ForOp) for op in module.walk())
+
+
+def test_columns_that_have_to_be_whole_stay_so():
+    text = "(float[37,N] x) => (float[37,N] y) { a = Constant<value_int=0>() y = CumSum(x,a) }"
+    check_pass(text, [[_floats(37, 5)]], SplitAxisPass(beside=4), parameters=TILES[:1])

@@ -45,9 +45,9 @@ class SplitAxisPass(ModulePass):
     """Whether axes of unknown size are split too, however short they turn out."""
 
     beside: int = 0
-    """Elements that a known axis may have across neighbours in memory, where a parameter says
-    how many of these a tile has: fewer leave more to it. Four times as many where the axis
-    would be walked more than once. 0 is no such limit."""
+    """Elements that an axis may have across neighbours in memory, where a parameter says how
+    many of these a tile has: fewer leave more to it. Eight times as many where the axis would
+    be walked more than once. An axis that has to be whole stays so. 0 is no such limit."""
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         for kernel in op.body.block.ops:
@@ -60,10 +60,19 @@ def split_axes(
 ) -> None:
     """Rewrite one kernel so that its tiles fit."""
     limits = _Limits(limit, symbolic, beside)
-    if long_axes(kernel, TileAxes(kernel), limits):
-        body = _split(kernel.clone(), limits).body.detach_block(0)
-        kernel.body.detach_block(0)
-        kernel.body.add_block(body)
+    if not long_axes(kernel, TileAxes(kernel), limits):
+        return
+    try:
+        split = _split(kernel.clone(), limits)
+    except CompileError:
+        if not beside:
+            raise
+        # What has to be whole may be so, if slowly.
+        split_axes(kernel, limit, symbolic=symbolic)
+        return
+    body = split.body.detach_block(0)
+    kernel.body.detach_block(0)
+    kernel.body.add_block(body)
 
 
 @dataclass(frozen=True)
@@ -105,8 +114,9 @@ def long_axes(kernel: tile.KernelOp, axes: TileAxes, limits: _Limits) -> list[Pl
     chosen: list[Place] = []
     for place in axes.places():
         size = _size(place)
-        unknown = not size.is_constant and not size.symbols() <= set(PARAMETERS)
-        if (limits.symbolic and unknown) or _is_long_beside(kernel, axes, place, limits):
+        if (limits.symbolic and _is_unknown(size)) or _is_long_beside(
+            kernel, axes, place, limits
+        ):
             _add(chosen, axes.find(place))
     for value in dict.fromkeys(value for value, _ in axes.places()):
         known = [
@@ -123,8 +133,9 @@ def long_axes(kernel: tile.KernelOp, axes: TileAxes, limits: _Limits) -> list[Pl
 def _is_long_beside(
     kernel: tile.KernelOp, axes: TileAxes, place: Place, limits: _Limits
 ) -> bool:
-    """Whether a known axis leaves too little of a tile to neighbours in memory."""
-    if not limits.beside or _known(place) <= limits.beside:
+    """Whether an axis leaves too little of a tile to neighbours in memory."""
+    unknown = _is_unknown(_size(place))
+    if not limits.beside or (_known(place) <= limits.beside and not unknown):
         return False
     members = axes.members(place)
     loads = [(value.owner, own[0]) for value, own in members.items()
@@ -134,7 +145,7 @@ def _is_long_beside(
     axis = {value: own[0] for value, own in members.items()}
     stored = any(use.operation.name == "tile.store" for value in axis for use in value.uses)
     walks = max(reductions_along(kernel, axis).values(), default=1) + stored
-    return walks == 1 or _known(place) > 4 * limits.beside
+    return walks == 1 or _known(place) > 8 * limits.beside
 
 
 def _is_across(load: tile.LoadOp, axis: int) -> bool:
@@ -150,6 +161,10 @@ def _is_across(load: tile.LoadOp, axis: int) -> bool:
 def _add(chosen: list[Place], place: Place) -> None:
     if place not in chosen:
         chosen.append(place)
+
+
+def _is_unknown(size: Dim) -> bool:
+    return not size.is_constant and not size.symbols() <= set(PARAMETERS)
 
 
 def _size(place: Place) -> Dim:

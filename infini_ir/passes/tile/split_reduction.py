@@ -16,8 +16,6 @@ from infini_ir.passes.tile.reduction_stages import Parts, share_out
 from infini_ir.utils.dtypes import item_size
 from infini_ir.utils.symbolic import ONE, PARAMETERS, Dim, product
 
-COLUMNS = 64
-"""Elements of a grid's axis that a program is taken to have where a parameter says so."""
 UNITS = (64, 8)
 """Lengths of parts are best multiples of these, so that accesses stay wide."""
 SYMBOLIC_UNIT = 16
@@ -49,12 +47,15 @@ class SplitReductionPass(ModulePass):
     """What a kernel has to read; one of its programs an eighth of that for each launch more,
     and a part a sixty-fourth."""
 
+    columns: int = 64
+    """Elements of a grid's axis that a program is taken to have where a parameter says so."""
+
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         for kernel in list(op.body.block.ops):
             if not isinstance(kernel, tile.KernelOp) or kernel.plan is not None:
                 continue
             long = find_long_axis(kernel)
-            parts = None if long is None else choose_parts(long, self.programs, self.bytes)
+            parts = None if long is None else choose_parts(long, self)
             if long is None or parts is None:
                 continue
             share_out(long, parts, op)
@@ -64,29 +65,30 @@ class SplitReductionPass(ModulePass):
                 ctx.decide(self.name, f"kernel {kernel.sym_name.data}", what, why)
 
 
-def choose_parts(long: LongAxis, programs: int, least_bytes: int) -> Parts | None:
+def choose_parts(long: LongAxis, limits: SplitReductionPass) -> Parts | None:
     """Into what parts the axis is shared out; None where that does not pay."""
-    own = _programs(long.kernel)
+    own = _programs(long.kernel, limits.columns)
     if own is None:
         return None
     known = long.size.value
     each = _bytes_read(long) // max(1, own)
     times = 1 if known is not None else SYMBOLIC_WEIGHT
-    if times * each * own < least_bytes or times * each < least_bytes // 8 * (long.stages - 1):
+    least = limits.bytes // 8 * (long.stages - 1)
+    if times * each * own < limits.bytes or times * each < least:
         return None
-    most = each // max(1, least_bytes // 64)
+    most = each // max(1, limits.bytes // 64)
     most = max(most, SYMBOLIC_PARTS) if known is None else min(most, known)
-    count = min(programs // max(1, own), most)
+    count = min(limits.programs // max(1, own), most)
     return _parts(long, count) if count >= 2 else None
 
 
-def _programs(kernel: tile.KernelOp) -> int | None:
+def _programs(kernel: tile.KernelOp, columns: int) -> int | None:
     """About how many programs a kernel has; None where that is not known."""
     total = 1
     for bound, step in zip(kernel.bounds.data, kernel.steps.data, strict=True):
         if bound.value is None:
             return None
-        known = dict.fromkeys(step.symbols() & set(PARAMETERS), COLUMNS)
+        known = dict.fromkeys(step.symbols() & set(PARAMETERS), columns)
         if step.symbols() - set(PARAMETERS):
             return None
         total *= -(-bound.value // max(1, step.evaluate(known)))

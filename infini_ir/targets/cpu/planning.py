@@ -34,6 +34,9 @@ SWEEP_ELEMENTS = 4096
 LOOP_ELEMENTS = 1024
 """Elements of a chunk of a row that a program takes in a loop: it stays in the L1 cache."""
 
+LOOP_ROWS = 16
+"""Rows that a program reduces at once into the sums of columns: so many streams of loads."""
+
 
 @dataclass(frozen=True)
 class CpuPlanPass(ModulePass):
@@ -89,7 +92,7 @@ def _plan_sweep(kernel: tile.KernelOp) -> Plan:
     height = max(1, min(rows, piece // max(1, width)))
     parameters = {
         "BC": max(1, width) if "BC" in sizes else LOOP_ELEMENTS,
-        "BR": height,
+        "BR": height if "BR" in sizes else LOOP_ROWS,
         "BW": 1,
         "BH": 1,
         "BM": 1,
