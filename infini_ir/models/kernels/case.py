@@ -43,6 +43,8 @@ class Input:
     shape: tuple[int | str, ...]
     dtype: str
     draw: Callable[[np.random.Generator, tuple[int, ...]], np.ndarray] | None = None
+    constant: bool = False
+    """Whether the model holds it, as a weight, the same whatever the seed."""
 
     def make(self, rng: np.random.Generator, sizes: Mapping[str, int]) -> np.ndarray:
         """An array for sizes of the symbols."""
@@ -68,8 +70,9 @@ def default_draw(dtype: str) -> Callable[[np.random.Generator, tuple[int, ...]],
 
 @dataclass(frozen=True)
 class KernelCase:
-    """A model of one kernel. `reference` takes the inputs, floats widened to f64, and gives
-    the outputs; `sizes` gives values to the symbols of the inputs."""
+    """A model of one kernel. `reference` takes all that is given, inputs and constants,
+    floats widened to f64, and gives the outputs; `sizes` gives values to the symbols of the
+    inputs."""
 
     name: str
     kernel: str
@@ -88,16 +91,21 @@ class KernelCase:
 
     def source(self) -> onnx.ModelProto:
         """The model. Raises `ModelError` for a case that ONNX cannot say (`graph` is set)."""
-        from onnx import parser
+        from onnx import numpy_helper, parser
 
         if self.graph is not None:
             raise ModelError(f"'{self.name}' has no ONNX form; use its module")
-        inputs = ", ".join(spec.declaration(name) for name, spec in self.given.items())
+        inputs = ", ".join(
+            spec.declaration(name) for name, spec in self.given.items() if not spec.constant
+        )
         outputs = ", ".join(f"{ONNX_TYPES[t]} {name}" for name, t in self.outputs.items())
         head = f'<ir_version: 10, opset_import: ["" : {self.opset}]>'
-        return parser.parse_model(
+        model = parser.parse_model(
             f"{head}\n{self.kernel.replace('-', '_')} ({inputs}) => ({outputs}) {{ {self.body} }}"
         )
+        weights = [numpy_helper.from_array(x, name) for name, x in self.constants().items()]
+        model.graph.initializer.extend(weights)
+        return model
 
     def module(self, ctx: CompilerContext) -> ModuleOp:
         """The case as a module of the graph dialect."""
@@ -113,14 +121,23 @@ class KernelCase:
 
     def inputs(self, seed: int = 0) -> Arrays:
         """Random inputs; the same for the same seed."""
+        return self._made(seed, constant=False)
+
+    def constants(self) -> Arrays:
+        """What the model holds."""
+        return self._made(0, constant=True)
+
+    def _made(self, seed: int, constant: bool) -> Arrays:
         rng = np.random.default_rng([seed, zlib.crc32(self.name.encode())])
-        return {name: spec.make(rng, self.sizes) for name, spec in self.given.items()}
+        wanted = {n: spec for n, spec in self.given.items() if spec.constant is constant}
+        return {name: spec.make(rng, self.sizes) for name, spec in wanted.items()}
 
     def wanted(self, inputs: Arrays) -> list[np.ndarray]:
         """The outputs in f64, or exactly where they are integers."""
+        arrays = {**self.constants(), **inputs}
         wide = [
-            x.astype(np.float64) if is_float(self.given[name].dtype) else x
-            for name, x in inputs.items()
+            arrays[name].astype(np.float64) if is_float(spec.dtype) else arrays[name]
+            for name, spec in self.given.items()
         ]
         with np.errstate(all="ignore"):
             result = self.reference(*wide)

@@ -13,6 +13,8 @@ from infini_ir.models.kernels import references as ref
 from infini_ir.models.kernels.case import Input, KernelCase
 
 FLOATS = ("f32", "f16", "bf16")
+_ONNX_NUMBERS = {"f32": 1, "f16": 10, "bf16": 16}
+"""What ONNX calls the types."""
 Rng = np.random.Generator
 Shape = tuple[int, ...]
 
@@ -390,6 +392,62 @@ def _products() -> Iterator[KernelCase]:
             lambda x, w, s: x @ (w * s),
             sizes={"M": 21},
         )
+    yield from _quantised()
+
+
+def _quantised() -> Iterator[KernelCase]:
+    """Products with 8-bit weights that the model holds."""
+
+    def held(shape: tuple[int, ...], dtype: str, draw: Any = None) -> Input:
+        return Input(shape, dtype, draw, constant=True)
+
+    for dtype in FLOATS:
+        yield _case(
+            "int8-matmul",
+            dtype,
+            {"x": ("M", 64), "w": held((64, 96), "i8"), "s": held((96,), "f32", _positive)},
+            "w1 = Cast<to=1>(w) d1 = Mul(w1, s) "
+            f"d = Cast<to={_ONNX_NUMBERS[dtype]}>(d1) y = MatMul(x, d)",
+            lambda x, w, s: x @ (w * s),
+            variant="weight",
+            sizes={"M": 21},
+        )
+    for dtype in ("f32", "f16"):
+        yield _case(
+            "int8-matmul",
+            dtype,
+            {
+                "x": ("M", 72),
+                "w": held((104, 72), "ui8"),
+                "s": held((104,), dtype, _positive),
+                "z": held((104,), "ui8"),
+                "b": held((104,), dtype),
+            },
+            "d = DequantizeLinear<axis=0>(w, s, z) g = Gemm<transB=1>(x, d, b) y = Relu(g)",
+            lambda x, w, s, z, b: np.maximum(
+                x @ _unquantised(w, s[:, None], z[:, None]).T + b, 0
+            ),
+            variant="zero-points",
+            sizes={"M": 21},
+        )
+        yield _case(
+            "int8-matmul",
+            dtype,
+            {
+                "x": ("M", 128),
+                "w": held((128, 80), "ui8"),
+                "s": held((4, 80), dtype, _positive),
+                "z": held((4, 80), "ui8"),
+            },
+            "d = DequantizeLinear<axis=0, block_size=32>(w, s, z) y = MatMul(x, d)",
+            lambda x, w, s, z: x @ _unquantised(w, np.repeat(s, 32, 0), np.repeat(z, 32, 0)),
+            variant="blocks",
+            sizes={"M": 21},
+        )
+
+
+def _unquantised(w: np.ndarray, scale: np.ndarray, zero: np.ndarray) -> np.ndarray:
+    return (w.astype(np.float64) - zero) * scale
 
 
 def _convolutions() -> Iterator[KernelCase]:
