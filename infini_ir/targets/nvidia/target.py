@@ -109,11 +109,11 @@ class NvidiaTarget:
 
     def passes(self) -> tuple[ModulePass, ...]:
         """The tile passes that legalise a program, in order: long reductions of few programs
-        are shared out, axes that no block can hold split, short rows taken together, weights laid out as kernels read
-        them, tile sizes, warps and stages decided and put into the kernels (long products of
-        few programs become two kernels, the second with a plan of its own), functions that
-        libdevice lacks expanded, memory planned when all buffers are there. One stream keeps
-        the order, so there are no barriers."""
+        are shared out, axes that no block can hold split, short rows taken together, weights
+        laid out as kernels read them, tile sizes, warps and stages decided and put into the
+        kernels (long products of few programs become two kernels, the second with a plan of
+        its own), functions that libdevice lacks expanded, memory planned when all buffers are
+        there. One stream keeps the order, so there are no barriers."""
         return (
             SplitReductionPass(PROGRAMS_EACH * self.limits.multiprocessors),
             SplitAxisPass(beside=BESIDE),
