@@ -286,8 +286,8 @@ class FakeDriver:
         locked = self._find(source, host=True)
         if locked is None:
             # The driver has copied pageable memory away when it returns.
-            content = ctypes.string_at(source, size)
-            self._put(stream, lambda: ctypes.memmove(to, content, size) and None)
+            content = np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(source)).copy()
+            self._put(stream, lambda: ctypes.memmove(to, content.ctypes.data, size) and None)
             return
         if not locked.live or not locked.holds(source, size):
             raise Fault(ILLEGAL_ADDRESS, f"{size} bytes of host memory at {source:#x}")
