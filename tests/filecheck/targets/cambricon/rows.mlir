@@ -3,7 +3,7 @@
 // A program loads a row, computes in f32, and stores it; cores take programs in turns. Counts
 // are those of the row: the functions of core.h go over whole groups of lanes.
 // CHECK-LABEL: static_assert(NRAM_BYTES
-// CHECK:       __nram__ char local_memory[NRAM_BYTES];
+// CHECK:       __nram__ INFINI_ALIGNED char local_memory[NRAM_BYTES];
 // CHECK:       __mlu_global__ void kernel_softmax(half_t* X, half_t* Y, int64_t M) {
 // CHECK:         for (int64_t program = taskId; program < M; program += taskDim) {
 // CHECK:           copy_in([[h:u[_0-9]*]], 0, 1, X + i * 100, 0, 1, 1, 100);

@@ -12,7 +12,7 @@
 // CHECK:       factor_a[half_ * 1088 + {{.*}}] = fetched[slot];
 // CHECK:       for (index_t turn = 0; turn < 32; ++turn) {
 // CHECK:       if (more) {
-// CHECK:       fetched[slot] = convert<float>(
+// CHECK:       fetched[slot] = convert<float, half_t>(
 // CHECK:       __syncthreads();  // before factor_a is read
 // CHECK:       read_group<4>(factor_a
 // CHECK:       sums[slot] = multiply_add(a[slot / 4], b[slot % 4], sums[slot]);
