@@ -1,6 +1,7 @@
 """The compiler's context: the loaded dialects and what stands beside a module.
 
-Beside the module: the weights that its handles name, and the decisions that passes made.
+Beside the module: the weights that its handles name, the decisions that passes made, and
+kernels as they were before their plans.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 
 from xdsl.context import Context
 from xdsl.dialects import arith, builtin, func, math, scf
+from xdsl.ir import Operation
 
 from infini_ir.dialects.buffer import Buffer
 from infini_ir.dialects.graph import Graph
@@ -36,6 +38,9 @@ class CompilerContext(Context):
 
     weights: WeightStore = field(default_factory=WeightStore)
     decisions: list[Decision] = field(default_factory=list)
+    originals: dict[str, Operation] = field(default_factory=dict)
+    """Kernels as they were before a target's plan was carried out, by name, for targets that
+    try another plan where machine code shows that one does not serve."""
 
     def decide(self, by: str, subject: str, choice: str, reason: str) -> None:
         """Record a choice."""

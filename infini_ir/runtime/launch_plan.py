@@ -114,6 +114,24 @@ class Variant:
 
 
 @dataclass(frozen=True)
+class Replacement:
+    """A kernel that does the same with the same views, and is faster for small sizes."""
+
+    kernel: int
+    size: Dim
+    most: int
+    """It is launched where `size` is not above this."""
+
+    def to_json(self) -> Json:
+        return [self.kernel, str(self.size), self.most]
+
+    @staticmethod
+    def from_json(data: Json) -> Replacement:
+        kernel, size, most = data
+        return Replacement(int(kernel), Dim.parse(size), int(most))
+
+
+@dataclass(frozen=True)
 class PlannedKernel:
     """A kernel: its parameters, its grid, and code from the most special to the general."""
 
@@ -123,6 +141,8 @@ class PlannedKernel:
     variants: tuple[Variant, ...]
     limit: int | None = None
     """Sizes among the parameters must be below this; None where any that fit will do."""
+    small: Replacement | None = None
+    """What is launched in its place for small sizes."""
 
     def to_json(self) -> Json:
         return {
@@ -131,18 +151,20 @@ class PlannedKernel:
             "grid": [str(size) for size in self.grid],
             "variants": [variant.to_json() for variant in self.variants],
             "limit": self.limit,
+            "small": None if self.small is None else self.small.to_json(),
         }
 
     @staticmethod
     def from_json(data: Json) -> PlannedKernel:
         x, y, z = map(Dim.parse, data["grid"])
-        limit = data["limit"]
+        limit, small = data["limit"], data.get("small")
         return PlannedKernel(
             str(data["name"]),
             tuple(map(Argument.from_json, data["arguments"])),
             (x, y, z),
             tuple(map(Variant.from_json, data["variants"])),
             None if limit is None else int(limit),
+            None if small is None else Replacement.from_json(small),
         )
 
 

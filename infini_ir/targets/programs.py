@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from xdsl.dialects.builtin import ArrayAttr, ModuleOp, StringAttr
 from xdsl.ir import Operation
 from xdsl.rewriter import Rewriter
@@ -87,9 +89,9 @@ def defined_symbols(op: Operation) -> set[str]:
     return names
 
 
-def remove_unused(module: ModuleOp) -> None:
-    """Erase kernels that nothing launches any more."""
-    used = {
+def remove_unused(module: ModuleOp, kept: Collection[str] = ()) -> None:
+    """Erase kernels that nothing launches any more, but for those `kept`."""
+    used = {*kept} | {
         op.kernel.string_value() for op in module.walk() if isinstance(op, program.LaunchOp)
     }
     for op in list(module.body.block.ops):

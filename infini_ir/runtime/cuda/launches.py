@@ -105,6 +105,7 @@ class Kernels:
 
     def __init__(self, plan: LaunchPlan, package: Mapping[str, bytes], device: Device):
         self.device = device
+        self._kernels = plan.kernels
         self._modules: dict[str, Handle] = {}
         self._functions: dict[tuple[str, str], Handle] = {}
         for kernel in plan.kernels:
@@ -144,6 +145,9 @@ class Kernels:
         buffers: BufferTable,
     ) -> ReadyLaunch | None:
         """A launch with these sizes; None where its grid is empty."""
+        small = kernel.small
+        if small is not None and small.size.evaluate(symbols) <= small.most:
+            kernel = self._kernels[small.kernel]
         grid = _grid(kernel, symbols)
         if 0 in grid:
             return None

@@ -138,15 +138,40 @@ def product_sizes(work: Work, plan: Plan, each: Product) -> tuple[int, int, int]
 
 
 def shared_bytes(work: Work, plan: Plan) -> int:
-    """Shared memory for the operands of products under way."""
+    """Shared memory for the operands of products under way, and for what is loaded ahead to
+    compute them."""
     total = 0
     for each in work.products:
         rows, columns, depth = product_sizes(work, plan, each)
-        copies = {"staged": max(plan.stages, 1), "shared": 1}
-        elements = rows * copies.get(each.buffers[0], 0)
-        elements += columns * copies.get(each.buffers[1], 1)
+        elements = _kept(each, rows, columns, max(plan.stages, 1))
+        if each.dtype == "f32" and plan.precision == "tf32x3" and rows >= 64:
+            # Both parts of the right operand lie beside it, in place of the last stage.
+            parts = _kept(each, rows, columns, max(plan.stages - 1, 1)) + 2 * columns
+            elements = max(elements, parts)
         total += item_size(each.dtype) * depth * elements
+        for count, item in each.sources:
+            total += (plan.stages - 1) * item * work.number(count, plan.parameters)
     return total
+
+
+def _kept(each: Product, rows: int, columns: int, stages: int) -> int:
+    """Rows and columns of a product's operands in shared memory, all stages together."""
+    copies = {"staged": stages, "shared": 1}
+    return rows * copies.get(each.buffers[0], 0) + columns * copies.get(each.buffers[1], 1)
+
+
+def thread_registers(work: Work, plan: Plan) -> int:
+    """32-bit registers of a thread for accumulators, and for the right operands of products
+    in turn in f32: warps that have other rows all take the whole operand."""
+    own = accumulator_registers(work, plan)
+    if len(work.products) < 2 or plan.precision != "tf32x3":
+        return own
+    count = 0
+    for each in work.products:
+        rows, columns, depth = product_sizes(work, plan, each)
+        if each.dtype == "f32":
+            count += columns * depth // max(1, 16 * plan.warps // rows)
+    return own + count // 32
 
 
 def accumulator_registers(work: Work, plan: Plan) -> int:

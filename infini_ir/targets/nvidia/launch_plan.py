@@ -27,6 +27,7 @@ from infini_ir.runtime.launch_plan import (
     Pointer,
     Product,
     Publish,
+    Replacement,
     Set,
     Step,
     Take,
@@ -228,8 +229,10 @@ def planned_kernel(
     kernel: EmittedKernel,
     choices: Sequence[VariantChoice],
     compiled: Sequence[CompiledKernel],
+    small: Replacement | None = None,
 ) -> PlannedKernel:
-    """A kernel of the plan, from its compiled variants."""
+    """A kernel of the plan, from its compiled variants. `small`: what replaces it for small
+    sizes."""
     arguments = tuple(
         Argument("pointer", argument.view)
         if argument.view is not None
@@ -242,7 +245,7 @@ def planned_kernel(
     ]
     x, y, z = (*kernel.grid, ONE, ONE, ONE)[:3]
     return PlannedKernel(
-        kernel.name, arguments, (x, y, z), tuple(variants), kernel.symbol_limit
+        kernel.name, arguments, (x, y, z), tuple(variants), kernel.symbol_limit, small
     )
 
 

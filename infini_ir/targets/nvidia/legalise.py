@@ -19,6 +19,7 @@ from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint, Rewriter
 
 from infini_ir.dialects import tile
+from infini_ir.dialects.context import CompilerContext
 from infini_ir.dialects.dims import DimsAttr
 from infini_ir.dialects.tile import TileType, tile_type
 from infini_ir.dialects.tile.kernel import yielded
@@ -29,13 +30,16 @@ from infini_ir.utils.symbolic import Dim
 @dataclass(frozen=True)
 class NvidiaLegalisePass(ModulePass):
     """Puts the numbers of a kernel's plan into its types, steps and sizes, and rounds what a
-    product takes to one element type where nothing is lost by it."""
+    product takes to one element type where nothing is lost by it. The context keeps the
+    kernels as they were."""
 
     name = "nvidia-legalise"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         for kernel in op.body.block.ops:
             if isinstance(kernel, tile.KernelOp):
+                if isinstance(ctx, CompilerContext):
+                    ctx.originals[kernel.sym_name.data] = kernel.clone()
                 legalise(kernel)
 
 

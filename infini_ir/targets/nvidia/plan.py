@@ -20,6 +20,33 @@ scalar arithmetic."""
 
 
 @dataclass(frozen=True)
+class Few:
+    """Another kernel that is launched where a grid axis is short."""
+
+    kernel: str
+    axis: int
+    most: int
+
+    def attribute(self) -> DictionaryAttr:
+        numbers = {"axis": self.axis, "most": self.most}
+        return DictionaryAttr(
+            {"kernel": StringAttr(self.kernel)}
+            | {name: IntegerAttr(value, i64) for name, value in numbers.items()}
+        )
+
+    @staticmethod
+    def read(data: Mapping[str, Attribute]) -> Few | None:
+        kernel, axis, most = (data.get(name) for name in ("kernel", "axis", "most"))
+        if not (
+            isinstance(kernel, StringAttr)
+            and isinstance(axis, IntegerAttr)
+            and isinstance(most, IntegerAttr)
+        ):
+            return None
+        return Few(kernel.data, axis.value.data, most.value.data)
+
+
+@dataclass(frozen=True)
 class Plan:
     """The decisions for one kernel."""
 
@@ -36,6 +63,7 @@ class Plan:
     split: int = 1
     """Into how many parts `tile-split-k` shares out the contracted axis."""
     reason: str = ""
+    few: Few | None = None
 
     @property
     def substitution(self) -> dict[str, Dim]:
@@ -55,6 +83,8 @@ class Plan:
             entries["split_k"] = IntegerAttr(self.split, i64)
         if self.precision != "tf32x3":
             entries["precision"] = StringAttr(self.precision)
+        if self.few is not None:
+            entries["few"] = self.few.attribute()
         if self.reason:
             entries["reason"] = StringAttr(self.reason)
         return DictionaryAttr(entries)
@@ -73,6 +103,7 @@ class Plan:
             return value.data if isinstance(value, StringAttr) else default
 
         parameters = {name: integer(name, 0) for name in PARAMETERS if name in data}
+        few = data.get("few")
         return Plan(
             parameters,
             integer("warps", 4),
@@ -81,4 +112,5 @@ class Plan:
             text("precision", "tf32x3"),
             integer("split_k", 1),
             text("reason", ""),
+            Few.read(few.data) if isinstance(few, DictionaryAttr) else None,
         )

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from xdsl.context import Context
-from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.builtin import ModuleOp, StringAttr
 from xdsl.passes import ModulePass
+from xdsl.rewriter import InsertPoint, Rewriter
 
 from infini_ir.dialects import tile
 from infini_ir.passes.tile.split_k import largest_split
@@ -22,9 +23,11 @@ from infini_ir.targets.nvidia.cost import (
     estimate,
     product_sizes,
     shared_bytes,
+    thread_registers,
 )
+from infini_ir.targets.nvidia.few import WORTH, few_rows
 from infini_ir.targets.nvidia.limits import Limits, limits_of
-from infini_ir.targets.nvidia.plan import Plan
+from infini_ir.targets.nvidia.plan import Few, Plan
 from infini_ir.targets.nvidia.shapes import power_of_two
 from infini_ir.targets.nvidia.work import ASSUMED, Work, work_of
 from infini_ir.utils.dtypes import item_size
@@ -41,13 +44,16 @@ GROUP = 8
 SPLITS = (2, 4, 8, 16)
 ACCUMULATOR_REGISTERS = 128
 """32-bit registers of a thread that accumulators may take; the rest addresses and works."""
+PRODUCT_REGISTERS = 176
+"""The same of accumulators and operands together, where there is a choice."""
 
 
 @dataclass(frozen=True)
 class NvidiaPlanPass(ModulePass):
     """
     Fixes every kernel's parameters, warps and stages, as its `plan` attribute, with the
-    reason. A kernel that has a plan keeps it.
+    reason. A kernel that has a plan keeps it. Products of an unknown number of rows become
+    two kernels where few rows want a plan of their own: the plan of the first names the other.
 
     Raises `CompileError` for a kernel that no plan fits.
     """
@@ -63,11 +69,40 @@ class NvidiaPlanPass(ModulePass):
             if isinstance(kernel, tile.KernelOp) and kernel.plan is None:
                 plan = plan_kernel(kernel, limits, self.precision)
                 kernel.properties["plan"] = plan.attribute()
+                if plan.split == 1:
+                    _add_few(kernel, plan, limits)
 
 
-def plan_kernel(kernel: tile.KernelOp, limits: Limits, precision: str = "tf32x3") -> Plan:
-    """The plan of one kernel: of its candidates the one of least cost."""
+def _add_few(kernel: tile.KernelOp, plan: Plan, limits: Limits) -> None:
+    """Another kernel for few rows, with a plan of its own, where that is worth it."""
     work = work_of(kernel)
+    few = few_rows(kernel, work, roles_of(kernel, work).rows)
+    if few is None:
+        return
+    other = plan_kernel(kernel, limits, plan.precision, few.assumed)
+    work = work_of(kernel, few.assumed)
+    spent = [estimate(work, each, limits).seconds for each in (plan, other)]
+    if spent[0] < WORTH * spent[1]:
+        return
+    copy = kernel.clone()
+    name = f"{kernel.sym_name.data}_few"
+    reason = f"for at most {few.most} rows: {other.reason}"
+    copy.properties["sym_name"] = StringAttr(name)
+    copy.properties["plan"] = replace(other, reason=reason).attribute()
+    Rewriter.insert_op(copy, InsertPoint.after(kernel))
+    named = replace(plan, few=Few(name, few.axis, few.most))
+    kernel.properties["plan"] = named.attribute()
+
+
+def plan_kernel(
+    kernel: tile.KernelOp,
+    limits: Limits,
+    precision: str = "tf32x3",
+    assumed: Mapping[str, int] | None = None,
+) -> Plan:
+    """The plan of one kernel: of its candidates the one of least cost. `assumed`: what
+    symbols count as, where not as usual."""
+    work = work_of(kernel, assumed)
     plans = list(_candidates(kernel, work, limits, precision))
     if not plans:
         raise CompileError(_misfit(kernel, work, limits, precision))
@@ -148,17 +183,19 @@ def _misfit(kernel: tile.KernelOp, work: Work, limits: Limits, precision: str) -
 def _candidates(
     kernel: tile.KernelOp, work: Work, limits: Limits, precision: str
 ) -> Iterator[Plan]:
-    if work.products:
-        yield from _product_plans(kernel, work, limits, precision)
-    else:
+    if not work.products:
         yield from _plain_plans(kernel, work, limits)
+        return
+    plans = list(_product_plans(kernel, work, limits, precision))
+    roomy = [p for p in plans if thread_registers(work, p) <= PRODUCT_REGISTERS]
+    yield from roomy or plans
 
 
 # Kernels that multiply ----------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class _Roles:
+class Roles:
     """What the parameters of a kernel are to its products."""
 
     rows: tuple[str, ...]
@@ -166,7 +203,8 @@ class _Roles:
     depth: tuple[str, ...]
 
 
-def _roles(kernel: tile.KernelOp, work: Work) -> _Roles:
+def roles_of(kernel: tile.KernelOp, work: Work) -> Roles:
+    """What each parameter is, in the order of the products."""
     found: dict[str, list[str]] = {"rows": [], "columns": [], "depth": []}
 
     def note(role: str, dim: Dim) -> None:
@@ -179,13 +217,13 @@ def _roles(kernel: tile.KernelOp, work: Work) -> _Roles:
         note("columns", each.columns)
     for each in work.products:
         note("depth", each.depth)
-    return _Roles(*(tuple(found[role]) for role in ("rows", "columns", "depth")))
+    return Roles(*(tuple(found[role]) for role in ("rows", "columns", "depth")))
 
 
 def _product_plans(
     kernel: tile.KernelOp, work: Work, limits: Limits, precision: str, *, legal: bool = True
 ) -> Iterator[Plan]:
-    roles = _roles(kernel, work)
+    roles = roles_of(kernel, work)
     rest = _rest(kernel, work, roles)
     item = min(item_size(each.dtype) for each in work.products)
     deep = 128 // item
@@ -207,13 +245,13 @@ def _product_plans(
                 yield plan
 
 
-def _is_banded(kernel: tile.KernelOp, roles: _Roles) -> bool:
+def _is_banded(kernel: tile.KernelOp, roles: Roles) -> bool:
     """Whether the last two grid axes are a product's rows and columns."""
     last = [step.name for step in kernel.steps.data[-2:]]
     return len(last) == 2 and last[0] in roles.rows and last[1] in roles.columns
 
 
-def _row_choices(work: Work, roles: _Roles) -> list[dict[str, int]]:
+def _row_choices(work: Work, roles: Roles) -> list[dict[str, int]]:
     """Tiles of up to 128 rows, of one axis or of two (a window's height and width)."""
     if not roles.rows:
         return [{}]
@@ -237,15 +275,15 @@ def _row_choices(work: Work, roles: _Roles) -> list[dict[str, int]]:
 
 def _span(work: Work, name: str) -> int:
     """The least power of two that holds all that a parameter steps through, of what is not
-    known now at least what a symbol counts as."""
+    known now at least what a symbol usually counts as."""
     bound = work.bounds.get(name)
     if bound is None:
         return 128
-    least = ASSUMED if bound.value is None else 1
+    least = 1 if bound.symbols() <= work.assumed.keys() else ASSUMED
     return power_of_two(max(least, work.number(bound, {})))
 
 
-def _rest(kernel: tile.KernelOp, work: Work, roles: _Roles) -> dict[str, int]:
+def _rest(kernel: tile.KernelOp, work: Work, roles: Roles) -> dict[str, int]:
     """Parameters that no product has: chunks of what is beside them."""
     taken = {*roles.rows, *roles.columns, *roles.depth}
     return {name: min(64, _span(work, name)) for name in work.bounds if name not in taken}
@@ -266,9 +304,10 @@ def _register_limit(work: Work, plan: Plan, limits: Limits) -> int:
     """Fewer where f32 operands are split into parts, and where functions of the results
     have their own intermediate values; kernels with products in turn keep several, and
     the operands of each where products take them from registers."""
-    if len(work.products) > 1:
-        return ACCUMULATOR_REGISTERS * (3 if limits.wide_products else 2) // 4
     split = any(each.dtype == "f32" for each in work.products) and plan.precision == "tf32x3"
+    if len(work.products) > 1:
+        wide = limits.wide_products and not split
+        return ACCUMULATOR_REGISTERS * (3 if wide else 2) // 4
     return ACCUMULATOR_REGISTERS // (2 if split or work.functions else 1)
 
 

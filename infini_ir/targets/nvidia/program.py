@@ -4,31 +4,35 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import Operation
+from xdsl.passes import ModulePass
+from xdsl.rewriter import Rewriter
 
 from infini_ir.dialects import tile
 from infini_ir.dialects.context import CompilerContext
 from infini_ir.runtime.cuda.executor import PLAN_FILE
-from infini_ir.runtime.launch_plan import LaunchPlan, PlannedKernel
+from infini_ir.runtime.launch_plan import Launch, LaunchPlan, PlannedKernel, Replacement
 from infini_ir.runtime.metadata import LAUNCH_PLAN, Metadata, weight_table
 from infini_ir.runtime.package import pack, unpack
 from infini_ir.runtime.program import CodeBytes, Program
 from infini_ir.targets.nvidia.emitted import EmittedKernel
+from infini_ir.targets.nvidia.fitting import Attempt, Source, fit, other_sources
 from infini_ir.targets.nvidia.launch_plan import (
     HostProgram,
     MakeProduct,
-    VariantChoice,
     host_program,
     jobs_of,
     planned_kernel,
     variants_of,
 )
-from infini_ir.targets.nvidia.plan import Plan
+from infini_ir.targets.nvidia.limits import Limits
+from infini_ir.targets.nvidia.plan import Few, Plan
 from infini_ir.targets.nvidia.toolchain import CompiledKernel, Toolchain, architecture_of
 from infini_ir.targets.programs import (
     program_of,
@@ -47,9 +51,6 @@ SAVED = (*SAVED_TEXTS, "triton", "ptx")
 
 _MARKS = {"triton": ("#", "kernels", "py"), "ptx": ("//", "ptx", "ptx")}
 """For texts of many files: what begins a comment, folder and ending of the files."""
-
-MOST_WARPS = 16
-"""Of a block whose registers are to suffice: 512 threads have 128 registers each."""
 
 Emit = Callable[[tile.KernelOp], EmittedKernel]
 
@@ -82,6 +83,11 @@ class Builder:
     toolchain: Toolchain
     product: Callable[[Mapping[str, tile.KernelOp]], MakeProduct] | None = None
     """Which kernels the vendor's library does, where it may."""
+    limits: Limits | None = None
+    """What to look for better plans by where machine code wants too much; None looks for
+    none."""
+    finish: Sequence[ModulePass] = ()
+    """What carries out the plan of a kernel."""
 
     def build(
         self,
@@ -92,7 +98,8 @@ class Builder:
         texts: Mapping[str, str] | None = None,
     ) -> Program:
         """Emit, compile, plan, pack."""
-        remove_unused(module)
+        few = [Plan.read(kernel.plan).few for kernel in kernels_of(module).values()]
+        remove_unused(module, [each.kernel for each in few if each is not None])
         store, entry = ctx.weights, program_of(module)
         names = weight_names(module)
         for name in names:
@@ -102,7 +109,7 @@ class Builder:
                 )
         table = weight_table((n, store.dtype(n), store.shape(n)) for n in names)
         begin = time.perf_counter()
-        built = self.kernels(module, {w.name: w.offset for w in table})
+        built = self.kernels(module, {w.name: w.offset for w in table}, ctx.originals)
         inputs, outputs = signature_of(entry)
         metadata = Metadata(
             target="nvidia",
@@ -125,85 +132,111 @@ class Builder:
         code |= {name: kernel.cubin for name, kernel in built.images.items()}
         return Program(metadata, CodeBytes(pack(code)), store, _texts(built, texts or {}))
 
-    def kernels(self, module: ModuleOp, weights: Mapping[str, int]) -> Built:
-        """The kernels, compiled, with the plan of their launches."""
-        kernels = {
-            k.sym_name.data: k for k in module.body.block.ops if isinstance(k, tile.KernelOp)
-        }
+    def kernels(
+        self, module: ModuleOp, weights: Mapping[str, int], originals: Mapping[str, Operation]
+    ) -> Built:
+        """The kernels, compiled, with the plan of their launches. `originals`: those that
+        may get another plan, as they were before theirs."""
+        kernels, limits = kernels_of(module), self.limits
         product = self.product(kernels) if self.product is not None else None
         host = host_program(program_of(module), weights, product)
-        emitted = [self.emit(kernels[name]) for name in host.kernels]
-        choices = [variants_of(k, host.launches(i)) for i, k in enumerate(emitted)]
-        compiled = self._compile(emitted, choices)
-        self._unspill(emitted, choices, compiled)
-        for variants, codes in zip(choices, compiled, strict=True):
-            if len(codes) == 2 and codes[0].cubin == codes[1].cubin:
-                del variants[0], codes[0]  # knowing that sizes divide changed nothing
-        planned = [
-            planned_kernel(*parts) for parts in zip(emitted, choices, compiled, strict=True)
-        ]
+        names, fews = [*host.kernels], dict[int, Few]()
+        launches = [host.launches(i) for i in range(len(names))]
+        for number, name in enumerate(host.kernels):
+            few = Plan.read(kernels[name].plan).few
+            if few is not None:
+                fews[number] = few
+                names.append(few.kernel)
+                launches.append(launches[number])
+
+        def compiled(sources: Sequence[tuple[int, Source]]) -> list[Attempt]:
+            return self._compile([(source, launches[i]) for i, source in sources])
+
+        def others(attempt: Attempt) -> Iterator[list[Source]]:
+            original = originals.get(attempt.kernel.sym_name.data)
+            known = original if isinstance(original, tile.KernelOp) else None
+            assert limits is not None
+            return other_sources(attempt, known, limits, self._with_plan)
+
+        first = [(i, (kernels[n], self.emit(kernels[n]))) for i, n in enumerate(names)]
+        attempts = compiled(first)
+        if limits is not None:
+            attempts = fit(attempts, limits.shared_bytes, others, compiled)
+        planned: list[PlannedKernel] = []
         images: dict[str, CompiledKernel] = {}
-        for kernel, codes in zip(planned, compiled, strict=True):
-            for variant, code in zip(kernel.variants, codes, strict=True):
-                self._check(code)
-                images[variant.image] = code
-        facts = [
-            _kernel_report(kernels[name], kernel, codes)
-            for name, kernel, codes in zip(host.kernels, emitted, compiled, strict=True)
-        ]
-        return Built(host, emitted, planned, images, facts)
+        for number, attempt in enumerate(attempts):
+            _replace(kernels[names[number]], attempt.kernel)
+            self._check(attempt)
+            small = _replacement(fews.get(number), attempt.kernel, names)
+            kernel, codes = _planned(attempt, launches[number], small)
+            planned.append(kernel)
+            images |= {v.image: code for v, code in zip(kernel.variants, codes, strict=True)}
+        emitted = [attempt.emitted for attempt in attempts]
+        return Built(host, emitted, planned, images, [_kernel_report(a) for a in attempts])
 
-    def _compile(
-        self, emitted: Sequence[EmittedKernel], choices: Sequence[Sequence[VariantChoice]]
-    ) -> list[list[CompiledKernel]]:
+    def _with_plan(self, original: tile.KernelOp, plan: Plan) -> Source:
+        """A kernel with another plan, carried out."""
+        kernel = original.clone()
+        kernel.properties["plan"] = plan.attribute()
+        module, ctx = ModuleOp([kernel]), CompilerContext()
+        for step in self.finish:
+            step.apply(ctx, module)
+        kernel.detach()
+        return kernel, self.emit(kernel)
+
+    def _compile(self, sources: Sequence[tuple[Source, Sequence[Launch]]]) -> list[Attempt]:
         """All variants of each kernel."""
-        jobs = [jobs_of(k, c, self.capability) for k, c in zip(emitted, choices, strict=True)]
+        jobs = [
+            jobs_of(emitted, variants_of(emitted, launches), self.capability)
+            for (_, emitted), launches in sources
+        ]
         done = iter(self.toolchain([job for group in jobs for job in group]))
-        return [[next(done) for _ in group] for group in jobs]
+        return [
+            Attempt(kernel, emitted, [next(done) for _ in group])
+            for ((kernel, emitted), _), group in zip(sources, jobs, strict=True)
+        ]
 
-    def _unspill(
-        self,
-        emitted: list[EmittedKernel],
-        choices: Sequence[Sequence[VariantChoice]],
-        compiled: list[list[CompiledKernel]],
-    ) -> None:
-        """Give kernels whose registers do not suffice more warps, which share the tiles: how
-        many an epilogue takes is known only from machine code."""
-        tried = list(emitted)
-        while True:
-            again = [
-                i
-                for i, codes in enumerate(compiled)
-                if any(code.stack for code in codes) and tried[i].num_warps < MOST_WARPS
-            ]
-            if not again:
-                return
-            for i in again:
-                tried[i] = replace(tried[i], num_warps=2 * tried[i].num_warps)
-            new = self._compile([tried[i] for i in again], [choices[i] for i in again])
-            for i, codes in zip(again, new, strict=True):
-                if _stack(codes) < _stack(compiled[i]):
-                    emitted[i], compiled[i] = tried[i], codes
-                else:
-                    tried[i] = replace(tried[i], num_warps=MOST_WARPS)
-
-    def _check(self, code: CompiledKernel) -> None:
-        if code.shared > self.shared_limit:
+    def _check(self, attempt: Attempt) -> None:
+        if attempt.shared > self.shared_limit:
             raise CompileError(
-                f"kernel '{code.name}' wants {code.shared} bytes of shared memory, but a block "
-                f"of sm_{self.capability} has {self.shared_limit}; give it smaller tiles or "
-                "fewer stages in its plan"
+                f"kernel '{attempt.emitted.name}' wants {attempt.shared} bytes of shared "
+                f"memory, but a block of sm_{self.capability} has {self.shared_limit}; give it "
+                "smaller tiles or fewer stages in its plan"
             )
 
 
-def _stack(codes: Sequence[CompiledKernel]) -> int:
-    return max(code.stack for code in codes)
+def kernels_of(module: ModuleOp) -> dict[str, tile.KernelOp]:
+    """The kernels of a module by name."""
+    return {k.sym_name.data: k for k in module.body.block.ops if isinstance(k, tile.KernelOp)}
 
 
-def _kernel_report(
-    kernel: tile.KernelOp, emitted: EmittedKernel, compiled: Sequence[CompiledKernel]
-) -> dict[str, Any]:
+def _replace(old: tile.KernelOp, new: tile.KernelOp) -> None:
+    """Put a kernel with another plan in the module, whose text then says what was built."""
+    if new is not old:
+        Rewriter.replace_op(old, new)
+
+
+def _replacement(
+    few: Few | None, kernel: tile.KernelOp, names: Sequence[str]
+) -> Replacement | None:
+    if few is None:
+        return None
+    return Replacement(names.index(few.kernel), kernel.bounds.data[few.axis], few.most)
+
+
+def _planned(
+    attempt: Attempt, launches: Sequence[Launch], small: Replacement | None
+) -> tuple[PlannedKernel, list[CompiledKernel]]:
+    """The kernel of the launch plan, and the code of its variants."""
+    choices, codes = variants_of(attempt.emitted, launches), attempt.codes
+    if len(codes) == 2 and codes[0].cubin == codes[1].cubin:
+        choices, codes = choices[1:], codes[1:]  # knowing that sizes divide changed nothing
+    return planned_kernel(attempt.emitted, choices, codes, small), codes
+
+
+def _kernel_report(attempt: Attempt) -> dict[str, Any]:
     """What there is to say of a kernel: plain data."""
+    kernel, emitted = attempt.kernel, attempt.emitted
     plan = Plan.read(kernel.plan)
     return {
         "name": emitted.name,
@@ -213,9 +246,9 @@ def _kernel_report(
         "grid": [str(size) for size in emitted.grid],
         "warps": emitted.num_warps,
         "stages": emitted.num_stages,
-        "variants": len(compiled),
-        "shared": max(code.shared for code in compiled),
-        "stack": _stack(compiled),
+        "variants": len({code.cubin for code in attempt.codes}),
+        "shared": attempt.shared,
+        "stack": attempt.stack,
     }
 
 

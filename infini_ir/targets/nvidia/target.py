@@ -11,6 +11,7 @@ from xdsl.passes import ModulePass
 
 from infini_ir.dialects.context import CompilerContext
 from infini_ir.passes.tile.block_rows import BlockRowsPass
+from infini_ir.passes.tile.depth_major import DepthMajorPass
 from infini_ir.passes.tile.expand_math import ExpandMathPass
 from infini_ir.passes.tile.lay_out_weights import LayOutWeightsPass
 from infini_ir.passes.tile.plan_memory import PlanMemoryPass
@@ -55,6 +56,9 @@ PROGRAMS_EACH = 4
 
 BESIDE = 128
 """Elements of an axis across neighbours in memory, of which tiles then have 32 and more."""
+
+_FINISH = (NvidiaLegalisePass(), ExpandMathPass(NATIVE_MATH))
+"""What carries out the plans of kernels."""
 
 __all__ = ["COMPOSITES", "NvidiaTarget", "write_folder"]
 
@@ -118,14 +122,14 @@ class NvidiaTarget:
             SplitReductionPass(PROGRAMS_EACH * self.limits.multiprocessors),
             SplitAxisPass(beside=BESIDE),
             BlockRowsPass(SHORT_ROW),
+            DepthMajorPass(),
             LayOutWeightsPass(),
             *self._tuning(),
             NvidiaPlanPass(self.architecture),
             SplitKPass(),
             *self._tuning(),
             NvidiaPlanPass(self.architecture),
-            NvidiaLegalisePass(),
-            ExpandMathPass(NATIVE_MATH),
+            *_FINISH,
             PlanMemoryPass(),
         )
 
@@ -149,6 +153,8 @@ class NvidiaTarget:
             self.emit or emit_kernel,
             self.toolchain or self._compile,
             library_products if self.library else None,
+            self.limits,
+            _FINISH,
         )
         return builder.build(module, ctx, report=report, texts=texts)
 

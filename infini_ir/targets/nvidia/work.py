@@ -37,6 +37,8 @@ class Product:
     """Where the operands are kept for it: `staged` (loaded in the same loop, so once for each
     stage), `shared` (loaded before it), or `registers` (computed; of a right operand too,
     which then goes through shared memory)."""
+    sources: tuple[tuple[Dim, int], ...] = ()
+    """Elements, and bytes of one, of what is loaded in the same loop to compute operands."""
 
 
 @dataclass(frozen=True)
@@ -67,21 +69,24 @@ class Work:
     """Shape and bytes of an element of every tile that is computed."""
     bounds: dict[str, Dim] = field(default_factory=dict)
     """What each parameter steps through."""
+    assumed: Mapping[str, int] = field(default_factory=dict)
+    """What symbols count as, if not as `ASSUMED`."""
 
     def number(self, dim: Dim, parameters: Mapping[str, int]) -> int:
-        """A size for these parameters; symbols count as `ASSUMED`, all of them alike, so
-        differences may come out below 0."""
-        values = dict.fromkeys(dim.symbols(), ASSUMED)
+        """A size for these parameters; symbols mostly count alike, so differences may come
+        out below 0."""
+        values = {name: self.assumed.get(name, ASSUMED) for name in dim.symbols()}
         return max(0, dim.evaluate({**values, **parameters}))
 
 
-def work_of(kernel: tile.KernelOp) -> Work:
-    """The work of a kernel whose parameters may still be names."""
+def work_of(kernel: tile.KernelOp, assumed: Mapping[str, int] | None = None) -> Work:
+    """The work of a kernel whose parameters may still be names. `assumed`: what symbols
+    count as, where not as usual."""
     counts = [
         bound.ceil_divide(step)
         for bound, step in zip(kernel.bounds.data, kernel.steps.data, strict=True)
     ]
-    work = Work(product(counts))
+    work = Work(product(counts), assumed=assumed or {})
     for bound, step in zip(kernel.bounds.data, kernel.steps.data, strict=True):
         _steps(work, step, bound)
     ranges = IndexRanges(kernel)
@@ -125,7 +130,12 @@ def _add(work: Work, op: Operation, times: Dim) -> None:
         rows, columns = product(acc.shape[:-1]), acc.shape[-1]
         dtype = lhs.dtype if lhs.dtype == tile_type(op.rhs).dtype else tile_type(op.rhs).dtype
         buffers = (_buffer(op, op.lhs), _buffer(op, op.rhs))
-        work.products.append(Product(rows, columns, lhs.shape[-1], dtype, times, buffers))
+        sources = tuple(
+            (product(tile_type(load.out).shape), item_size(tile_type(load.out).dtype))
+            for load in dict.fromkeys([*_sources(op, op.lhs), *_sources(op, op.rhs)])
+        )
+        depth = lhs.shape[-1]
+        work.products.append(Product(rows, columns, depth, dtype, times, buffers, sources))
     elif isinstance(op, tile.MapOp):
         work.functions += sum(isinstance(each, COSTLY) for each in op.body.block.ops)
     for result in op.results:
@@ -139,6 +149,16 @@ def _buffer(dot: tile.DotOp, operand: SSAValue) -> str:
     if not isinstance(source, tile.LoadOp):
         return "registers"
     return "staged" if source.parent is dot.parent else "shared"
+
+
+def _sources(dot: tile.DotOp, operand: SSAValue) -> Iterator[tile.LoadOp]:
+    """The loads in a product's loop that a computed operand is made from."""
+    owner = operand.owner
+    if isinstance(owner, tile.MapOp) and owner.parent is dot.parent:
+        for value in owner.inputs:
+            if isinstance(value.owner, tile.LoadOp) and value.owner.parent is dot.parent:
+                yield value.owner
+            yield from _sources(dot, value)
 
 
 def _access(op: tile.LoadOp | tile.StoreOp, times: Dim, feeds: bool) -> Access:

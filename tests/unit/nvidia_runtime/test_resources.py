@@ -14,6 +14,8 @@ MODELS = {
     "matmul_gelu": "(bfloat16[M,1024] x, bfloat16[1024,4096] w) => (bfloat16[M,4096] y) "
     "{ z = MatMul(x, w) y = Gelu(z) }",
     "matmul_f32": "(float[512,512] x, float[512,512] w) => (float[512,512] y) { y = MatMul(x, w) }",
+    "matmul_long": "(float16[16,4096] x, float16[4096,4096] w) => (float16[16,4096] y) "
+    "{ y = MatMul(x, w) }",
     "softmax": "(float[M,1024] x) => (float[M,1024] y) { y = Softmax(x) }",
     "layer_norm": "(float16[M,768] x, float16[768] g, float16[768] b) => (float16[M,768] y) "
     "{ y = LayerNormalization(x, g, b) }",
@@ -22,10 +24,7 @@ MODELS = {
     "attention": "(float16[B,8,S,64] q, float16[B,2,S,64] k, float16[B,2,S,64] v) => "
     "(float16[B,8,S,64] y) { y = Attention<is_causal=1>(q, k, v) }",
 }
-PRODUCTS = ("matmul", "matmul_gelu", "matmul_f32", "attention")
-STACK = {"matmul_gelu": 128}
-"""Bytes of stack that are let pass: the error function of a whole tile takes many registers,
-once, after the product."""
+PRODUCTS = ("matmul", "matmul_gelu", "matmul_f32", "matmul_long", "attention")
 
 
 def built(name: str, architecture: str) -> list[Resources]:
@@ -40,14 +39,14 @@ def built(name: str, architecture: str) -> list[Resources]:
 @pytest.mark.parametrize("name", MODELS)
 def test_code(name: str, architecture: str):
     limits = ARCHITECTURES[architecture]
-    kernels = built(name, architecture)
+    kernels = [used for used in built(name, architecture) if "_few" not in used.kernel]
     # The longest kernel is the one that the model is about; others cut and join its work.
     main = max(kernels, key=lambda used: used.instructions)
     assert (main.tensor > 0) == (name in PRODUCTS), main
     if name in PRODUCTS and name != "attention":
         assert main.async_copies + main.bulk_copies > 0, main
     for used in kernels:
-        assert used.stack <= STACK.get(name, 0), used
+        assert used.stack == 0, used
         assert used.shared <= limits.shared_bytes
     # Rows of known length, so what is not one value a column is 16 bytes an access.
     assert main.wide_stores == main.stores > 0, main
