@@ -317,7 +317,9 @@ def test_attention_of_other_types_and_layouts(dtype):
 
 
 @pytest.mark.parametrize("native", [False, True])
-@pytest.mark.parametrize(("queries", "page", "dtype"), [(1, 8, "f32"), (1, 3, "f16"), (4, 5, "f32")])
+@pytest.mark.parametrize(
+    ("queries", "page", "dtype"), [(1, 8, "f32"), (1, 3, "f16"), (4, 5, "f32")]
+)
 def test_attention_over_pages(queries, page, dtype, native):
     """Pages in any order; past the valid keys lies rubbish."""
     rng = np.random.default_rng(queries)
