@@ -77,6 +77,7 @@ PASSES = {
             "nvidia-legalise": "targets.nvidia.legalise:NvidiaLegalisePass",
             "nvidia-plan": "targets.nvidia.planning:NvidiaPlanPass",
             "nvidia-tune": "targets.nvidia.tuning:NvidiaTunePass",
+            "tile-depth-major": "passes.tile.depth_major:DepthMajorPass",
             "tile-expand-math": "passes.tile.expand_math:ExpandMathPass",
             "tile-insert-barriers": "passes.tile.insert_barriers:InsertBarriersPass",
             "tile-lay-out-weights": "passes.tile.lay_out_weights:LayOutWeightsPass",

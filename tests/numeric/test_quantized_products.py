@@ -18,6 +18,8 @@ from infini_ir.interpreters.tile import interpret_program
 from infini_ir.lowering.graph_to_tile import GraphToTilePass
 from infini_ir.passes.graph.pipeline import QuantizedWeights, graph_pipeline
 from infini_ir.passes.tile.contraction import find_contraction
+from infini_ir.passes.tile.depth_major import DepthMajorPass
+from infini_ir.passes.tile.lay_out_weights import LayOutWeightsPass
 from infini_ir.targets.cpu.target import COMPOSITES
 
 RNG = np.random.default_rng(0)
@@ -230,3 +232,32 @@ def test_scales_come_after_the_product(name: str):
         if isinstance(op, MulOp):
             owner = op.lhs.owner if op.lhs.owner.name == "graph.dot" else op.rhs.owner
             assert owner.name == "graph.dot"
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if name != "left"])
+def test_depth_lies_side_by_side(name: str):
+    """The bytes along the contracted axis become neighbours; the results stay."""
+    module, ctx, inputs, wanted = lowered(name, "fused")
+    for each in (DepthMajorPass(), LayOutWeightsPass()):
+        each.apply(ctx, module)
+        module.verify()
+    for kernel in kernels_of(module):
+        contraction = find_contraction(kernel)
+        assert contraction is not None and contraction.dot.transposed is not None
+        loads = [op for op in kernel.body.walk() if isinstance(op, tile.LoadOp)]
+        (byte_load,) = [
+            load for load in loads
+            if tile.tile_type(load.out).dtype in ("i8", "ui8")
+            and tile.tile_type(load.out).rank == 2
+        ]  # fmt: skip
+        assert tile.view_type(byte_load.view).strides[byte_load.axis_list[-1]].value == 1
+    for sizes in ({}, {"BM": 5, "BN": 7, "BK": 11}):
+        close(interpret_program(module, inputs, ctx, parameters=sizes), wanted)
+
+
+def test_depth_of_left_factors_and_inputs_stays():
+    """Only a right factor is turned, and only a weight, which can be stored otherwise."""
+    module, ctx, _, _ = lowered("left", "fused")
+    before = str(module)
+    DepthMajorPass().apply(ctx, module)
+    assert str(module) == before
