@@ -19,6 +19,9 @@ LATENCY_SECONDS = 0.7e-6
 TURN_SECONDS = 80e-9
 """What a turn of a loop over products takes at least: barriers and latencies."""
 
+SHARE_BESIDE = 0.05
+"""Of the shorter of a kernel's own time and memory's, what the longer does not hide."""
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -48,7 +51,8 @@ def estimate(work: Work, plan: Plan, limits: Limits) -> Estimate:
     if rest:
         spent += max(alone, -(-rest // slots) * own)
     memory = min(programs * moved, _unique_bytes(work)) / limits.bandwidth
-    seconds = LAUNCH_SECONDS + max(spent, memory)
+    # Of plans that memory bounds alike, the one with more to spare beside it.
+    seconds = LAUNCH_SECONDS + max(spent, memory) + SHARE_BESIDE * min(spent, memory)
     if plan.split > 1:
         # The parts' sums go to memory and a second kernel adds them.
         results = 4 * sum(_results(work, each) for each in work.products)

@@ -1,6 +1,7 @@
 """The device executor over a driver that checks every call."""
 
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from infini_ir.runtime.launch_plan import (
     LaunchPlan,
     Loop,
     Publish,
+    Replacement,
     Set,
     Take,
     While,
@@ -52,6 +54,20 @@ def test_other_shapes():
         x = np.random.default_rng(n).random(n, np.float32)
         np.testing.assert_array_equal(executor.run([x])[0], x + 2)
     assert executor.run([np.zeros(0, np.float32)])[0].shape == (0,)
+    fake.driver.assert_clean()
+
+
+def test_another_kernel_for_small_sizes():
+    fake = Fake()
+    fake.kernel("add", ADD, add_one, grid="N")
+    fake.kernel("add_few", ADD, add_one)
+    fake.kernels[0] = replace(fake.kernels[0], small=Replacement(1, Dim.of("N"), 16))
+    steps = (Launch(0, (at("output"), at("input"))),)
+    executor = fake.executor(fake.program(steps, [X], [Y], symbols=("N",)))
+    for n in (16, 17, 1):
+        np.testing.assert_array_equal(executor.run([np.ones(n, np.float32)])[0], np.full(n, 2))
+    launched = [record.kernel for record in fake.driver.launches]
+    assert launched == ["add_few", "add", "add_few"]
     fake.driver.assert_clean()
 
 
