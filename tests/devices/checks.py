@@ -66,7 +66,9 @@ def page(lines: Iterable[str]) -> str:
     meaning = ";\n".join(f"*{level}*: {MEANING[level]}" for level in LEVELS)
     text = [HEAD.format(meaning=meaning)]
     text += _table("kernel", rows(), found)
-    text += ["\n## Whole models\n\n"]
+    text += [
+        "\n## Whole models\n\nOn the CPU they are compared with onnxruntime in `tests/models`.\n\n"
+    ]
     text += _table("model", [(name, "f32") for name in MODELS], found)
     return "".join(text)
 
