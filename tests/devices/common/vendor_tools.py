@@ -18,7 +18,7 @@ arguments=()
 for argument in "$@"; do
   case "$argument" in
     --xpu-device-only) device=1 ;;
-    --bang-mlu-arch=*|--xpu-arch=*|--xpu-host-only) ;;
+    --bang-mlu-arch=*|--xpu-arch=*|--xpu-host-only|--target=*) ;;
     *) arguments+=("$argument") ;;
   esac
 done
