@@ -12,19 +12,14 @@ from infini_ir.models.kernels import KernelCase
 from infini_ir.targets.c_project.project import Project
 
 COMPILER = """#!/usr/bin/env bash
-# Takes what the vendor's compiler takes: its own options are dropped, the device's half of a
-# source is empty.
+# Takes what the vendor's compiler takes: its own options are dropped.
 arguments=()
 for argument in "$@"; do
   case "$argument" in
-    --xpu-device-only) device=1 ;;
     --bang-mlu-arch=*|--xpu-arch=*|--xpu-host-only|--target=*) ;;
     *) arguments+=("$argument") ;;
   esac
 done
-if [ -n "$device" ]; then
-  exec g++ -x c++ -c /dev/null -o "${{arguments[3]}}"
-fi
 exec g++ -x c++ -I{include} "${{arguments[@]}}"
 """
 
