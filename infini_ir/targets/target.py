@@ -16,6 +16,21 @@ if TYPE_CHECKING:
     from infini_ir.targets.c_project.project import Project
 
 
+COMPOSITES = frozenset(
+    {
+        "graph.softmax",
+        "graph.layer_norm",
+        "graph.rms_norm",
+        "graph.attention",
+        "graph.paged_attention",
+        "graph.conv",
+        "graph.pool",
+    }
+)
+"""Composite operations that the lowering makes kernels of; targets keep all of these, unless
+they say otherwise."""
+
+
 @dataclass(frozen=True)
 class DeviceLimits:
     """What a typical board of an architecture can do at most."""

@@ -27,23 +27,12 @@ from infini_ir.targets.cambricon.limits import ARCHITECTURES, MACHINE
 from infini_ir.targets.cambricon.lower import CambriconLowerPass
 from infini_ir.targets.cambricon.runtime import RUNTIME, toolchain
 from infini_ir.targets.programs import remove_unused
+from infini_ir.targets.target import COMPOSITES
 from infini_ir.utils.errors import OptionError
 
 if TYPE_CHECKING:
     from infini_ir.passes.graph.pipeline import QuantizedWeights
 
-COMPOSITES = frozenset(
-    {
-        "graph.softmax",
-        "graph.layer_norm",
-        "graph.rms_norm",
-        "graph.attention",
-        "graph.paged_attention",
-        "graph.conv",
-        "graph.pool",
-    }
-)
-"""Composite operations that the lowering makes kernels of; the others are expanded."""
 
 SHORT_ROW = 2048
 """Elements of a row of which a program takes several."""

@@ -42,6 +42,7 @@ from infini_ir.targets.programs import (
     symbols_of,
     weight_names,
 )
+from infini_ir.targets.target import COMPOSITES
 from infini_ir.targets.texts import LazyTexts
 from infini_ir.utils.errors import CompileError
 from infini_ir.utils.object_cache import ObjectCache
@@ -52,18 +53,6 @@ if TYPE_CHECKING:
 
 PRODUCER = "infini-ir 0.1.0"
 
-COMPOSITES = frozenset(
-    {
-        "graph.softmax",
-        "graph.layer_norm",
-        "graph.rms_norm",
-        "graph.attention",
-        "graph.paged_attention",
-        "graph.conv",
-        "graph.pool",
-    }
-)
-"""Composite operations that the lowering makes kernels of; the others are expanded."""
 
 COLUMN_ROWS = 64
 """Rows from which on columns are reduced some rows at a time, and not one after the other."""

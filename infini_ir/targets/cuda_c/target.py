@@ -28,23 +28,11 @@ from infini_ir.targets.cuda_c.scalars import NATIVE_MATH
 from infini_ir.targets.cuda_c.vendors import VENDORS, Vendor, vendor_header
 from infini_ir.targets.cuda_c.writer import RESERVED
 from infini_ir.targets.programs import remove_unused
+from infini_ir.targets.target import COMPOSITES
 from infini_ir.utils.errors import CompileError, OptionError
 
 if TYPE_CHECKING:
     from infini_ir.passes.graph.pipeline import QuantizedWeights
-
-COMPOSITES = frozenset(
-    {
-        "graph.softmax",
-        "graph.layer_norm",
-        "graph.rms_norm",
-        "graph.attention",
-        "graph.paged_attention",
-        "graph.conv",
-        "graph.pool",
-    }
-)
-"""Composite operations that the lowering makes kernels of; the others are expanded."""
 
 
 @dataclass(frozen=True)

@@ -25,23 +25,11 @@ from infini_ir.targets.kunlun.limits import MACHINE
 from infini_ir.targets.kunlun.lower import KunlunLowerPass
 from infini_ir.targets.kunlun.runtime import HEADERS, RUNTIME, toolchain
 from infini_ir.targets.programs import remove_unused
+from infini_ir.targets.target import COMPOSITES
 from infini_ir.utils.errors import OptionError
 
 if TYPE_CHECKING:
     from infini_ir.passes.graph.pipeline import QuantizedWeights
-
-COMPOSITES = frozenset(
-    {
-        "graph.softmax",
-        "graph.layer_norm",
-        "graph.rms_norm",
-        "graph.attention",
-        "graph.paged_attention",
-        "graph.conv",
-        "graph.pool",
-    }
-)
-"""Composite operations that the lowering makes kernels of; the others are expanded."""
 
 
 SHORT_ROW = 192

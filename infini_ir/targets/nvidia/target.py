@@ -29,24 +29,12 @@ from infini_ir.targets.nvidia.program import Builder, Emit
 from infini_ir.targets.nvidia.scalars import NATIVE_MATH
 from infini_ir.targets.nvidia.toolchain import CompiledKernel, Job, Toolchain, compile_jobs
 from infini_ir.targets.nvidia.tuning import NvidiaTunePass, sizes_text
-from infini_ir.targets.target import DeviceLimits
+from infini_ir.targets.target import COMPOSITES, DeviceLimits
 from infini_ir.utils.object_cache import ObjectCache
 
 if TYPE_CHECKING:
     from infini_ir.passes.graph.pipeline import QuantizedWeights
 
-COMPOSITES = frozenset(
-    {
-        "graph.softmax",
-        "graph.layer_norm",
-        "graph.rms_norm",
-        "graph.attention",
-        "graph.paged_attention",
-        "graph.conv",
-        "graph.pool",
-    }
-)
-"""Composite operations that the lowering makes kernels of; the others are expanded."""
 
 SHORT_ROW = 256
 """Elements of a row of which a program may take several."""

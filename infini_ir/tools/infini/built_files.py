@@ -14,12 +14,13 @@ def write(built: Program | Project, place: Path, *, force: bool = False) -> int:
     """Write to a file or, for a project or where `place` is no `.infini` file's name on a
     GPU target, to a folder; the bytes written. Raises `ArtifactError` where that fails."""
     from infini_ir.runtime import artifact
+    from infini_ir.runtime.metadata import NATIVE
     from infini_ir.runtime.program import Program
 
     if not isinstance(built, Program):
         built.write(place, overwrite=force)
         return _size(place)
-    if built.metadata.target == "cpu" or (place.suffix == ".infini" and not place.is_dir()):
+    if built.metadata.form == NATIVE or (place.suffix == ".infini" and not place.is_dir()):
         artifact.write(built, place)
         return place.stat().st_size
     from infini_ir.targets.nvidia.folder import write_folder
