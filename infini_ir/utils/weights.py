@@ -27,6 +27,8 @@ class _Weight(abc.ABC):
     dtype: str
     shape: tuple[int, ...]
     digest: str | None = None
+    sources: tuple[str, ...] = ()
+    """Weights that this one is computed from."""
 
     @abc.abstractmethod
     def array(self, store: WeightStore) -> np.ndarray:
@@ -78,7 +80,6 @@ class _InFile(_Weight):
 class _Derived(_Weight):
     """A function of other weights."""
 
-    sources: tuple[str, ...] = ()
     key: str = ""
     compute: Callable[..., np.ndarray] | None = None
     value: np.ndarray | None = None
@@ -93,6 +94,9 @@ class _Derived(_Weight):
                     f"declared {self.dtype}{list(self.shape)}"
                 )
             self.value = value
+            # Chains of layouts would otherwise hold a weight as often as it has links.
+            for source in self.sources:
+                store.release(source)
         return self.value
 
     def compute_digest(self, store: WeightStore) -> str:
@@ -227,11 +231,15 @@ class WeightStore:
     # Memory
 
     def release(self, name: str) -> None:
-        """Free what can be had again: a derived value, the resident pages of a file region.
+        """Free what can be had again: a derived value and those it was computed from, the
+        resident pages of a file region.
 
         The weight stays usable. Arrays given to `add` are the caller's and are not touched.
         """
-        self[name].release(self)
+        weight = self[name]
+        weight.release(self)
+        for source in weight.sources:
+            self.release(source)
 
     def _insert(self, name: str, weight: _Weight) -> str:
         unique, count = name, 0

@@ -11,6 +11,7 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import version_converter
 
+from infini_ir.frontends.onnx.embedded import without_weights
 from infini_ir.frontends.onnx.registry import canonical_domain, find_operator
 from infini_ir.frontends.onnx.scope import function_key, opsets_of
 from infini_ir.frontends.onnx.session import FunctionKey
@@ -32,11 +33,17 @@ def load_model(source: Source) -> tuple[onnx.ModelProto, str, Path | None]:
     if isinstance(source, bytes | bytearray | memoryview):
         return _parse(bytes(source), "<model>"), "<model>", None
     path = Path(source)
+    label, real = str(path), path.resolve()
+    light = without_weights(real)
+    if light is not None:
+        model = _parse(light, label)
+        if opsets_of(model.opset_import).get("", CONVERTED_OPSET) >= CONVERTED_OPSET:
+            return model, label, real.parent
     try:
         data = path.read_bytes()
     except OSError as error:
         raise ModelError(f"cannot read model '{path}': {error.strerror}") from error
-    return _parse(data, str(path)), str(path), path.resolve().parent
+    return _parse(data, label), label, real.parent
 
 
 def _parse(data: bytes, label: str) -> onnx.ModelProto:

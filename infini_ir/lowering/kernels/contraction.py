@@ -288,8 +288,7 @@ def _derived(
     def gather(array: np.ndarray) -> np.ndarray:
         flat = np.ascontiguousarray(array).reshape(-1)
         steps = [stride * flat.itemsize for stride in strides]
-        view = np.lib.stride_tricks.as_strided(flat[offset:], shape, steps)
-        return np.ascontiguousarray(view)
+        return np.lib.stride_tricks.as_strided(flat[offset:], shape, steps)
 
     key = f"strided{offset}:{list(shape)}:{list(strides)}".replace(" ", "")
     source = weight.handle.data

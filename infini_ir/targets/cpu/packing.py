@@ -26,13 +26,16 @@ from infini_ir.utils.weights import WeightStore
 
 
 def pack_panels(weight: np.ndarray, batch: int, width: int) -> np.ndarray:
-    """[batch.., k.., n] as [batch.., ceil(n / width), k.., width], zero-filled."""
+    """[batch.., k.., n] as [batch.., ceil(n / width), k.., width], zero-filled; a view of the
+    weight where nothing is filled."""
     n = weight.shape[-1]
     panels = -(-n // width)
-    padded = np.zeros((*weight.shape[:-1], panels * width), weight.dtype)
-    padded[..., :n] = weight
+    padded = weight
+    if n % width:
+        padded = np.zeros((*weight.shape[:-1], panels * width), weight.dtype)
+        padded[..., :n] = weight
     split = padded.reshape(*weight.shape[:-1], panels, width)
-    return np.ascontiguousarray(np.moveaxis(split, -2, batch))
+    return np.moveaxis(split, -2, batch)
 
 
 @dataclass(frozen=True)
