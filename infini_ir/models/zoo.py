@@ -41,6 +41,8 @@ class Model:
     """Whether there is a small variant."""
     missing: Callable[[], str | None] = field(default=lambda: None)
     """Why the model cannot be had here, if so."""
+    network: str | None = None
+    """The network of `torch_zoo` that it is exported from."""
 
     def inputs(self, seed: int = 0, case: int = 0) -> Arrays:
         """Random inputs, of the sizes of a case."""
@@ -118,6 +120,7 @@ def _torch(small: bool) -> list[Model]:
             _TORCH_SIZES.get(name, ({},)),
             has_small=True,
             missing=partial(_torch_missing, name),
+            network=name,
         )
         for name in torch_zoo.TORCH_MODELS
     ]

@@ -1,10 +1,11 @@
-"""`infini bench`: how fast a model runs, and how fast another runtime runs it."""
+"""`infini bench`: how fast models run, and how fast other runtimes run them."""
 
 from __future__ import annotations
 
-import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,47 +13,94 @@ import click
 import numpy as np
 
 from infini_ir.tools.infini.options import (
+    check_writable,
     compile_options,
-    json_option,
     make_options,
     parse_sizes,
     seed_option,
     shape_option,
     threads_option,
 )
-from infini_ir.utils.errors import InfiniError, OptionError
+from infini_ir.utils.errors import OptionError
 
 if TYPE_CHECKING:
     from infini_ir.compiler import Options
+    from infini_ir.models.zoo import Model
     from infini_ir.runtime.model import CompiledModel
 
-PAUSE = 0.03
-"""Seconds between turns, in which threads that wait by spinning go to sleep."""
-_ROUND_SECONDS = 0.005
-"""A turn repeats a call to last about this long."""
+
+PRINT = "-"
+"""The value of `--json` that prints."""
+SCHEMA = 1
+"""Of the files that `--json` writes."""
 
 
-@click.command()
-@click.argument("model")
+class BenchCommand(click.Command):
+    """`--json` alone prints; before a name that ends in .json it writes that file."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Give `--json` its value, which an option with a value cannot be without."""
+        given: list[str] = []
+        for number, text in enumerate(args):
+            following = args[number + 1] if number + 1 < len(args) else ""
+            alone = text == "--json" and not following.endswith(".json")
+            given.append(f"--json={PRINT}" if alone else text)
+        return super().parse_args(ctx, given)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked about every model."""
+
+    inputs: tuple[str, ...]
+    sizes: dict[str, int]
+    seed: int
+    against: list[str]
+    rounds: int
+    cold: bool
+    options: Options
+
+
+@click.command(cls=BenchCommand)
+@click.argument("models", metavar="MODEL...", nargs=-1, required=True)
 @click.option(
-    "--input", "inputs", metavar="NAME=FILE", multiple=True, help="As for infini run."
+    "--input",
+    "inputs",
+    metavar="NAME=FILE",
+    multiple=True,
+    help="As for infini run; with one model.",
 )
 @shape_option
 @seed_option
 @click.option(
-    "--against", type=click.Choice(["onnxruntime"]), help="Another runtime to compare."
+    "--against",
+    metavar="ENGINE,...",
+    multiple=True,
+    help="Others to compare with: onnxruntime, openvino, torch, iree, or all (the installed).",
 )
 @click.option("--rounds", type=click.IntRange(min=1), default=20, help="Turns of each.")
+@click.option(
+    "--cold/--no-cold",
+    default=True,
+    help="Measure compiling and memory in fresh processes too (the default).",
+)
 @compile_options
 @threads_option
-@json_option
+@click.option(
+    "--json",
+    "json_path",
+    metavar="[FILE.json]",
+    help="Print JSON only; with a file, write it there and print the tables.",
+)
+@click.option("--plot", metavar="FILE", help="Draw the times: a .png or .svg file.")
 def command(
-    model: str,
+    models: tuple[str, ...],
     inputs: tuple[str, ...],
     sizes: tuple[str, ...],
     seed: int,
-    against: str | None,
+    against: tuple[str, ...],
     rounds: int,
+    cold: bool,
     target: str,
     precision: str,
     library: bool,
@@ -60,142 +108,173 @@ def command(
     check_semantics: bool,
     no_cache: bool,
     threads: int | None,
-    as_json: bool,
+    json_path: str | None,
+    plot: str | None,
 ) -> None:
-    """Time MODEL in turns with another runtime, on the same inputs and threads."""
-    from infini_ir.tools.infini.inputs import choose_sizes, random_inputs, read_inputs
-    from infini_ir.tools.infini.models import is_artifact
-    from infini_ir.tools.infini.progress import progress
-    from infini_ir.tools.infini.show import print_json
+    """Time models in turns with other runtimes, on the same inputs and threads.
 
-    given = parse_sizes(sizes)
+    MODEL is an ONNX file, a compiled one, or a network of the zoo such as resnet50.
+    """
+    from infini_ir.tools.engines.engine import choose_engines
+    from infini_ir.tools.infini.show import print_json
+    from infini_ir.tools.machine_facts import machine_facts
+    from infini_ir.tools.plots import check_plot, draw
+
     options = make_options(
         target, precision, check_semantics, no_cache, threads, library=library
     )
-    if against is not None and is_artifact(model):
-        raise OptionError(f"--against {against} wants the ONNX model, not a compiled one")
-    with progress(f"timing {Path(model).name}") as tell:
-        compiled, facts = _prepare(model, options)
-        arrays = read_inputs(inputs, compiled.inputs)
-        symbols = choose_sizes(compiled.inputs, given, arrays)
-        missing = [spec for spec in compiled.inputs if spec.name not in arrays]
-        arrays |= random_inputs(missing, symbols, seed)
-        values = [arrays[spec.name] for spec in compiled.inputs]
-        calls: dict[str, Callable[[], Any]] = {"infini": lambda: compiled(*values)}
-        if against is not None:
-            other = _onnxruntime(model, arrays, compiled)
-            calls[against] = other
-            facts["error"] = _errors(compiled, values, other())
-        facts |= {"sizes": symbols, "threads": compiled.threads, "rounds": rounds}
-        facts["times"] = _time(calls, rounds, tell)
-    if against is not None:
-        medians = facts["times"]
-        facts["ratio"] = medians[against]["median"] / medians["infini"]["median"]
-    facts["peak_memory_bytes"] = _peak_memory()
-    if as_json:
-        print_json(facts)
+    others = choose_engines(against)
+    request = Request(inputs, parse_sizes(sizes), seed, others, rounds, cold, options)
+    if inputs and len(models) > 1:
+        raise click.UsageError("--input is for one model")
+    if json_path not in (None, PRINT):
+        check_writable(json_path)
+    if plot is not None:
+        check_plot(plot)
+    rows = []
+    for model in models:
+        rows.append(_measure(model, request))
+        if json_path != PRINT:
+            _print(rows[-1])
+    machine = machine_facts(rows[0]["threads"], others)
+    if json_path == PRINT:
+        print_json(rows[0] | {"machine": machine} if len(rows) == 1 else _file(machine, rows))
     else:
-        _print(facts, against)
+        _print_machine(machine)
+    if json_path not in (None, PRINT):
+        _write(json_path, _file(machine, rows))
+    if plot is not None:
+        draw(plot, rows, machine)
+
+
+def _file(machine: dict[str, Any], rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    return {"schema": SCHEMA, "machine": machine, "models": list(rows)}
+
+
+def _write(path: str, facts: dict[str, Any]) -> None:
+    import json
+
+    from infini_ir.tools.infini.show import plain
+
+    Path(path).write_text(json.dumps(plain(facts), indent=1) + "\n")
+
+
+# Measuring
+
+
+def _measure(name: str, request: Request) -> dict[str, Any]:
+    from infini_ir.tools.comparison import compare
+    from infini_ir.tools.engines.engine import Job
+    from infini_ir.tools.engines.infini import prepared
+    from infini_ir.tools.infini.models import is_artifact
+    from infini_ir.tools.infini.progress import progress
+    from infini_ir.tools.turns import Turns
+
+    options = request.options
+    with _file_of(name) as (path, known), progress(f"timing {Path(name).name}") as tell:
+        if request.against and is_artifact(path):
+            raise OptionError(
+                f"--against {','.join(request.against)} wants the ONNX model, not a compiled one"
+            )
+        compiled, facts = _prepare(path, options)
+        arrays, symbols = _arrays(compiled, request, known)
+        job = Job(
+            path,
+            arrays,
+            tuple(spec.name for spec in compiled.outputs),
+            compiled.threads,
+            options.precision,
+            known.network if known is not None else None,
+            options.target,
+            options.library,
+        )
+        facts |= {"sizes": symbols, "threads": compiled.threads}
+        facts |= compare(
+            job,
+            request.against,
+            Turns(request.rounds),
+            ours=prepared(compiled, job),
+            cold=request.cold,
+            tell=tell,
+        )
+    return {"model": name, **_in_old_form(facts, request.against)}
+
+
+@contextmanager
+def _file_of(name: str) -> Iterator[tuple[str, Model | None]]:
+    """The file of a model, and what the zoo knows of it where it is the name of a network."""
+    import tempfile
+
+    if Path(name).suffix or Path(name).exists():
+        yield name, None
+        return
+    from infini_ir.models import zoo
+
+    known = zoo.models().get(name)
+    if known is None:
+        yield name, None  # which is then a file that is not there
+        return
+    if reason := known.missing():
+        raise OptionError(f"the network '{name}' cannot be had: {reason}")
+    source = known.source()
+    if isinstance(source, Path):
+        yield str(source), known
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{name}.onnx"
+        path.write_bytes(source.SerializeToString())
+        del source
+        yield str(path), known
 
 
 def _prepare(model: str, options: Options) -> tuple[CompiledModel, dict[str, Any]]:
     """The model, with the time that a compilation without any cache takes."""
+    from infini_ir.tools.engines.engine import OURS, find_engine
     from infini_ir.tools.infini.models import is_artifact, open_model
 
-    begin = time.perf_counter()
     if not is_artifact(model):
-        from dataclasses import replace
-
-        import infini_ir.frontends.onnx.importer
-        import infini_ir.targets.cpu.target  # noqa: F401  (imports are not compilation)
-
-        begin = time.perf_counter()
+        find_engine(OURS).load()  # imports are not compilation
         options = replace(options, cache=False)
+    begin = time.perf_counter()
     compiled = open_model(model, options, f"compiling {Path(model).name}")
     seconds = time.perf_counter() - begin
     metadata = compiled.program.metadata
     key = "load_seconds" if is_artifact(model) else "compile_seconds"
     return compiled, {
-        "model": model,
         key: seconds,
         "code_bytes": len(compiled.program.code.read()),
         "weight_bytes": metadata.weights_size,
     }
 
 
-def _onnxruntime(
-    model: str, arrays: dict[str, np.ndarray], compiled: CompiledModel
-) -> Callable[[], Any]:
-    """A call of the model in ONNX Runtime with as many threads."""
-    try:
-        import onnxruntime
-    except ImportError:
-        raise OptionError(
-            "--against onnxruntime wants ONNX Runtime; install it with: pip install onnxruntime"
-        ) from None
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = compiled.threads, 1
-    options.log_severity_level = 3
-    names = [spec.name for spec in compiled.outputs]
-    try:
-        session = onnxruntime.InferenceSession(model, options, ["CPUExecutionProvider"])
-        session.run(names, arrays)
-    except Exception as error:  # its errors have no common base but Exception
-        reason = " ".join(str(error).split())[:300]
-        raise InfiniError(f"ONNX Runtime cannot run '{model}': {reason}") from error
-    return lambda: session.run(names, arrays)
+def _arrays(
+    compiled: CompiledModel, request: Request, known: Model | None
+) -> tuple[dict[str, np.ndarray], dict[str, int]]:
+    """Inputs by name, and the sizes of the model's symbols."""
+    from infini_ir.tools.infini.inputs import choose_sizes, random_inputs, read_inputs
+
+    arrays = read_inputs(request.inputs, compiled.inputs)
+    if known is not None and not arrays:
+        sizes = {**known.sizes[0], **request.sizes}
+        arrays = known.arrays(request.seed, sizes)
+        return arrays, choose_sizes(compiled.inputs, {}, arrays)
+    symbols = choose_sizes(compiled.inputs, request.sizes, arrays)
+    missing = [spec for spec in compiled.inputs if spec.name not in arrays]
+    return arrays | random_inputs(missing, symbols, request.seed), symbols
 
 
-def _errors(
-    compiled: CompiledModel, values: list[np.ndarray], wanted: list[np.ndarray]
-) -> dict[str, float]:
-    """The largest difference of each output, as a share of its largest element."""
-    given = compiled(*values)
-    outputs = given if isinstance(given, tuple) else (given,)
-    errors: dict[str, float] = {}
-    for spec, ours, theirs in zip(compiled.outputs, outputs, wanted, strict=True):
-        if ours.shape != np.shape(theirs):
-            raise InfiniError(
-                f"output '{spec.name}' has shape {list(ours.shape)}, but the other runtime "
-                f"gives {list(np.shape(theirs))}; please report this"
-            )
-        a, b = np.asarray(ours).astype(np.float64), np.asarray(theirs).astype(np.float64)
-        with np.errstate(all="ignore"):
-            same = (a == b) | (np.isnan(a) & np.isnan(b))
-            distance = np.where(same, 0, np.abs(a - b)).max(initial=0)
-            largest = np.abs(b[np.isfinite(b)]).max(initial=0)
-        errors[spec.name] = float(distance / (largest or 1))
-    return errors
+def _in_old_form(facts: dict[str, Any], against: Sequence[str]) -> dict[str, Any]:
+    """With what JSON had before there were several engines: `ratio` of a single one, `error`
+    of our outputs, and the memory of a process."""
+    from infini_ir.tools.engines.engine import OURS
 
-
-def _time(
-    calls: dict[str, Callable[[], Any]], rounds: int, tell: Any
-) -> dict[str, dict[str, float]]:
-    """Seconds a call, in turns. Every turn starts after a pause with one call that is not
-    counted."""
-    repeats = {name: _repeats(call) for name, call in calls.items()}
-    samples: dict[str, list[float]] = {name: [] for name in calls}
-    for number in range(rounds):
-        tell("timing", number, rounds)
-        for name, call in calls.items():
-            time.sleep(PAUSE)
-            call()
-            begin = time.perf_counter()
-            for _ in range(repeats[name]):
-                call()
-            samples[name].append((time.perf_counter() - begin) / repeats[name])
-    return {
-        name: {"median": statistics.median(times), "min": min(times), "max": max(times)}
-        for name, times in samples.items()
-    }
-
-
-def _repeats(call: Callable[[], Any]) -> int:
-    call()
-    begin = time.perf_counter()
-    call()
-    taken = max(time.perf_counter() - begin, 1e-7)
-    return max(1, min(1000, int(_ROUND_SECONDS / taken)))
+    if len(against) == 1 and against[0] in facts["ratios"]:
+        facts["ratio"] = facts["ratios"][against[0]]
+    if "errors" in facts:
+        facts["error"] = facts["errors"][OURS]
+    cold = facts.get("cold", {}).get(OURS, {})
+    facts["peak_memory_bytes"] = cold.get("peak_memory_bytes", _peak_memory())
+    return facts
 
 
 def _peak_memory() -> int:
@@ -205,26 +284,24 @@ def _peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def _print(facts: dict[str, Any], against: str | None) -> None:
+# Showing
+
+
+def _print(facts: dict[str, Any]) -> None:
     from infini_ir.tools.infini.show import print_facts, print_table, size_text, time_text
 
-    rows = [
-        (name, *(time_text(times[key]) for key in ("median", "min", "max")))
-        for name, times in facts["times"].items()
-    ]
-    columns = ("runtime", "median", "min", "max")
-    print_table(columns, rows, title="a call", right=columns[1:])
-    lines: dict[str, Any] = {}
-    if against is not None:
-        ratio = facts["ratio"]
+    columns, rows = table(facts)
+    print_table(columns, rows, title=facts["model"], right=columns[1:])
+    lines: dict[str, Any] = {f"{name} failed": why for name, why in facts["failed"].items()}
+    for name, ratio in facts["ratios"].items():
         word = (
             f"{ratio:.2f} times as fast as"
             if ratio >= 1
             else f"{1 / ratio:.2f} times slower than"
         )
-        lines["infini"] = f"{word} {against}"
-        worst = max(facts["error"].values(), default=0.0)
-        lines["difference"] = f"{worst:.2g} of the largest element"
+        lines[f"infini against {name}"] = f"{word} {name}"
+    if "reference" in facts:
+        lines["error"] = f"share of the largest element, against {facts['reference']}"
     sizes = ", ".join(f"{name}={size}" for name, size in facts["sizes"].items())
     if sizes:
         lines["sizes"] = sizes
@@ -238,3 +315,43 @@ def _print(facts: dict[str, Any], against: str | None) -> None:
         f"code; the process {size_text(facts['peak_memory_bytes'])} at most"
     )
     print_facts(lines)
+
+
+def table(facts: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Columns and rows of a comparison: an engine a row."""
+    from infini_ir.tools.comparison import worst_error
+    from infini_ir.tools.infini.show import size_text, time_text
+
+    columns = ["a call", "median", "min", "max"]
+    with_errors, cold = "errors" in facts, facts.get("cold")
+    columns += ["ratio"] * bool(facts["ratios"]) + ["error"] * with_errors
+    columns += ["ready after", "CPU time", "memory"] * (cold is not None)
+    rows: list[list[str]] = []
+    for name, times in facts["times"].items():
+        precision = facts["precisions"][name]
+        row = [f"{name} ({precision})"]
+        row += [time_text(times[key]) for key in ("median", "min", "max")]
+        if facts["ratios"]:
+            row.append(f"{facts['ratios'][name]:.2f}" if name in facts["ratios"] else "")
+        if with_errors:
+            row.append(f"{worst_error(facts, name):.1e}")
+        if cold is not None:
+            row += _cold_cells(cold[name], time_text, size_text)
+        rows.append(row)
+    return columns, rows
+
+
+def _cold_cells(cost: dict[str, Any], time_text: Any, size_text: Any) -> list[str]:
+    if "failed" in cost:
+        return ["failed", "", ""]
+    return [
+        time_text(cost["wall_seconds"]),
+        time_text(cost["cpu_seconds"]),
+        size_text(cost["peak_memory_bytes"]),
+    ]
+
+
+def _print_machine(machine: dict[str, Any]) -> None:
+    from infini_ir.tools.machine_facts import machine_text
+
+    click.echo(f"measured on: {machine_text(machine)}")

@@ -160,8 +160,8 @@ def test_bench(mlp):
     arguments = ("--rounds", "2", "--threads", "1")
     facts = answer("bench", mlp, "--against", "onnxruntime", *arguments)
     assert facts["error"]["y"] < 1e-5
-    times = facts["times"]
-    assert facts["ratio"] == times["onnxruntime"]["median"] / times["infini"]["median"]
+    assert facts["ratio"] == facts["ratios"]["onnxruntime"]
+    assert facts["times"]["onnxruntime"]["median"] > 0
     result = invoke("bench", mlp, *arguments)
     assert "cold compile" in result.stdout
 

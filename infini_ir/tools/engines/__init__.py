@@ -1,0 +1,1 @@
+"""Runtimes to compare with, each behind the protocol of `engine.py`."""

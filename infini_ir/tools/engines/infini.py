@@ -1,0 +1,44 @@
+"""Our own compiler and runtime, measured as the others are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from infini_ir.tools.engines.engine import OURS, Job, Prepared
+
+if TYPE_CHECKING:
+    from infini_ir.runtime.model import CompiledModel
+
+
+class Infini:
+    """Infini IR."""
+
+    name = OURS
+    packages = ("infini-ir",)
+
+    def load(self) -> None:
+        """Import the compiler."""
+        import infini_ir.compiler
+        import infini_ir.frontends.onnx.importer
+        import infini_ir.targets.cpu.target  # noqa: F401
+
+    def prepare(self, job: Job) -> Prepared:
+        """Compile the model, or load one that is compiled."""
+        from infini_ir.compiler import Options
+        from infini_ir.tools.infini.models import open_model
+
+        options = Options(
+            job.target, job.precision, job.threads, cache=job.cache, library=job.library
+        )
+        return prepared(open_model(job.model, options, f"compiling {job.model}"), job)
+
+
+def prepared(model: CompiledModel, job: Job) -> Prepared:
+    """A compiled model as a call of the job's arrays."""
+    values = [job.arrays[spec.name] for spec in model.inputs]
+    single = len(model.outputs) == 1
+    return Prepared(
+        lambda: model(*values),
+        lambda result: [result] if single else list(result),
+        job.precision,
+    )

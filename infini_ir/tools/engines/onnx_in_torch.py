@@ -1,0 +1,268 @@
+"""An ONNX file as a PyTorch module, so that PyTorch can be compared on files it did not make.
+
+A table gives each operator's form in PyTorch. It has those of convolutional networks with
+sizes known when compiling; a file with another one is refused by its name. What depends on
+constants alone is computed once, as the module is made.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+import torch.nn.functional as F
+from onnx import helper, numpy_helper
+from torch import nn
+
+from infini_ir.utils.errors import InfiniError
+
+Attributes = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A node: its function, what it reads and what it makes."""
+
+    function: Callable[..., torch.Tensor]
+    attributes: Attributes
+    inputs: tuple[str, ...]
+    output: str
+
+    def __call__(self, values: Mapping[str, Any]) -> torch.Tensor:
+        return self.function(self.attributes, *(values[name] for name in self.inputs))
+
+
+class OnnxModule(nn.Module):
+    """The graph of an ONNX file; called with the inputs in the order of `inputs`.
+
+    Constants of floats are buffers, which casts of the module reach. Raises `InfiniError` for
+    operators that the table does not have.
+    """
+
+    def __init__(self, path: str, inputs: Sequence[str]) -> None:
+        super().__init__()
+        model = onnx.load(path)
+        graph = model.graph
+        unknown = sorted({n.op_type for n in graph.node if _name(n) not in FORMS})
+        if unknown:
+            raise InfiniError(f"no form in PyTorch for {', '.join(unknown)}")
+        self.inputs, self.outputs = tuple(inputs), tuple(value.name for value in graph.output)
+        opset = next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
+        constants: dict[str, Any] = {"": None}
+        for tensor in graph.initializer:
+            constants[tensor.name] = _constant(numpy_helper.to_array(tensor))
+        self.steps: list[Step] = []
+        for node in graph.node:
+            attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+            attributes["opset"] = opset
+            step = Step(FORMS[node.op_type], attributes, tuple(node.input), node.output[0])
+            if all(name in constants for name in step.inputs):
+                constants[step.output] = step(constants)
+            else:
+                self.steps.append(step)
+        self.kept = self._keep(constants)
+
+    def _keep(self, constants: Mapping[str, Any]) -> dict[str, Any]:
+        """Make buffers of the floats that steps read; the other constants by name."""
+        read = {name for step in self.steps for name in step.inputs} & constants.keys()
+        self.buffers_of: dict[str, str] = {}
+        kept: dict[str, Any] = {}
+        for name in sorted(read):
+            value = constants[name]
+            if isinstance(value, torch.Tensor) and value.is_floating_point():
+                self.buffers_of[name] = f"constant{len(self.buffers_of)}"
+                self.register_buffer(self.buffers_of[name], value)
+            else:
+                kept[name] = value
+        return kept
+
+    def forward(self, *tensors: torch.Tensor) -> list[torch.Tensor]:
+        """The outputs, in the file's order."""
+        values: dict[str, Any] = dict(self.kept)
+        for name, buffer in self.buffers_of.items():
+            values[name] = getattr(self, buffer)
+        for name, tensor in zip(self.inputs, tensors, strict=True):
+            values[name] = tensor
+        for step in self.steps:
+            values[step.output] = step(values)
+        return [values[name] for name in self.outputs]
+
+
+def _name(node: onnx.NodeProto) -> str:
+    return node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
+
+
+def _constant(array: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.array(array))
+
+
+def _ints(value: torch.Tensor) -> list[int]:
+    return [int(number) for number in value.reshape(-1)]
+
+
+# Windows
+
+
+def _pads(a: Attributes, sizes: Sequence[int]) -> list[int]:
+    """Padding before each axis, then after each."""
+    kind = a.get("auto_pad", b"NOTSET").decode()
+    kernel, rank = a["kernel_shape"], len(sizes)
+    if kind in ("NOTSET", "VALID"):
+        return list(a.get("pads", [0] * (2 * rank)))
+    strides = a.get("strides", [1] * rank)
+    dilations = a.get("dilations", [1] * rank)
+    before, after = [], []
+    for size, window, stride, dilation in zip(sizes, kernel, strides, dilations):
+        reach = dilation * (window - 1) + 1
+        whole = max(0, (math.ceil(size / stride) - 1) * stride + reach - size)
+        half = whole // 2
+        before.append(half if kind == "SAME_UPPER" else whole - half)
+        after.append(whole - before[-1])
+    return before + after
+
+
+def _padded(x: torch.Tensor, pads: Sequence[int], value: float = 0.0) -> torch.Tensor:
+    rank = len(pads) // 2
+    pairs = [p for i in reversed(range(rank)) for p in (pads[i], pads[rank + i])]
+    return F.pad(x, pairs, value=value)
+
+
+def _conv(a: Attributes, x: torch.Tensor, w: torch.Tensor, b: Any = None) -> torch.Tensor:
+    pads = _pads({**a, "kernel_shape": w.shape[2:]}, x.shape[2:])
+    rank = len(pads) // 2
+    if pads[:rank] != pads[rank:]:
+        x, pads = _padded(x, pads), [0] * (2 * rank)
+    convolve = (F.conv1d, F.conv2d, F.conv3d)[rank - 1]
+    strides, dilations = a.get("strides", [1] * rank), a.get("dilations", [1] * rank)
+    return convolve(x, w, b, strides, pads[:rank], dilations, a.get("group", 1))
+
+
+def _max_pool(a: Attributes, x: torch.Tensor) -> torch.Tensor:
+    pads, kernel = _pads(a, x.shape[2:]), a["kernel_shape"]
+    strides = a.get("strides", [1] * len(kernel))
+    x = _padded(x, _cut(a, x, pads, strides), -math.inf)
+    return F.max_pool2d(x, kernel, strides, 0, a.get("dilations", 1), bool(a.get("ceil_mode")))
+
+
+def _average_pool(a: Attributes, x: torch.Tensor) -> torch.Tensor:
+    pads, kernel = _pads(a, x.shape[2:]), a["kernel_shape"]
+    strides = a.get("strides", [1] * len(kernel))
+    if a.get("ceil_mode"):
+        raise InfiniError("no form in PyTorch for AveragePool with ceil_mode")
+    sums = F.avg_pool2d(_padded(x, pads), kernel, strides)
+    if a.get("count_include_pad") or not any(pads):
+        return sums
+    ones = torch.ones((1, 1, *x.shape[2:]), dtype=x.dtype)
+    return sums / F.avg_pool2d(_padded(ones, pads), kernel, strides)
+
+
+def _cut(
+    a: Attributes, x: torch.Tensor, pads: Sequence[int], strides: Sequence[int]
+) -> Sequence[int]:
+    """The padding; with `ceil_mode` no window may begin in the padding after the end."""
+    if not a.get("ceil_mode"):
+        return pads
+    rank = len(pads) // 2
+    after = [min(pads[rank + i], strides[i] - 1) for i in range(rank)]
+    return [*pads[:rank], *after]
+
+
+def _lrn(a: Attributes, x: torch.Tensor) -> torch.Tensor:
+    alpha, beta, bias = a.get("alpha", 1e-4), a.get("beta", 0.75), a.get("bias", 1.0)
+    return F.local_response_norm(x, a["size"], alpha, beta, bias)
+
+
+# Shapes
+
+
+def _reshape(a: Attributes, x: torch.Tensor, shape: torch.Tensor) -> torch.Tensor:
+    sizes = _ints(shape)
+    return x.reshape([x.shape[i] if size == 0 else size for i, size in enumerate(sizes)])
+
+
+def _flatten(a: Attributes, x: torch.Tensor) -> torch.Tensor:
+    return x.reshape(math.prod(x.shape[: a.get("axis", 1)]), -1)
+
+
+def _unsqueeze(a: Attributes, x: torch.Tensor, axes: Any = None) -> torch.Tensor:
+    places = a.get("axes") or _ints(axes)
+    rank = x.ndim + len(places)
+    for place in sorted(place % rank for place in places):
+        x = x.unsqueeze(place)
+    return x
+
+
+def _slice(a: Attributes, x: torch.Tensor, *bounds: Any) -> torch.Tensor:
+    starts, ends = _ints(bounds[0]), _ints(bounds[1])
+    axes = _ints(bounds[2]) if len(bounds) > 2 else list(range(len(starts)))
+    steps = _ints(bounds[3]) if len(bounds) > 3 else [1] * len(starts)
+    index = [slice(None)] * x.ndim
+    for axis, start, end, step in zip(axes, starts, ends, steps):
+        index[axis] = slice(start, min(end, x.shape[axis]), step)
+    return x[tuple(index)]
+
+
+def _resize(a: Attributes, x: torch.Tensor, *operands: Any) -> torch.Tensor:
+    scales = operands[1] if len(operands) > 1 else torch.zeros(0)
+    whole = len(scales) == x.ndim and all(float(s) == int(s) for s in scales)
+    if a.get("mode", b"nearest") != b"nearest" or not whole or _ints(scales)[:2] != [1, 1]:
+        raise InfiniError("no form in PyTorch for Resize but whole multiples of nearest")
+    return F.interpolate(x, scale_factor=tuple(float(s) for s in _ints(scales)[2:]))
+
+
+# The rest
+
+
+def _gemm(a: Attributes, x: torch.Tensor, y: torch.Tensor, z: Any = None) -> torch.Tensor:
+    x, y = (x.mT if a.get("transA") else x), (y.mT if a.get("transB") else y)
+    out = a.get("alpha", 1.0) * (x @ y)
+    return out if z is None else out + a.get("beta", 1.0) * z
+
+
+def _batch_norm(a: Attributes, x: torch.Tensor, *parameters: torch.Tensor) -> torch.Tensor:
+    scale, bias, mean, variance = parameters
+    return F.batch_norm(x, mean, variance, scale, bias, eps=a.get("epsilon", 1e-5))
+
+
+def _softmax(a: Attributes, x: torch.Tensor) -> torch.Tensor:
+    if a["opset"] >= 13:
+        return F.softmax(x, a.get("axis", -1))
+    flat = x.reshape(math.prod(x.shape[: a.get("axis", 1)]), -1)
+    return F.softmax(flat, 1).reshape(x.shape)
+
+
+FORMS: dict[str, Callable[..., Any]] = {
+    "Add": lambda a, x, y: x + y,
+    "AveragePool": _average_pool,
+    "BatchNormalization": _batch_norm,
+    "Concat": lambda a, *x: torch.cat(x, a["axis"]),
+    "Constant": lambda a: _constant(numpy_helper.to_array(a["value"])),
+    "Conv": _conv,
+    "Div": lambda a, x, y: x / y,
+    "Dropout": lambda a, x, *_: x,
+    "Flatten": _flatten,
+    "Gemm": _gemm,
+    "GlobalAveragePool": lambda a, x: x.mean(tuple(range(2, x.ndim)), keepdim=True),
+    "Identity": lambda a, x: x,
+    "LRN": _lrn,
+    "MatMul": lambda a, x, y: x @ y,
+    "MaxPool": _max_pool,
+    "Mul": lambda a, x, y: x * y,
+    "Relu": lambda a, x: F.relu(x),
+    "Reshape": _reshape,
+    "Resize": _resize,
+    "Sigmoid": lambda a, x: torch.sigmoid(x),
+    "Slice": _slice,
+    "Softmax": _softmax,
+    "Sub": lambda a, x, y: x - y,
+    "Sum": lambda a, *x: sum(x[1:], start=x[0]),
+    "Tanh": lambda a, x: torch.tanh(x),
+    "Transpose": lambda a, x: x.permute(a.get("perm") or list(range(x.ndim))[::-1]),
+    "Unsqueeze": _unsqueeze,
+}
+"""By operator: the function of the attributes and the inputs."""
