@@ -4,6 +4,7 @@
 it the features whose register state it does not save, so a flag here means usable.
 """
 
+import ctypes
 import os
 import platform
 from functools import cache
@@ -29,13 +30,26 @@ def host_arch() -> str:
 def host_flags() -> frozenset[str]:
     """The feature flags of the first processor, in the kernel's spelling (`avx512f`, `asimd`).
 
-    Empty where the system has no `/proc/cpuinfo`.
+    Empty where the system has no `/proc/cpuinfo`. The matrix unit's (`amx_*`) are among them
+    only if the system lets this process use it.
     """
     try:
         text = _CPUINFO.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return frozenset()
-    return parse_flags(text)
+    flags = parse_flags(text)
+    if "amx_tile" in flags and not _may_use_tiles():
+        return frozenset(f for f in flags if not f.startswith("amx"))
+    return flags
+
+
+def _may_use_tiles() -> bool:
+    """Ask the system, once for the whole process, to keep the matrix unit's large registers:
+    arch_prctl(ARCH_REQ_XCOMP_PERM, XTILEDATA). Without it their first use is a fault."""
+    syscall = ctypes.CDLL(None, use_errno=True).syscall
+    syscall.restype = ctypes.c_long
+    number, request, tile_data = (ctypes.c_long(n) for n in (158, 0x1023, 18))
+    return syscall(number, request, tile_data) == 0
 
 
 def parse_flags(cpuinfo: str) -> frozenset[str]:

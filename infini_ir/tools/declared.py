@@ -43,13 +43,12 @@ def _declare(store: WeightStore, op: object, random: bool) -> None:
 def stored_shape(view: object) -> tuple[int, ...]:
     """The sizes of a weight in memory, with what fills up the last panel."""
     from infini_ir.dialects.tile import ViewType
+    from infini_ir.dialects.tile.types import packed_shape
 
     assert isinstance(view, ViewType)
-    sizes = [dim.value or 0 for dim in view.shape]
+    sizes = tuple(dim.value or 0 for dim in view.shape)
     width = view.panel_width
-    if width:
-        sizes[-1] = -(-sizes[-1] // width) * width
-    return tuple(sizes)
+    return packed_shape(sizes, 0, width, view.panel_group) if width else sizes
 
 
 def _missing(name: str, dtype: str, shape: tuple[int, ...], seed: int) -> np.ndarray:

@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 from product_cases import Product
-from test_cpu_products import FORMS, SMALL, SYMBOLIC, TYPES
+from test_cpu_products import FORMS, GROUPED, SMALL, SYMBOLIC, TYPES
 from tile_cases import CASES
 from tile_programs import GuardedRun, build, reference, same
 
@@ -32,7 +32,7 @@ def main(side: str, cpu: str) -> None:
                 # Scratch memory begins as NaNs here: what reads it unwritten shows.
                 for one, other in zip(given, reference(case.program, inputs), strict=True):
                     same(one, other, name, case.rtol, case.atol, case.exact)
-    for product in (*EDGES, *SMALL[::2], *SYMBOLIC[::2], *FORMS, *TYPES[::2]):
+    for product in (*EDGES, *SMALL[::2], *SYMBOLIC[::2], *FORMS, *TYPES[::2], *GROUPED):
         print(product, flush=True)
         inputs = product.inputs()
         given = GuardedRun(build(product.program, cpu), at_end)(inputs)

@@ -56,6 +56,36 @@ TYPES = [
     for weight, epilogue in ((False, ""), (True, "bias"))
 ]
 
+GROUPED = [
+    Product(m, k, n, a=a, b=b, acc=acc, **form)
+    for a, b, acc in [
+        ("bf16", "bf16", "f32"),
+        ("i8", "i8", "i32"),
+        ("ui8", "i8", "i32"),
+        ("i8", "ui8", "i32"),
+        ("ui8", "ui8", "i32"),
+    ]
+    for m, k, n, form in [
+        ((64,), (128,), 64, {"weight": True}),
+        ((15,), (19,), 37, {}),
+        ((17,), (70,), 100, {"weight": True, "epilogue": "both"}),
+        ((100,), (300,), 130, {"weight": True, "epilogue": "bias"}),
+        ((77,), (1088,), 48, {"weight": True, "symbolic": True}),
+        ((33,), (65,), 31, {"symbolic": True}),
+        ((7, 7), (3, 3 * 64), 64, {"weight": True, "epilogue": "both"}),
+        ((14, 14), (3, 3 * 64), 50, {"weight": True, "epilogue": "two"}),
+        ((3, 28), (2, 128), 33, {"weight": True}),
+        ((2, 56), (3, 64), 64, {"weight": True}),
+        ((5, 21), (2, 2, 21), 64, {"weight": True, "symbolic": True}),
+        ((33,), (11,), 50, {"weight": True, "batch": (2, 3)}),
+        ((9,), (33,), 50, {"batch": (3,), "shared": True}),
+        ((40,), (17,), 21, {"column_stride": 3}),
+        ((1,), (70,), 900, {"weight": True}),
+        ((8,), (0,), 5, {}),
+    ]
+]
+"""Types whose products are summed by groups of neighbours along k."""
+
 
 def run(product: Product, cpu: str, threads: int = 1, **options: object) -> None:
     built = build(product.program, cpu, **options)
@@ -72,7 +102,21 @@ def test_native(product):
     run(product, "native")
 
 
-@pytest.mark.parametrize("product", [SMALL[0], SYMBOLIC[1], *FORMS[:9], *TYPES[::3]], ids=str)
+@pytest.mark.parametrize("product", GROUPED, ids=str)
+def test_groups(product):
+    run(product, "native")
+
+
+@pytest.mark.parametrize("type", ["bf16", "i8"])
+def test_all_ends_of_k(type):
+    acc = "f32" if type == "bf16" else "i32"
+    for k in range(1, 71):
+        run(Product((17,), (k,), 18, a=type, b=type, acc=acc, weight=k % 2 == 0), "native")
+
+
+@pytest.mark.parametrize(
+    "product", [SMALL[0], SYMBOLIC[1], *FORMS[:9], *TYPES[::3], *GROUPED[::7]], ids=str
+)
 @pytest.mark.parametrize("cpu", CPUS[1:])
 def test_other_processors(product, cpu):
     run(product, cpu)

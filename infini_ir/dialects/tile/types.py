@@ -26,6 +26,29 @@ def dense_strides(shape: Sequence[Dim]) -> tuple[Dim, ...]:
     return tuple(reversed(strides))
 
 
+GROUPS = 16
+"""Groups of an interleaved axis that lie in one run at most: rows of a matrix unit's tile."""
+
+
+def group_runs(size: int, group: int) -> tuple[int, int]:
+    """How an axis of `size` is stored by groups: (runs, groups in each), all runs equally long."""
+    groups = -(-size // group)
+    runs = max(1, -(-groups // GROUPS))
+    return runs, max(1, -(-groups // runs))
+
+
+def packed_shape(
+    shape: Sequence[int], batch: int, width: int, group: int = 1
+) -> tuple[int, ...]:
+    """The sizes in memory of [batch.., k.., n] in panels: [batch.., ceil(n / width), k.., width],
+    or, interleaved, [batch.., ceil(n / width), k.., groups, width, group]."""
+    panels = -(-shape[-1] // width)
+    if group == 1:
+        return (*shape[:batch], panels, *shape[batch:-1], width)
+    runs, height = group_runs(shape[-2], group)
+    return (*shape[:batch], panels, *shape[batch:-2], runs * height, width, group)
+
+
 @irdl_attr_definition
 class ViewType(ParametrizedAttribute, TypeAttribute):
     """
@@ -34,7 +57,8 @@ class ViewType(ParametrizedAttribute, TypeAttribute):
     Row-major unless strides (in elements, possibly 0 or negative) are given:
     `!tile.view<[M, 64], f32, strides [0, 1]>`. A target pass may give a packed layout:
     `panel 32` is the physical order [ceil(n / 32), all other axes, 32] of the last axis n,
-    filled up with zeros.
+    filled up with zeros. `panel 16 by 4` also interleaves the axis before it, k, by 4:
+    [ceil(n / 16), other axes, k / 4, 16, 4], k filled up with zeros (`group_runs`).
     """
 
     name = "tile.view"
@@ -50,11 +74,13 @@ class ViewType(ParametrizedAttribute, TypeAttribute):
         element: str | Attribute,
         strides: Iterable[int | str | Dim] | None = None,
         panel: int = 0,
+        group: int = 1,
     ) -> ViewType:
         attribute = element_type(element) if isinstance(element, str) else element
         dims = DimsAttr.of(shape)
         step = DimsAttr.of(strides if strides is not None else dense_strides(dims.data))
-        return ViewType(dims, attribute, step, DimsAttr.of([panel]))
+        layout = [panel] if group == 1 else [panel, group]
+        return ViewType(dims, attribute, step, DimsAttr.of(layout))
 
     @property
     def shape(self) -> tuple[Dim, ...]:
@@ -68,6 +94,11 @@ class ViewType(ParametrizedAttribute, TypeAttribute):
     def panel_width(self) -> int:
         """Width of the packed panels, 0 where the layout is strided."""
         return self.panel.data[0].value or 0
+
+    @property
+    def panel_group(self) -> int:
+        """How many neighbours along k lie side by side in a packed panel; 1: not interleaved."""
+        return (self.panel.data[1].value or 1) if len(self.panel.data) > 1 else 1
 
     @property
     def rank(self) -> int:
@@ -91,6 +122,8 @@ class ViewType(ParametrizedAttribute, TypeAttribute):
     def verify(self) -> None:
         if len(self.shape) != len(self.strides):
             raise VerifyException(f"{len(self.strides)} strides for {len(self.shape)} axes")
+        if self.panel_group > 1 and self.rank < 2:
+            raise VerifyException("panels of groups need two axes")
 
     @classmethod
     def parse_parameters(cls, parser: AttrParser) -> Sequence[Attribute]:
@@ -98,14 +131,16 @@ class ViewType(ParametrizedAttribute, TypeAttribute):
             dims = parse_dim_list(parser)
             parser.parse_punctuation(",")
             element = parser.parse_type()
-            strides, panel = dense_strides(dims), Dim.of(0)
+            strides, panel = dense_strides(dims), (Dim.of(0),)
             while parser.parse_optional_punctuation(","):
                 if parser.parse_optional_keyword("strides"):
                     strides = parse_dim_list(parser)
                 else:
                     parser.parse_keyword("panel")
-                    panel = Dim.of(parser.parse_integer(allow_boolean=False))
-            return DimsAttr(dims), element, DimsAttr(strides), DimsAttr((panel,))
+                    panel = (Dim.of(parser.parse_integer(allow_boolean=False)),)
+                    if parser.parse_optional_keyword("by"):
+                        panel += (Dim.of(parser.parse_integer(allow_boolean=False)),)
+            return DimsAttr(dims), element, DimsAttr(strides), DimsAttr(panel)
 
     def print_parameters(self, printer: Printer) -> None:
         printer.print_string(f"<{dim_list_text(self.shape)}, ")
@@ -114,6 +149,8 @@ class ViewType(ParametrizedAttribute, TypeAttribute):
             printer.print_string(f", strides {dim_list_text(self.strides)}")
         if self.panel_width:
             printer.print_string(f", panel {self.panel_width}")
+        if self.panel_group > 1:
+            printer.print_string(f" by {self.panel_group}")
         printer.print_string(">")
 
 

@@ -13,6 +13,7 @@ from xdsl.dialects.builtin import IndexType
 from xdsl.ir import Attribute
 
 from infini_ir.dialects.graph.types import element_name
+from infini_ir.dialects.tile.types import packed_shape
 from infini_ir.utils.dtypes import numpy_dtype
 from infini_ir.utils.errors import ModelError
 
@@ -52,6 +53,8 @@ class Memory:
     strides: tuple[int, ...]
     panel: int = 0
     """Width of the packed panels of the last axis, 0 where the layout is strided."""
+    group: int = 1
+    """How many neighbours of the axis before it lie side by side in a panel."""
 
     @staticmethod
     def of_array(array: Array) -> Memory:
@@ -64,10 +67,15 @@ class Memory:
         return memory
 
     def alias(
-        self, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], panel: int = 0
+        self,
+        offset: int,
+        shape: tuple[int, ...],
+        strides: tuple[int, ...],
+        panel: int = 0,
+        group: int = 1,
     ) -> Memory:
         """The same buffer seen another way; it must stay inside."""
-        view = Memory(self.flat, self.offset + offset, shape, strides, panel)
+        view = Memory(self.flat, self.offset + offset, shape, strides, panel, group)
         if 0 not in shape and not panel:
             reach = [(n - 1) * s for n, s in zip(shape, strides, strict=True)]
             low = view.offset + sum(min(r, 0) for r in reach)
@@ -89,7 +97,7 @@ class Memory:
         if 0 in self.shape:
             return np.empty(self.shape, flat.dtype)
         if self.panel:
-            return _unpack(flat, self.shape, self.panel)
+            return _unpack(flat, self.shape, self.panel, self.group)
         strides = tuple(s * flat.itemsize for s in self.strides)
         # numpy cannot stride all types that it did not build in; bytes it can.
         plain = flat if flat.itemsize > 1 else flat.view(np.uint8)
@@ -99,12 +107,14 @@ class Memory:
         return strided.view(flat.dtype)
 
 
-def _unpack(flat: Array, shape: tuple[int, ...], panel: int) -> Array:
-    *others, last = shape
-    count = -(-last // panel)
-    size = count * panel * int(np.prod(others, dtype=np.int64))
-    packed = flat[:size].reshape(count, *others, panel)
-    logical = np.moveaxis(packed, 0, -2).reshape(*others, count * panel)[..., :last]
+def _unpack(flat: Array, shape: tuple[int, ...], panel: int, group: int) -> Array:
+    sizes = packed_shape(shape, 0, panel, group)
+    packed = flat[: int(np.prod(sizes, dtype=np.int64))].reshape(sizes)
+    if group > 1:
+        # [.., groups, width, group] to [.., k, width]
+        apart = np.moveaxis(packed, -1, -2)
+        packed = apart.reshape(*sizes[:-3], -1, panel)[..., : shape[-2], :]
+    logical = np.moveaxis(packed, 0, -2).reshape(*shape[:-1], -1)[..., : shape[-1]]
     logical.flags.writeable = False
     return logical
 

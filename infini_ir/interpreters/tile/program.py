@@ -12,6 +12,7 @@ from xdsl.ir import Block, Operation, SSAValue
 from infini_ir.dialects import tile
 from infini_ir.dialects.dims import FactsAttr
 from infini_ir.dialects.tile import ViewType, program, view_type
+from infini_ir.dialects.tile.types import packed_shape
 from infini_ir.interpreters.tile.kernel import run_kernel
 from infini_ir.interpreters.tile.memory import Array, Memory, element_dtype
 from infini_ir.utils.errors import InputError, ModelError, SizeError
@@ -138,7 +139,7 @@ class _Run:
     def _count(self, type: ViewType) -> int:
         shape = self.sizes(type.shape)
         if type.panel_width:
-            shape = (*shape[:-1], -(-shape[-1] // type.panel_width) * type.panel_width)
+            shape = packed_shape(shape, 0, type.panel_width, type.panel_group)
         elif shape and 0 not in shape:
             strides = self.sizes(type.strides)
             return 1 + sum((n - 1) * abs(s) for n, s in zip(shape, strides, strict=True))
@@ -148,7 +149,11 @@ class _Run:
         """A buffer's elements as a view of that type."""
         whole = Memory(flat, 0, (flat.size,), (1,))
         return whole.alias(
-            offset, self.sizes(type.shape), self.sizes(type.strides), type.panel_width
+            offset,
+            self.sizes(type.shape),
+            self.sizes(type.strides),
+            type.panel_width,
+            type.panel_group,
         )
 
     def fresh(self, type: ViewType) -> Memory:

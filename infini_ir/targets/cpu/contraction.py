@@ -18,6 +18,7 @@ from xdsl.dialects.builtin import IntegerAttr, IntegerType, Signedness
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from infini_ir.dialects import tile
+from infini_ir.targets.cpu import grouped_nest
 from infini_ir.targets.cpu.register_tile import Panels, Product, run
 from infini_ir.targets.cpu.scalars import llvm_type, memory_of
 from infini_ir.targets.cpu.sources import (
@@ -46,6 +47,11 @@ class Nest:
     @property
     def outer(self) -> tile.ForOp:
         return self.loops[0]
+
+    @property
+    def variables(self) -> list[SSAValue]:
+        """The contracted positions, outermost first."""
+        return [loop.body.block.args[0] for loop in self.loops]
 
     @property
     def column_axis(self) -> int:
@@ -103,15 +109,20 @@ def emit(e: KernelEmitter, nest: Nest) -> bool:
     return True
 
 
-def nest_product(e: KernelEmitter, nest: Nest, finish: Callable[[Point, V], None]) -> Product:
-    """The product that a nest describes, at the current program."""
+def nest_counts(e: KernelEmitter, nest: Nest) -> list[V]:
+    """How often each loop of a nest runs; their variables are 0 from here on."""
     for loop in nest.loops:
         e.scalars[loop.body.block.args[0]] = ZERO
         for child in loop.body.block.ops:
             if isinstance(child, tile.SizeOp | arith.ConstantOp):
                 e._operation(child)
-    counts = [e.scalar(loop.to) for loop in nest.loops]
-    variables = [loop.body.block.args[0] for loop in nest.loops]
+    return [e.scalar(loop.to) for loop in nest.loops]
+
+
+def nest_product(e: KernelEmitter, nest: Nest, finish: Callable[[Point, V], None]) -> Product:
+    """The product that a nest describes, at the current program."""
+    counts = nest_counts(e, nest)
+    variables = nest.variables
     a_pointer, a_tile_strides = e.slice_address(
         nest.lhs.view, nest.lhs.offsets, nest.lhs.axis_list
     )
@@ -130,7 +141,7 @@ def nest_product(e: KernelEmitter, nest: Nest, finish: Callable[[Point, V], None
     return Product(
         a_pointer,
         a_rows,
-        [_stride_of(e, nest.lhs, variable) for variable in variables],
+        [stride_of(e, nest.lhs, variable) for variable in variables],
         llvm_type(a_view.element),
         max(1, item_bytes(a_view)),
         is_unsigned(a_view.element),
@@ -159,7 +170,7 @@ def is_unsigned(element: Attribute) -> bool:
     )
 
 
-def _stride_of(e: KernelEmitter, load: tile.LoadOp, variable: SSAValue) -> V:
+def stride_of(e: KernelEmitter, load: tile.LoadOp, variable: SSAValue) -> V:
     """How far a step of a loop moves in a load's memory."""
     total = ZERO
     for offset, stride in zip(load.offsets, tile.view_type(load.view).strides, strict=True):
@@ -183,7 +194,7 @@ def _panels(
         pointer, tile_strides = e.slice_address(
             nest.rhs.view, nest.rhs.offsets, nest.rhs.axis_list
         )
-        strides = [_stride_of(e, nest.rhs, variable) for variable in variables]
+        strides = [stride_of(e, nest.rhs, variable) for variable in variables]
         step = tile_strides[nest.column_axis]
         if step.number != 1:
             source = MemorySource(pointer, (*strides, step), element, align)
@@ -214,7 +225,7 @@ def _gathered(
     """A right operand whose n is not contiguous, copied to scratch as [k.., n]."""
     type = tile.tile_type(nest.rhs.out)
     width = type.shape[nest.column_axis].substitute(e.plan.substitution)
-    sizes = [_loop_bound(loop) for loop in nest.loops]
+    sizes = [loop_bound(loop) for loop in nest.loops]
     pointer = e.scratch(product([*sizes, width]) * item_bytes(tile.view_type(nest.rhs.view)))
     strides: list[V] = []
     step = e.sizes.of(width)
@@ -226,7 +237,7 @@ def _gathered(
     return pointer, strides
 
 
-def _loop_bound(loop: tile.ForOp) -> Dim:
+def loop_bound(loop: tile.ForOp) -> Dim:
     owner = loop.to.owner
     if isinstance(owner, tile.SizeOp):
         return owner.dim
@@ -288,9 +299,12 @@ def emit_with_stores(
             memory.store(e, point, result)
 
     level = e.enter()
-    described = nest_product(e, source.nest, finish)
-    described.finish_cost = sum(_finish_cost(e, target) for target, _ in targets)
-    run(e, described)
+    if e.plan.unit:
+        grouped_nest.run(e, source.nest, finish)
+    else:
+        described = nest_product(e, source.nest, finish)
+        described.finish_cost = sum(_finish_cost(e, target) for target, _ in targets)
+        run(e, described)
     e.leave(level)
     source.registers.clear()
 

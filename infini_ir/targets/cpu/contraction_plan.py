@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from infini_ir.dialects import tile
-from infini_ir.targets.cpu import contraction
+from infini_ir.targets.cpu import amx, contraction, grouped
 from infini_ir.targets.cpu.features import CpuFeatures
 from infini_ir.targets.cpu.plan import Plan
 from infini_ir.utils.dtypes import item_size
@@ -41,6 +41,10 @@ class Shape:
     limit: int
     """Rows of the register tile at most."""
     vectors: int
+    group: int = 1
+    """Neighbours along k that are summed at once."""
+    unit: str = ""
+    """What multiplies groups."""
 
     @property
     def row_count(self) -> int:
@@ -95,7 +99,9 @@ def plan_contraction(
     if rows * 2 <= shape.limit:
         panels = max(1, min(4, shape.limit // (2 * rows)))
     parameters = {**_named(kernel, parameters), "BN": columns, "BK": shape.depth}
-    return Plan(parameters, strip, shape.vectors, panels, order, reason)
+    return Plan(
+        parameters, strip, shape.vectors, panels, order, reason, shape.unit, shape.group
+    )
 
 
 def _columns_first(kernel: tile.KernelOp, nest: contraction.Nest) -> tuple[int, ...]:
@@ -114,6 +120,10 @@ def _shape(kernel: tile.KernelOp, nest: contraction.Nest, features: CpuFeatures)
         1, features.vector_bytes // max(4, item_size(tile.tile_type(nest.dot.acc).dtype))
     )
     limit, vectors = register_tile(features, lanes, columns.value)
+    group = grouped.group_of(a.element, b.element, tile.tile_type(nest.dot.acc).element)
+    unit = grouped.unit_for(group, features)
+    if unit:
+        limit, vectors = 2 * amx.ROWS, 2
     steps = zip(kernel.bounds.data, kernel.steps.data, strict=True)
     outer = 1
     for bound, step in steps:
@@ -128,6 +138,8 @@ def _shape(kernel: tile.KernelOp, nest: contraction.Nest, features: CpuFeatures)
         lanes,
         limit,
         vectors,
+        group if unit else 1,
+        unit,
     )
 
 

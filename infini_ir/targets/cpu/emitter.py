@@ -19,7 +19,7 @@ from xdsl.dialects.builtin import IntegerAttr
 from xdsl.ir import Block, Operation, SSAValue
 
 from infini_ir.dialects import tile
-from infini_ir.targets.cpu import contraction, overwriting
+from infini_ir.targets.cpu import amx, contraction, overwriting
 from infini_ir.targets.cpu.loops import LoopWriter
 from infini_ir.targets.cpu.plan import Plan
 from infini_ir.targets.cpu.reduce_sweeps import reduce_at
@@ -104,6 +104,8 @@ class KernelEmitter(LoopWriter):
             start=V("%begin", "i64"),
             hint="program",
         )
+        if self.plan.unit == "amx":
+            amx.release(self.f)
         self.f.emit("ret void")
 
     def _program(self, number: V, counts: list[V], steps: list[V]) -> None:

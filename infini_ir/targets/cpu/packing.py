@@ -1,8 +1,10 @@
 """Weights of matrix products in panels: the pass `cpu-pack-weights`.
 
 A weight [k.., n] that a contraction kernel reads becomes [ceil(n / w), k.., w], filled up
-with zeros, so that a register tile reads it from front to back. The packed weight is made
-from the original when the program is put together, and only once.
+with zeros, so that a register tile reads it from front to back. Where products are summed in
+groups of g (bytes by 4, bf16 by 2), it becomes [ceil(n / w), k.., k / g, w, g]: matrix units
+and instructions on vectors want the same order. The packed weight is made from the original
+when the program is put together, and only once.
 """
 
 from __future__ import annotations
@@ -19,23 +21,27 @@ from xdsl.rewriter import InsertPoint, Rewriter
 from infini_ir.dialects import tile
 from infini_ir.dialects.context import weights_of
 from infini_ir.dialects.tile import program
+from infini_ir.dialects.tile.types import GROUPS, packed_shape
 from infini_ir.targets.cpu import contraction
 from infini_ir.targets.cpu.plan import Plan
 from infini_ir.utils.dtypes import item_size
 from infini_ir.utils.weights import WeightStore
 
 
-def pack_panels(weight: np.ndarray, batch: int, width: int) -> np.ndarray:
-    """[batch.., k.., n] as [batch.., ceil(n / width), k.., width], zero-filled; a view of the
-    weight where nothing is filled."""
-    n = weight.shape[-1]
-    panels = -(-n // width)
+def pack_panels(weight: np.ndarray, batch: int, width: int, group: int = 1) -> np.ndarray:
+    """[batch.., k.., n] as `packed_shape` says, zero-filled; a view of the weight where nothing
+    is filled."""
+    sizes = packed_shape(weight.shape, batch, width, group)
+    depth = sizes[-3] * group if group > 1 else weight.shape[-2]
+    lead, panels = weight.shape[:-2], sizes[batch]
     padded = weight
-    if n % width:
-        padded = np.zeros((*weight.shape[:-1], panels * width), weight.dtype)
-        padded[..., :n] = weight
-    split = padded.reshape(*weight.shape[:-1], panels, width)
-    return np.moveaxis(split, -2, batch)
+    if weight.shape[-2:] != (depth, panels * width):
+        padded = np.zeros((*lead, depth, panels * width), weight.dtype)
+        padded[..., : weight.shape[-2], : weight.shape[-1]] = weight
+    if group == 1:
+        return np.moveaxis(padded.reshape(*lead, depth, panels, width), -2, batch)
+    split = padded.reshape(*lead, depth // group, group, panels, width)
+    return np.moveaxis(np.moveaxis(split, -2, batch), -2, -1)
 
 
 @dataclass(frozen=True)
@@ -83,10 +89,12 @@ class _Packer:
         type = tile.view_type(kernel.views[position])
         if weight.handle.data not in self.store or type.panel_width or not type.is_dense():
             return
-        width = Plan.read(kernel.plan).vectors * self.lanes_of(kernel)
-        packed = tile.ViewType.of(type.shape, type.element, panel=width)
+        plan = Plan.read(kernel.plan)
+        group = plan.group
+        width = GROUPS if group > 1 else plan.vectors * self.lanes_of(kernel)
+        packed = tile.ViewType.of(type.shape, type.element, panel=width, group=group)
         handle = self._packed_weight(
-            weight.handle.data, type, _batch_axes(kernel, position), width
+            weight.handle.data, type, _batch_axes(kernel, position), width, group
         )
         new = program.WeightOp(handle, packed)
         Rewriter.insert_op(new, InsertPoint.before(launch))
@@ -104,16 +112,18 @@ class _Packer:
                 return max(1, self.lanes * 4 // max(4, item))
         return self.lanes
 
-    def _packed_weight(self, handle: str, type: tile.ViewType, batch: int, width: int) -> str:
+    def _packed_weight(
+        self, handle: str, type: tile.ViewType, batch: int, width: int, group: int
+    ) -> str:
         shape = tuple(d.value or 0 for d in type.shape)
-        panels = -(-shape[-1] // width)
-        packed_shape = (*shape[:batch], panels, *shape[batch:-1], width)
 
         def compute(source: np.ndarray) -> np.ndarray:
-            return pack_panels(source.reshape(shape), batch, width)
+            return pack_panels(source.reshape(shape), batch, width, group)
 
-        key = f"panels{width}.{batch}.{'x'.join(map(str, shape))}"
-        return self.store.derive([handle], key, type.dtype, packed_shape, compute)
+        by = f"by{group}" if group > 1 else ""
+        key = f"panels{width}{by}.{batch}.{'x'.join(map(str, shape))}"
+        sizes = packed_shape(shape, batch, width, group)
+        return self.store.derive([handle], key, type.dtype, sizes, compute)
 
     def _packed_kernel(
         self, kernel: tile.KernelOp, position: int, packed: tile.ViewType

@@ -31,6 +31,10 @@ class Plan:
     order: tuple[int, ...] = ()
     """Grid axes from the slowest to the fastest; empty: as written."""
     reason: str = ""
+    unit: str = ""
+    """What multiplies: "" vectors of the accumulator's type, "amx" tiles."""
+    group: int = 1
+    """How many neighbours along k one instruction multiplies and sums for a lane."""
 
     @property
     def substitution(self) -> dict[str, Dim]:
@@ -46,6 +50,10 @@ class Plan:
         entries["panels"] = IntegerAttr(self.panels, i64)
         if self.order:
             entries["order"] = ints(self.order)
+        if self.unit:
+            entries["unit"] = StringAttr(self.unit)
+        if self.group > 1:
+            entries["group"] = IntegerAttr(self.group, i64)
         if self.reason:
             entries["reason"] = StringAttr(self.reason)
         return DictionaryAttr(entries)
@@ -69,12 +77,18 @@ class Plan:
             return ints_of(value) if isinstance(value, DenseArrayBase) else default
 
         strip = integers("strip", (1, 6))
-        reason = data.get("reason")
+
+        def text(name: str) -> str:
+            value = data.get(name)
+            return value.data if isinstance(value, StringAttr) else ""
+
         return Plan(
             parameters,
             (strip[0], strip[1]),
             integer("vectors", 2),
             integer("panels", 1),
             integers("order", ()),
-            reason.data if isinstance(reason, StringAttr) else "",
+            text("reason"),
+            text("unit"),
+            integer("group", 1),
         )
