@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from infini_ir.targets.c_project.project import Project
     from infini_ir.targets.target import Target
 
-PRECISIONS = ("f32",)
+PRECISIONS = ("f32", "bf16")
 
 Source = "str | os.PathLike[str] | bytes | onnx.ModelProto"
 Progress = Callable[[str, int, int], None]
@@ -37,6 +37,8 @@ class Options:
     target: str = "cpu"
     """The device, and after a colon the machine: `cpu`, `cpu:x86-64-v3`."""
     precision: str = "f32"
+    """`f32`, or `bf16`: values between kernels and factors of products are bf16, sums and
+    all else f32; inputs and outputs keep their types."""
     threads: int | None = None
     inputs: Mapping[str, Any] | None = None
     """Shapes (sequences of ints and names) or fixed values (arrays) of inputs, by name."""
@@ -53,11 +55,16 @@ class Options:
     def __post_init__(self) -> None:
         from infini_ir.targets.registry import check
 
-        check(self.target, library=self.library, tune=self.tune is not None)
         if self.precision not in PRECISIONS:
             raise OptionError(
                 f"unknown precision '{self.precision}'; there are: {', '.join(PRECISIONS)}"
             )
+        check(
+            self.target,
+            library=self.library,
+            tune=self.tune is not None,
+            precision=self.precision,
+        )
 
     def make_target(self) -> Target:
         """The target, ready to compile for. Raises `OptionError` for one that is not known."""
@@ -150,7 +157,9 @@ class Compilation:
         from infini_ir.passes.graph.pipeline import graph_pipeline
 
         passes = graph_pipeline(
-            self.target.composites, quantized_weights=self.target.quantized_weights
+            self.target.composites,
+            quantized_weights=self.target.quantized_weights,
+            precision=self.options.precision,
         )
         self._run(passes, module, "passes", self.options.check_semantics)
 
@@ -249,6 +258,7 @@ def compile(
     all of them. `threads`: how many a call may use (default: the processors available).
     `library`: call the vendor's library for the products that it can do. `tune`: measure
     plans of kernels on this machine's device, for these sizes of symbols (nvidia).
+    `precision`: `f32`, or `bf16` (cpu) to store values between kernels and multiply in bf16.
 
     Targets whose code the vendor's tools build (`ascend`, `cambricon`, `cuda-c`, `kunlun`)
     give a `Project`: `project.write(folder)` writes it.

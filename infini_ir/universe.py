@@ -70,6 +70,7 @@ PASSES = {
             ),
             "graph-recognize-composites": "passes.graph.recognize:GraphRecognizeCompositesPass",
             "graph-simplify": "passes.graph.simplify:GraphSimplifyPass",
+            "graph-store-bf16": "passes.graph.store_bf16:GraphStoreBf16Pass",
             "graph-to-tile": "lowering.graph_to_tile:GraphToTilePass",
             "graph-unify-symbols": "passes.graph.unify_symbols:GraphUnifySymbolsPass",
             "kunlun-lower": "targets.kunlun.lower:KunlunLowerPass",

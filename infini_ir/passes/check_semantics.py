@@ -53,7 +53,9 @@ class SemanticsChecker:
     A callback of `PassPipeline` that raises `SemanticsError` for the first pass after which
     the module gives other results on random inputs.
 
-    Results are compared with those before the first pass. A pass that changes the function's
+    Results are compared with those before the first pass. After a pass that rounds on purpose
+    (it says how much in an attribute `ROUNDING`, a share of the largest element) they may
+    differ by so much. A pass that changes the function's
     argument types (by fixing a size, say) starts a new comparison, with inputs of the new
     types and the module as it was before that pass. Checking ends when the module is lowered
     out of the graph dialect.
@@ -77,6 +79,7 @@ class SemanticsChecker:
         """Names of the passes that were found to keep the results."""
         self._run: _Run | None = None
         self._before: ModuleOp | None = None
+        self._rounding = 0.0
 
     def __call__(
         self, previous: ModulePass | None, module: ModuleOp, following: ModulePass | None
@@ -87,6 +90,7 @@ class SemanticsChecker:
         if previous is None or self._run is None:
             self._run = self._first_run(module, module)
         else:
+            self._rounding = max(self._rounding, getattr(previous, "ROUNDING", 0.0))
             self._compare(previous.name, module)
             self.passes_checked.append(previous.name)
         self._before = module.clone() if following is not None else None
@@ -147,7 +151,7 @@ class SemanticsChecker:
             )
         names = output_names(find_function(module, self.function))
         for output, wanted, given in zip(names, run.outputs, outputs, strict=True):
-            problem = difference(wanted, given)
+            problem = difference(wanted, given, self._rounding)
             if problem is not None:
                 raise SemanticsError(
                     f"pass '{name}' changed the result: {output} {problem} ({_sizes_text(run)}); "
@@ -160,8 +164,9 @@ def _sizes_text(run: _Run) -> str:
     return f"for {sizes}" if sizes else f"for shapes {[list(x.shape) for x in run.inputs]}"
 
 
-def difference(wanted: Array, given: Array) -> str | None:
-    """How two outputs differ by more than their type allows, or None."""
+def difference(wanted: Array, given: Array, rounding: float = 0.0) -> str | None:
+    """How two outputs differ by more than their type or, with floats, `rounding` (a share of
+    the largest element) allows, or None."""
     if wanted.shape != given.shape or wanted.dtype != given.dtype:
         return (
             f"is {given.dtype}{list(given.shape)} instead of {wanted.dtype}{list(wanted.shape)}"
@@ -176,7 +181,7 @@ def difference(wanted: Array, given: Array) -> str | None:
     a, b = wanted.astype(np.float64), given.astype(np.float64)
     same = (a == b) | (np.isnan(a) & np.isnan(b))
     largest = float(np.abs(a[np.isfinite(a)]).max(initial=0))
-    allowed = largest * TOLERANCE.get(name, _STORAGE_TOLERANCE)
+    allowed = largest * max(rounding, TOLERANCE.get(name, _STORAGE_TOLERANCE))
     with np.errstate(invalid="ignore"):
         distance = np.where(same, 0, np.abs(a - b))
     distance = np.where(np.isnan(distance), np.inf, distance)

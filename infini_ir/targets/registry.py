@@ -39,6 +39,8 @@ class Entry:
     """The vendor's library that products can be left to, if any."""
     options: tuple[str, ...] = ()
     """Options that its constructor takes, of `cache`, `library` and `tune`."""
+    precisions: tuple[str, ...] = ("f32",)
+    """What models of f32 can be computed in."""
 
 
 ENTRIES = {
@@ -53,6 +55,7 @@ ENTRIES = {
             "runs on the machine that compiles",
             ("llvm", "asm"),
             options=("cache",),
+            precisions=("f32", "bf16"),
         ),
         Entry(
             "nvidia",
@@ -130,9 +133,18 @@ def parse(spec: str) -> tuple[Entry, str]:
     return entry, architecture
 
 
-def check(spec: str, *, library: bool = False, tune: bool = False) -> None:
-    """Raise `OptionError` for what `make` would refuse, importing no target."""
+def check(
+    spec: str, *, library: bool = False, tune: bool = False, precision: str = "f32"
+) -> None:
+    """Raise `OptionError` for what `make` would refuse, and for a precision that the target
+    does not have, importing no target."""
     entry, _ = parse(spec)
+    if precision not in entry.precisions:
+        offered = [e.name for e in ENTRIES.values() if precision in e.precisions]
+        raise OptionError(
+            f"target '{entry.name}' has no precision {precision}; those that do: "
+            f"{', '.join(offered)}"
+        )
     if library and "library" not in entry.options:
         offered = [e.name for e in ENTRIES.values() if "library" in e.options]
         raise OptionError(

@@ -8,6 +8,7 @@ layout                composites whole, weights that can still be transposed
 quantized products    dequantize operations whole, their layouts decided
 expand composites     those that the target does not implement; layouts decided before
 fuse                  a clean graph; only lowering comes after
+store in bf16         what crosses from kernel to kernel is known (precision bf16 only)
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from xdsl.passes import ModulePass
 
 from infini_ir.dialects.context import weights_of
 from infini_ir.passes.graph.cse import eliminate_common_subexpressions
-from infini_ir.passes.graph.dce import eliminate_dead_code
+from infini_ir.passes.graph.dce import GraphDcePass, eliminate_dead_code
 from infini_ir.passes.graph.expand_composites import DEFINITIONS, ExpandCompositesPass
 from infini_ir.passes.graph.fold_batch_norm import GraphFoldBatchNormPass
 from infini_ir.passes.graph.fold_constants import GraphFoldConstantsPass, fold_constants
@@ -31,6 +32,7 @@ from infini_ir.passes.graph.quantized_products import GraphQuantizedProductsPass
 from infini_ir.passes.graph.recognize import GraphRecognizeCompositesPass
 from infini_ir.passes.graph.rules import apply_rules
 from infini_ir.passes.graph.simplify import SIMPLIFY_RULES
+from infini_ir.passes.graph.store_bf16 import GraphStoreBf16Pass
 from infini_ir.passes.graph.unify_symbols import GraphUnifySymbolsPass
 
 QuantizedWeights = Literal["folded", "converted", "fused"]
@@ -39,6 +41,13 @@ times the memory; by a kernel before each product; as the product's kernel loads
 
 ALWAYS_KEPT = frozenset({"conv", "pool", "softmax", "layer_norm", "rms_norm"})
 """Composites that fusion and lowering know whole, whatever the target."""
+
+
+_STORED: dict[str, tuple[ModulePass, ...]] = {
+    "f32": (),
+    "bf16": (GraphStoreBf16Pass(), GraphFoldConstantsPass(), GraphDcePass()),
+}
+"""The last passes by precision: weights are converted when compiling."""
 
 
 @dataclass(frozen=True)
@@ -69,13 +78,15 @@ def graph_pipeline(
     *,
     layout: str = "channels_last",
     quantized_weights: QuantizedWeights = "folded",
+    precision: str = "f32",
 ) -> tuple[ModulePass, ...]:
     """
     The passes from an imported graph to one ready for lowering, in order.
 
     `target_composites` names what the target implements whole, such as `attention`; the
     others become primitives, but for those that every lowering knows (`ALWAYS_KEPT`).
-    `quantized_weights` says where 8-bit weights of products become floats.
+    `quantized_weights` says where 8-bit weights of products become floats. With `precision`
+    bf16, values that go from kernel to kernel and factors of products are in that type.
     """
     known = {op.name.removeprefix("graph.") for op in DEFINITIONS}
     wanted = {name.removeprefix("graph.") for name in target_composites}
@@ -94,4 +105,5 @@ def graph_pipeline(
         ExpandCompositesPass(keep=keep),
         cleanup,
         GraphFusePass(byte_factors=quantized_weights == "fused"),
+        *(_STORED[precision]),
     )

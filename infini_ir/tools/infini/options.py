@@ -52,7 +52,11 @@ def compile_options(function: Any) -> Any:
             metavar="[NAME=SIZE,...]",
             help="Measure plans of kernels on this machine's GPU, for these sizes of symbols.",
         ),
-        click.option("--precision", default="f32", help="Precision to compute in."),
+        click.option(
+            "--precision",
+            default="f32",
+            help="f32, or bf16 (cpu): values between kernels and factors of products are bf16.",
+        ),
         click.option(
             "--target",
             default="cpu",
