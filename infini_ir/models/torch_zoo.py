@@ -89,8 +89,10 @@ def exported(name: str, *, small: bool = False) -> Path:
 
 def find(name: str) -> TorchModel:
     """The network called `name`."""
+    if name in BATCHES:
+        return BATCHES[name]
     if name not in TORCH_MODELS:
-        known = ", ".join(TORCH_MODELS)
+        known = ", ".join((*TORCH_MODELS, *BATCHES))
         raise OptionError(f"there is no network '{name}'; there are: {known}")
     return TORCH_MODELS[name]
 
@@ -245,3 +247,11 @@ TORCH_MODELS: dict[str, TorchModel] = {
     "vit_b16": TorchModel(_vit, _IMAGE),
     "minilm": TorchModel(_minilm, _text("batch", "sequence")),
 }
+
+_IMAGES = {"image": ("float32", (8, 3, 224, 224), 0)}
+
+BATCHES: dict[str, TorchModel] = {
+    "resnet50_batch8": TorchModel(_resnet50, _IMAGES),
+    "mobilenetv2_batch8": TorchModel(_mobilenetv2, _IMAGES),
+}
+"""Networks of `TORCH_MODELS` on eight images at once, for benchmarks alone."""

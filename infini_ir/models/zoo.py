@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from infini_ir.models import torch_zoo
+from infini_ir.models import quantized, torch_zoo
 from infini_ir.models.light import LIGHT_MODELS, light_inputs, light_model
 from infini_ir.utils.errors import OptionError
 
@@ -53,6 +53,11 @@ def models(*, small: bool = False) -> dict[str, Model]:
     """All models by name; `small` gives the small variants of those that have one."""
     known = [*_light(), *_torch(small), *_data()]
     return {model.name: model for model in known}
+
+
+def measured() -> dict[str, Model]:
+    """All models that can be measured: those, batches of some, and quantised ones."""
+    return models() | {model.name: model for model in (*_batches(), *_quantized())}
 
 
 def choose(names: str | None, *, small: bool = False) -> list[Model]:
@@ -128,6 +133,37 @@ def _torch(small: bool) -> list[Model]:
 
 def _torch_missing(name: str) -> str | None:
     package = torch_zoo.missing_package(name)
+    return f"{package} is not installed" if package else None
+
+
+def _batches() -> list[Model]:
+    return [
+        Model(
+            name,
+            partial(torch_zoo.exported, name),
+            torch_zoo.find(name).arrays,
+            missing=partial(_torch_missing, name),
+            network=name,
+        )
+        for name in torch_zoo.BATCHES
+    ]
+
+
+def _quantized() -> list[Model]:
+    return [
+        Model(
+            f"{name}_{form}",
+            partial(quantized.quantized, name, form),
+            torch_zoo.find(name).arrays,
+            missing=partial(_quantized_missing, name),
+        )
+        for name in quantized.QUANTIZED
+        for form in quantized.FORMS
+    ]
+
+
+def _quantized_missing(name: str) -> str | None:
+    package = quantized.missing_package(name)
     return f"{package} is not installed" if package else None
 
 

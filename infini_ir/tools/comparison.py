@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from infini_ir.tools.engines import fresh
+from infini_ir.tools.engines.cost import spent
 from infini_ir.tools.engines.engine import OURS, Job, Prepared, find_engine, reason
 from infini_ir.tools.engines.reference import reference_outputs
 from infini_ir.tools.turns import Turns, ratios, summary
@@ -30,11 +31,13 @@ def compare(
     turns: Turns,
     *,
     ours: Prepared | None = None,
-    cold: bool = True,
+    fresh_processes: bool = True,
     tell: Tell = lambda stage, done, total: None,
 ) -> dict[str, Any]:
-    """Measure our engine and `others`. `ours` is the job as prepared already; `cold` measures
-    preparing in fresh processes as well.
+    """Measure our engine and `others`. `ours` is the job as prepared already.
+
+    What preparing costs is measured in fresh processes, with the memory it takes; else as the
+    engines are prepared here, one after the other.
 
     Gives `times` (median, min and max), `ratios` (theirs by ours, the median over the rounds),
     `errors` by output against `reference`, `precisions`, `cold`, and `failed` with reasons.
@@ -42,9 +45,9 @@ def compare(
     names = [OURS, *others]
     facts: dict[str, Any] = {"failed": {}}
     with _caches():
-        if cold:
-            facts["cold"] = _cold(job, names, tell)
-        runs = _prepare(job, names, ours, facts["failed"], tell)
+        cold = _cold(job, names, tell) if fresh_processes else {}
+        runs, costs = _prepare(job, names, ours, facts["failed"], tell)
+        facts["cold"] = {**costs, **cold}
         if others:
             tell("reference", 0, 1)
             _check(job, runs, facts)
@@ -87,20 +90,28 @@ def _cold(job: Job, names: Sequence[str], tell: Tell) -> dict[str, Any]:
 
 def _prepare(
     job: Job, names: Sequence[str], ours: Prepared | None, failed: dict[str, str], tell: Tell
-) -> dict[str, Prepared]:
+) -> tuple[dict[str, Prepared], dict[str, Any]]:
+    """Those that can run the job, and what preparing them costs."""
     runs: dict[str, Prepared] = {}
+    costs: dict[str, Any] = {}
     for number, name in enumerate(names):
         tell(f"preparing {name}", number, len(names))
-        if name == OURS:
-            runs[name] = ours or find_engine(name).prepare(job)
+        if name == OURS and ours is not None:
+            runs[name] = ours
             continue
+        engine = find_engine(name)
         try:
-            ready = find_engine(name).prepare(job)
-            ready.call()
-            runs[name] = ready
+            engine.load()
+            with spent() as costs[name]:
+                runs[name] = engine.prepare(job)
+                runs[name].call()
         except Exception as error:  # runtimes' errors have no common base but Exception
+            if name == OURS:
+                raise
+            runs.pop(name, None)
             failed[name] = reason(error)
-    return runs
+            costs[name] = {"failed": failed[name]}
+    return runs, costs
 
 
 def _check(job: Job, runs: dict[str, Prepared], facts: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from click.testing import CliRunner
 from onnx import numpy_helper
@@ -11,8 +12,9 @@ from onnx import numpy_helper
 from benchmarks.compare import main as compare
 from infini_ir import demo
 from infini_ir.models.light import LIGHT_MODELS, light_inputs, light_model
+from infini_ir.models.quantized import FORMS, quantized
 from infini_ir.models.torch_zoo import TORCH_MODELS, exported, missing_package
-from infini_ir.models.zoo import choose, models
+from infini_ir.models.zoo import choose, measured, models
 from infini_ir.utils.errors import ModelError, OptionError
 
 
@@ -76,3 +78,20 @@ def test_demo_fails_when_the_output_is_wrong(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(demo, "TOLERANCE", 0.0)
     monkeypatch.setattr(demo, "CALLS", 1)
     assert demo.main() == 1
+
+
+def test_batches_and_quantised_networks_can_be_measured():
+    names = set(measured()) - set(models())
+    assert {"resnet50_batch8", "resnet50_qdq", "bert_qoperator"} <= names
+    assert measured()["mobilenetv2_batch8"].inputs()["image"].shape == (8, 3, 224, 224)
+    with pytest.raises(OptionError, match="resnet50"):
+        quantized("gpt2")
+
+
+@pytest.mark.skipif(missing_package("mlp") is not None, reason="PyTorch is not installed")
+@pytest.mark.parametrize("form", FORMS)
+def test_quantised_network(form: str):
+    pytest.importorskip("onnxruntime")
+    graph = onnx.load(quantized("mobilenetv2", form, small=True)).graph
+    kinds = {node.op_type for node in graph.node}
+    assert ("QLinearConv" if form == "qoperator" else "DequantizeLinear") in kinds

@@ -3,8 +3,8 @@
     cost = measure("openvino", job)
 
 The process imports the engine, then prepares the job and calls it once; only that counts. CPU
-time includes the compilers that the engine starts, memory does not. Linux only, as it reads
-/proc.
+time includes the compilers that the engine starts, memory does not. Both are
+found on Linux.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from infini_ir.tools.engines.cost import peak_memory, spent
 from infini_ir.tools.engines.engine import ENGINES, Job, find_engine, reason
 from infini_ir.utils.errors import InfiniError
 
@@ -83,47 +83,9 @@ def _cost() -> dict[str, float]:
     job = Job(**{**facts, "arrays": arrays, "outputs": tuple(facts["outputs"])})
     engine.load()
     imported = time.perf_counter() - begin
-    cpu, begin = _cpu_seconds(), time.perf_counter()
-    ready = engine.prepare(job)
-    ready.call()
-    return {
-        "wall_seconds": time.perf_counter() - begin,
-        "cpu_seconds": _cpu_seconds() - cpu,
-        "import_seconds": imported,
-        "peak_memory_bytes": _peak_memory(),
-    }
-
-
-def _cpu_seconds() -> float:
-    """CPU time of this process and of all that it started, whether it has ended or not."""
-    mine = os.times()
-    ticks = os.sysconf("SC_CLK_TCK")
-    others = sum(sum(map(int, fields[11:15])) / ticks for fields in _descendants())
-    return mine.user + mine.system + mine.children_user + mine.children_system + others
-
-
-def _descendants() -> Iterator[list[str]]:
-    """The fields of /proc/PID/stat from the third on, of each process below this one."""
-    found: dict[int, list[str]] = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            found[int(path.parent.name)] = path.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue  # it has ended meanwhile
-    reached = {os.getpid()}
-    for pid in sorted(found):
-        if int(found[pid][1]) in reached and pid not in reached:
-            reached.add(pid)
-            yield found[pid]
-
-
-def _peak_memory() -> int:
-    """The most that this process has had in memory. (What `getrusage` says of it begins with
-    what the process had that started it.)"""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    return 0
+    with spent() as cost:
+        engine.prepare(job).call()
+    return {**cost, "import_seconds": imported, "peak_memory_bytes": peak_memory()}
 
 
 if __name__ == "__main__":

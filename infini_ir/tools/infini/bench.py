@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -33,6 +32,8 @@ PRINT = "-"
 """The value of `--json` that prints."""
 SCHEMA = 1
 """Of the files that `--json` writes."""
+MOST_SECONDS = 60.0
+"""In which a model is timed; slow ones get fewer rounds."""
 
 
 class BenchCommand(click.Command):
@@ -82,7 +83,7 @@ class Request:
 @click.option(
     "--cold/--no-cold",
     default=True,
-    help="Measure compiling and memory in fresh processes too (the default).",
+    help="Measure compiling and memory in fresh processes (the default), or do not start any.",
 )
 @compile_options
 @threads_option
@@ -164,7 +165,7 @@ def _write(path: str, facts: dict[str, Any]) -> None:
 
 def _measure(name: str, request: Request) -> dict[str, Any]:
     from infini_ir.tools.comparison import compare
-    from infini_ir.tools.engines.engine import Job
+    from infini_ir.tools.engines.engine import OURS, Job
     from infini_ir.tools.engines.infini import prepared
     from infini_ir.tools.infini.models import is_artifact
     from infini_ir.tools.infini.progress import progress
@@ -176,7 +177,7 @@ def _measure(name: str, request: Request) -> dict[str, Any]:
             raise OptionError(
                 f"--against {','.join(request.against)} wants the ONNX model, not a compiled one"
             )
-        compiled, facts = _prepare(path, options)
+        compiled, cost, facts = _prepare(path, options)
         arrays, symbols = _arrays(compiled, request, known)
         job = Job(
             path,
@@ -192,11 +193,12 @@ def _measure(name: str, request: Request) -> dict[str, Any]:
         facts |= compare(
             job,
             request.against,
-            Turns(request.rounds),
+            Turns(request.rounds, most_seconds=MOST_SECONDS),
             ours=prepared(compiled, job),
-            cold=request.cold,
+            fresh_processes=request.cold,
             tell=tell,
         )
+        facts["cold"].setdefault(OURS, cost)
     return {"model": name, **_in_old_form(facts, request.against)}
 
 
@@ -210,7 +212,7 @@ def _file_of(name: str) -> Iterator[tuple[str, Model | None]]:
         return
     from infini_ir.models import zoo
 
-    known = zoo.models().get(name)
+    known = zoo.measured().get(name)
     if known is None:
         yield name, None  # which is then a file that is not there
         return
@@ -227,24 +229,30 @@ def _file_of(name: str) -> Iterator[tuple[str, Model | None]]:
         yield str(path), known
 
 
-def _prepare(model: str, options: Options) -> tuple[CompiledModel, dict[str, Any]]:
-    """The model, with the time that a compilation without any cache takes."""
+def _prepare(
+    model: str, options: Options
+) -> tuple[CompiledModel, dict[str, float], dict[str, Any]]:
+    """The model, what a compilation without any cache costs, and more about it."""
+    from infini_ir.tools.engines.cost import spent
     from infini_ir.tools.engines.engine import OURS, find_engine
     from infini_ir.tools.infini.models import is_artifact, open_model
 
     if not is_artifact(model):
         find_engine(OURS).load()  # imports are not compilation
         options = replace(options, cache=False)
-    begin = time.perf_counter()
-    compiled = open_model(model, options, f"compiling {Path(model).name}")
-    seconds = time.perf_counter() - begin
+    with spent() as cost:
+        compiled = open_model(model, options, f"compiling {Path(model).name}")
     metadata = compiled.program.metadata
     key = "load_seconds" if is_artifact(model) else "compile_seconds"
-    return compiled, {
-        key: seconds,
-        "code_bytes": len(compiled.program.code.read()),
-        "weight_bytes": metadata.weights_size,
-    }
+    return (
+        compiled,
+        cost,
+        {
+            key: cost["wall_seconds"],
+            "code_bytes": len(compiled.program.code.read()),
+            "weight_bytes": metadata.weights_size,
+        },
+    )
 
 
 def _arrays(
@@ -266,22 +274,16 @@ def _arrays(
 def _in_old_form(facts: dict[str, Any], against: Sequence[str]) -> dict[str, Any]:
     """With what JSON had before there were several engines: `ratio` of a single one, `error`
     of our outputs, and the memory of a process."""
+    from infini_ir.tools.engines.cost import peak_memory
     from infini_ir.tools.engines.engine import OURS
 
     if len(against) == 1 and against[0] in facts["ratios"]:
         facts["ratio"] = facts["ratios"][against[0]]
     if "errors" in facts:
         facts["error"] = facts["errors"][OURS]
-    cold = facts.get("cold", {}).get(OURS, {})
-    facts["peak_memory_bytes"] = cold.get("peak_memory_bytes", _peak_memory())
+    memory = facts["cold"][OURS].get("peak_memory_bytes")
+    facts["peak_memory_bytes"] = peak_memory() if memory is None else memory
     return facts
-
-
-def _peak_memory() -> int:
-    """The most memory that this process has used so far, all runtimes together."""
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 # Showing
@@ -323,9 +325,9 @@ def table(facts: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     from infini_ir.tools.infini.show import size_text, time_text
 
     columns = ["a call", "median", "min", "max"]
-    with_errors, cold = "errors" in facts, facts.get("cold")
+    with_errors, cold = "errors" in facts, facts["cold"]
     columns += ["ratio"] * bool(facts["ratios"]) + ["error"] * with_errors
-    columns += ["ready after", "CPU time", "memory"] * (cold is not None)
+    columns += ["ready after", "CPU time", "memory"]
     rows: list[list[str]] = []
     for name, times in facts["times"].items():
         precision = facts["precisions"][name]
@@ -335,8 +337,7 @@ def table(facts: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
             row.append(f"{facts['ratios'][name]:.2f}" if name in facts["ratios"] else "")
         if with_errors:
             row.append(f"{worst_error(facts, name):.1e}")
-        if cold is not None:
-            row += _cold_cells(cold[name], time_text, size_text)
+        row += _cold_cells(cold[name], time_text, size_text)
         rows.append(row)
     return columns, rows
 
@@ -347,7 +348,7 @@ def _cold_cells(cost: dict[str, Any], time_text: Any, size_text: Any) -> list[st
     return [
         time_text(cost["wall_seconds"]),
         time_text(cost["cpu_seconds"]),
-        size_text(cost["peak_memory_bytes"]),
+        size_text(cost["peak_memory_bytes"]) if "peak_memory_bytes" in cost else "",
     ]
 
 
