@@ -19,7 +19,7 @@ from infini_ir.dialects import tile
 from infini_ir.dialects.graph.base import ints_of
 from infini_ir.dialects.tile import program
 from infini_ir.targets.target import DeviceLimits
-from infini_ir.tools.launches import operations_of, traffic_of
+from infini_ir.tools.work import operations_of, traffic_of
 
 if TYPE_CHECKING:
     from infini_ir.targets.target import Target

@@ -12,9 +12,10 @@ from xdsl.ir import Operation
 from infini_ir.dialects import tile
 from infini_ir.dialects.tile import program
 from infini_ir.targets.cpu.plan import Plan
+from infini_ir.tools.in_place import Timing
 from infini_ir.tools.machine import Machine
-from infini_ir.utils.dtypes import item_size
-from infini_ir.utils.symbolic import Dim
+from infini_ir.tools.residency import Region, region_of, resident_shares
+from infini_ir.tools.work import moved_bytes, work_of
 
 
 @dataclass
@@ -27,21 +28,43 @@ class Launch:
     loops: int
     """Control operations around it: it may run more than once, or never."""
     traffic: float
-    """Bytes of the views, each counted once."""
-    operations: float
+    """Bytes of the views that are loaded or stored, each counted once."""
+    work: dict[str, float]
+    """Operations by class of arithmetic."""
+    l1_miss: float = 0.0
+    """Bytes that the first caches do not hold when it begins."""
+    l2_miss: float = 0.0
+    """Bytes that neither these nor the second hold."""
     seconds: float = 0.0
-    """The least time that the machine needs."""
+    """The least time that the machine needs, for one turn."""
     bound: str = ""
-    """What sets it: `compute`, `L1`, `L2` or `memory`."""
-    measured: float | None = None
+    """What sets it: `compute` (`bf16 compute`, `i8 compute`), `L1`, `L2` or `memory`."""
+    timing: Timing | None = None
+    """Measured in the program."""
+    alone: float | None = None
+    """Measured alone: one turn, repeated with the same operands."""
     plan: Plan = field(default_factory=Plan)
 
     @property
     def name(self) -> str:
         return self.kernel.sym_name.data
 
+    @property
+    def operations(self) -> float:
+        return sum(self.work.values())
+
+    @property
+    def turns(self) -> float:
+        """How often it runs in a call; 1 where nobody has counted."""
+        return self.timing.turns if self.timing is not None else 1.0
+
+    @property
+    def limit(self) -> float:
+        """The least time of all turns of a call."""
+        return self.seconds * self.turns
+
     def to_json(self) -> dict[str, Any]:
-        """The launch as plain JSON."""
+        """The launch as plain JSON; times are of all turns of a call."""
         label, origin = self.op.label, self.kernel.origin
         return {
             "number": self.number,
@@ -55,35 +78,52 @@ class Launch:
             "register_tile": [*self.plan.strip, self.plan.vectors, self.plan.panels],
             "plan_reason": self.plan.reason,
             "bytes": self.traffic,
+            "bytes_beyond_l1": self.l1_miss,
+            "bytes_from_memory": self.l2_miss,
             "operations": self.operations,
-            "limit_seconds": self.seconds,
+            "operations_by_type": self.work,
+            "limit_seconds": self.limit,
             "limit": self.bound,
-            "measured_seconds": self.measured,
+            "turns": self.turns,
+            "measured_seconds": self.timing.seconds if self.timing is not None else None,
+            "worker_seconds": self.timing.mean if self.timing is not None else None,
+            "alone_seconds": None if self.alone is None else self.alone * self.turns,
         }
 
 
 def launches_of(module: ModuleOp, sizes: Mapping[str, int], machine: Machine) -> list[Launch]:
     """All launches in the order of the program."""
     found: list[Launch] = []
+    regions: list[list[Region]] = []
+    moved: list[list[float]] = []
     for op in module.walk():
         if not isinstance(op, program.LaunchOp):
             continue
         kernel = op.callee()
         plan = Plan.read(kernel.plan)
-        launch = Launch(
-            len(found),
-            op,
-            kernel,
-            sum(1 for _ in _around(op)),
-            traffic_of(op, sizes),
-            operations_of(kernel, {**sizes, **plan.parameters}),
-            plan=plan,
-        )
-        launch.seconds, launch.bound = machine.seconds(
-            launch.operations, launch.traffic, serial=op.serial is not None
-        )
-        found.append(launch)
+        inner = {**sizes, **plan.parameters}
+        bytes_of = moved_bytes(op, inner)
+        moved.append(list(bytes_of.values()))
+        regions.append([region_of(view, sizes) for view in bytes_of])
+        loops, traffic = sum(1 for _ in _around(op)), sum(moved[-1])
+        found.append(Launch(len(found), op, kernel, loops, traffic, work_of(kernel, inner)))
+        found[-1].plan = plan
+    shares = resident_shares(regions, (machine.l1_bytes, machine.l2_bytes))
+    for launch, amounts, held in zip(found, moved, shares, strict=True):
+        pairs = list(zip(amounts, held, strict=True))
+        launch.l1_miss = sum(amount * (1 - share[0]) for amount, share in pairs)
+        launch.l2_miss = sum(amount * (1 - max(share)) for amount, share in pairs)
+        set_limit(launch, machine)
     return found
+
+
+def set_limit(launch: Launch, machine: Machine) -> None:
+    """The least time of a launch on a machine, and what sets it."""
+    if launch.op.serial is not None:
+        machine = machine.part()
+    computing = machine.computing(launch.work)
+    moving = machine.moving(launch.traffic, launch.l1_miss, launch.l2_miss)
+    launch.seconds, launch.bound = max(computing, moving, key=lambda limit: limit[0])
 
 
 def _around(op: Operation) -> Iterator[Operation]:
@@ -107,74 +147,3 @@ def symbols_in(module: ModuleOp) -> tuple[str, ...]:
             for dim in dims:
                 names.update(dict.fromkeys(sorted(dim.symbols())))
     return tuple(names)
-
-
-def traffic_of(launch: program.LaunchOp, sizes: Mapping[str, int]) -> float:
-    """Bytes of the distinct elements that the views show."""
-    total = 0.0
-    for view in dict.fromkeys(launch.views):
-        type = tile.view_type(view)
-        count, reach = 1, 1
-        for size, stride in zip(type.shape, type.strides, strict=True):
-            length, step = size.evaluate(sizes), abs(stride.evaluate(sizes))
-            count *= length if step else 1
-            reach += max(0, length - 1) * step
-        total += min(count, reach) * item_size(type.dtype)
-    return total
-
-
-def operations_of(kernel: tile.KernelOp, sizes: Mapping[str, int]) -> float:
-    """Arithmetic operations of the whole grid; a multiply-add counts two.
-
-    Tiles at the edges count with the part that they have: a program is a fraction of one.
-    """
-    programs = 1.0
-    for bound, step in zip(kernel.bounds.data, kernel.steps.data, strict=True):
-        programs *= bound.evaluate(sizes) / max(1, _value(step, sizes))
-    return programs * sum(_cost(op, sizes) for op in kernel.body.block.ops)
-
-
-def _value(dim: Dim, sizes: Mapping[str, int]) -> int:
-    try:
-        return dim.evaluate(sizes)
-    except KeyError:
-        return 1
-
-
-def _elements(type: tile.TileType, sizes: Mapping[str, int]) -> float:
-    count = 1.0
-    for size in type.shape:
-        count *= _value(size, sizes)
-    return count
-
-
-def _cost(op: Operation, sizes: Mapping[str, int]) -> float:
-    """Operations of one program at `op`."""
-    if isinstance(op, tile.DotOp):
-        lhs, out = tile.tile_type(op.lhs), tile.tile_type(op.out)
-        return 2 * _elements(out, sizes) * _value(lhs.shape[-1], sizes)
-    if isinstance(op, tile.MapOp):
-        arithmetic = sum(1 for inner in op.body.block.ops if _is_arithmetic(inner))
-        return arithmetic * max(_elements(tile.tile_type(out), sizes) for out in op.outs)
-    if isinstance(op, tile.ReduceOp):
-        return _elements(tile.tile_type(op.x), sizes)
-    if isinstance(op, tile.ForOp):
-        turns = _bound(op, sizes) / max(1, _value(op.step_size, sizes))
-        return turns * sum(_cost(inner, sizes) for inner in op.body.block.ops)
-    return sum(_cost(inner, sizes) for r in op.regions for b in r.blocks for inner in b.ops)
-
-
-def _bound(op: tile.ForOp, sizes: Mapping[str, int]) -> float:
-    from xdsl.dialects.arith import ConstantOp
-    from xdsl.dialects.builtin import IntegerAttr
-
-    owner = op.to.owner
-    if isinstance(owner, tile.SizeOp):
-        return _value(owner.dim, sizes)
-    if isinstance(owner, ConstantOp) and isinstance(owner.value, IntegerAttr):
-        return owner.value.value.data
-    return 1.0
-
-
-def _is_arithmetic(op: Operation) -> bool:
-    return op.name.partition(".")[0] in ("arith", "math") and op.name != "arith.constant"

@@ -1,24 +1,26 @@
 """What this machine can do at most: arithmetic and memory traffic, measured once and kept.
 
-The numbers are limits to compare kernels with: a loop of independent multiply-adds in
+The numbers are limits to compare kernels with: loops of independent multiply-adds in
 registers, and sums over memory that a core's first cache holds, its second, and none.
 """
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-_CHAINS = 12
-"""Independent sums: more than latency times units of any processor, fewer than registers."""
-_ROUNDS = 8
+from infini_ir.tools.work import BYTE, FLOAT, HALF
+
+_ROUNDS = 24
+_ROUND_SECONDS = 0.02
 _MEMORY_BYTES = 64 << 20
 """Read by each thread; larger than its share of any last-level cache."""
 
@@ -38,73 +40,138 @@ class Machine:
     """What the threads' first-level caches hold."""
     l2: float = 0.0
     l2_bytes: int = 0
+    rates: Mapping[str, float] = field(default_factory=dict)
+    """Operations a second in products of other elements (`bf16`, `i8`), where the processor
+    has instructions for them."""
+    matrix: tuple[str, ...] = ()
+    """Those that a unit beside the vectors' does."""
 
-    def seconds(
-        self, operations: float, traffic: float, *, serial: bool = False
-    ) -> tuple[float, str]:
-        """The least time for a kernel, and what sets it: `compute`, `L1`, `L2` or `memory`.
+    def rate(self, kind: str) -> float:
+        """Operations a second of a class of arithmetic (`tools.work`)."""
+        return self.rates.get(kind, self.flops)
 
-        `serial`: on one of the threads.
-        """
-        part = self.threads if serial else 1
-        computing = operations / self.flops * part
-        if traffic <= self.l1_bytes // part:
-            moving, place = traffic / self.l1 * part, "L1"
-        elif traffic <= self.l2_bytes // part:
-            moving, place = traffic / self.l2 * part, "L2"
-        else:
-            moving, place = traffic / self.memory, "memory"
-        return (computing, "compute") if computing >= moving else (moving, place)
+    def computing(self, work: Mapping[str, float]) -> tuple[float, str]:
+        """The least time of arithmetic, and the class that takes most of it."""
+        times = {kind: amount / self.rate(kind) for kind, amount in work.items()}
+        if not times:
+            return 0.0, "compute"
+        vectors = sum(t for kind, t in times.items() if kind not in self.matrix)
+        tiles = sum(t for kind, t in times.items() if kind in self.matrix)
+        most = max(times, key=lambda kind: times[kind])
+        return max(vectors, tiles), "compute" if most == FLOAT else f"{most} compute"
+
+    def moving(self, traffic: float, l1_miss: float, l2_miss: float) -> tuple[float, str]:
+        """The least time of `traffic` bytes of which so many are not in the first, and not in
+        the second caches."""
+        times = [(l2_miss / self.memory, "memory")]
+        if self.l2_bytes:
+            times.append((l1_miss / self.l2, "L2"))
+        if self.l1_bytes:
+            times.append((traffic / self.l1, "L1"))
+        return max(times)
+
+    def best(self, other: Machine) -> Machine:
+        """The higher of each limit, of two measurements of one machine."""
+        rates = {k: max(self.rate(k), other.rate(k)) for k in self.rates}
+        speeds = {
+            name: max(getattr(self, name), getattr(other, name))
+            for name in ("flops", "memory", "l1", "l2")
+        }
+        return replace(self, rates=rates, **speeds)
+
+    def part(self) -> Machine:
+        """One thread of it: a core has its share of everything but the way to memory."""
+        n = self.threads
+        rates = {kind: rate / n for kind, rate in self.rates.items()}
+        return Machine(
+            1,
+            self.flops / n,
+            self.memory,
+            self.l1 / n,
+            self.l1_bytes // n,
+            self.l2 / n,
+            self.l2_bytes // n,
+            rates,
+            self.matrix,
+        )
 
 
-def known_machine(threads: int) -> Machine:
-    """The limits as kept in the cache folder, measured where they are not there."""
+def known_machine(threads: int, *, again: bool = False) -> Machine:
+    """The limits as kept in the cache folder, measured where they are not there, or `again`.
+
+    Of several measurements the best counts, limit by limit: whatever else runs on a machine
+    only takes away from it.
+    """
     from infini_ir.utils.object_cache import ObjectCache, cache_folder
 
     path = cache_folder() / "machine.json"
     key = ObjectCache.key(*_identity(threads))[:16]
+    kept: dict[str, Any] = {}
+    known: Machine | None = None
     try:
-        kept: dict[str, Any] = json.loads(path.read_text())
-        return Machine(**kept[key])
-    except (OSError, ValueError, KeyError, TypeError):
-        kept = {}
+        kept = json.loads(path.read_text())
+        known = _read(kept[key])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        pass
+    if known is not None and not again:
+        return known
     machine = measure(threads)
+    if known is not None:
+        machine = machine.best(known)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(f".{os.getpid()}")
         temporary.write_text(json.dumps({**kept, key: asdict(machine)}))
         os.replace(temporary, path)
-    except OSError:
+    except (OSError, TypeError):
         return machine  # it is measured again next time
     return machine
+
+
+def _read(data: Mapping[str, Any]) -> Machine:
+    return Machine(**{**data, "matrix": tuple(data["matrix"])})
 
 
 def _identity(threads: int) -> tuple[str, ...]:
     from infini_ir.runtime.host import cpu_count_available, host_flags
 
-    return ("3", str(threads), str(cpu_count_available()), " ".join(sorted(host_flags())))
+    return ("4", str(threads), str(cpu_count_available()), " ".join(sorted(host_flags())))
 
 
 def measure(threads: int) -> Machine:
     """Measure the limits of `threads` threads; about a second."""
+    from infini_ir.runtime.memory import anonymous
     from infini_ir.targets.cpu.features import host
+    from infini_ir.tools.peaks import CHAINS, byte_peak, float_peak, half_peak
 
     features = host()
-    lanes = features.vector_bytes // 4
-    multiply, read = _functions(lanes)
+    peaks = {FLOAT: float_peak(features)}
+    if may_use_tiles() or not features.has_amx_bf16:
+        found = {HALF: half_peak(features), BYTE: byte_peak(features)}
+        peaks |= {kind: peak for kind, peak in found.items() if peak is not None}
+    functions = _functions([p.name for p in peaks.values()], [p.text for p in peaks.values()])
+    read = functions["read"]
     out = np.zeros((threads, 64), np.float32)
 
-    def compute(thread: int) -> float:
-        count = 500_000
-        multiply(out[thread].ctypes.data, count)
-        return float(count * _CHAINS * lanes * 2)
+    def computer(kind: str) -> Callable[[int], float]:
+        peak = peaks[kind]
+        run = functions[peak.name]
+        count = _turns(lambda turns: run(out[0].ctypes.data, turns))
+
+        def work(thread: int) -> float:
+            run(out[thread].ctypes.data, count)
+            return float(count * peak.operations)
+
+        return work
 
     def reader(size: int) -> Callable[[int], float]:
         """Reads `size` bytes of memory over and over, in blocks whose number is a power of 2."""
-        block = _CHAINS * features.vector_bytes
+        block = CHAINS * features.vector_bytes
         blocks = 1 << max(0, (size // block).bit_length() - 1)
         turns = max(blocks, _MEMORY_BYTES // block)
-        data = np.ones((threads, blocks * block // 4), np.float32)
+        data = [anonymous(blocks * block) for _ in range(threads)]
+        for memory in data:
+            memory.fill(0)
 
         def work(thread: int) -> float:
             read(out[thread].ctypes.data, data[thread].ctypes.data, blocks - 1, turns)
@@ -113,13 +180,38 @@ def measure(threads: int) -> Machine:
         return work
 
     with ThreadPoolExecutor(threads) as pool:
-        flops = _rate(pool, threads, compute)
+        rates = {kind: _rate(pool, threads, computer(kind)) for kind in peaks}
         sizes = (features.l1_bytes * 3 // 4, features.l2_bytes // 2, _MEMORY_BYTES)
-        rates = [_rate(pool, threads, reader(size)) for size in sizes]
-    l1, l2, memory = rates
+        l1, l2, memory = (_rate(pool, threads, reader(size)) for size in sizes)
     return Machine(
-        threads, flops, memory, l1, threads * features.l1_bytes, l2, threads * features.l2_bytes
+        threads,
+        rates.pop(FLOAT),
+        memory,
+        l1,
+        threads * features.l1_bytes,
+        l2,
+        threads * features.l2_bytes,
+        rates,
+        tuple(kind for kind in rates if peaks[kind].matrix),
     )
+
+
+def may_use_tiles() -> bool:
+    """Whether the system lets this process use matrix tiles (AMX); Linux wants to be asked."""
+    arch_prctl, ask, tiles = 158, 0x1023, 18
+    return ctypes.CDLL(None, use_errno=True).syscall(arch_prctl, ask, tiles) == 0
+
+
+def _turns(run: Callable[[int], Any]) -> int:
+    """How many turns take about a round."""
+    turns = 1000
+    while True:
+        begin = time.perf_counter()
+        run(turns)
+        taken = time.perf_counter() - begin
+        if taken >= _ROUND_SECONDS / 4:
+            return max(1, int(turns * _ROUND_SECONDS / taken))
+        turns *= 4
 
 
 def _rate(pool: ThreadPoolExecutor, threads: int, work: Callable[[int], float]) -> float:
@@ -132,70 +224,20 @@ def _rate(pool: ThreadPoolExecutor, threads: int, work: Callable[[int], float]) 
     return best
 
 
-def _functions(lanes: int) -> tuple[Any, Any]:
-    """`multiply(out, count)` and `read(out, data, mask, count)`, compiled."""
-    import ctypes
-
+def _functions(names: list[str], texts: list[str]) -> dict[str, Any]:
+    """The loops, compiled: `name(out, count)` and `read(out, data, mask, count)`."""
     from infini_ir.runtime.image import Image
     from infini_ir.targets.cpu.features import host
     from infini_ir.targets.cpu.linker import link
     from infini_ir.targets.cpu.toolchain import compile_ir
+    from infini_ir.tools.peaks import reading
 
-    linked = link(compile_ir(_kernel_text(lanes), host()))
+    objects = [compile_ir(text, host()) for text in [*texts, reading(host()).text]]
+    linked = link(objects)
     image = Image.from_bytes(linked.code)
     pointer, word = ctypes.c_void_p, ctypes.c_int64
-    return (
-        image.function(linked.entries["multiply"], None, pointer, word),
-        image.function(linked.entries["read"], None, pointer, pointer, word, word),
-    )
-
-
-def _kernel_text(lanes: int) -> str:
-    vector = f"<{lanes} x float>"
-    half = "splat (float 0.5)"
-    multiply = [
-        f"  %n{i} = call {vector} @llvm.fma.v{lanes}f32({vector} %s{i}, {vector} {half}, {vector} {half})"
-        for i in range(_CHAINS)
-    ]
-    read = ["  %block = and i64 %i, %mask", f"  %at = mul i64 %block, {_CHAINS}"]
-    for i in range(_CHAINS):
-        read += [
-            f"  %o{i} = add i64 %at, {i}",
-            f"  %p{i} = getelementptr {vector}, ptr %data, i64 %o{i}",
-            f"  %v{i} = load {vector}, ptr %p{i}, align 4",
-            f"  %n{i} = fadd {vector} %s{i}, %v{i}",
-        ]
-    return "\n".join(
-        [
-            f"declare {vector} @llvm.fma.v{lanes}f32({vector}, {vector}, {vector})",
-            *_loop("multiply", "ptr %out, i64 %count", vector, multiply),
-            *_loop("read", "ptr %out, ptr %data, i64 %mask, i64 %count", vector, read),
-        ]
-    )
-
-
-def _loop(name: str, arguments: str, vector: str, body: list[str]) -> list[str]:
-    """A function that carries the sums through `count` turns and stores their sum."""
-    phis = [
-        f"  %s{i} = phi {vector} [zeroinitializer, %entry], [%n{i}, %turn]"
-        for i in range(_CHAINS)
-    ]
-    total = ["  %t0 = fadd " + vector + " %n0, %n1"]
-    total += [f"  %t{i} = fadd {vector} %t{i - 1}, %n{i + 1}" for i in range(1, _CHAINS - 1)]
-    return [
-        f"define void @{name}({arguments}) {{",
-        "entry:",
-        "  br label %turn",
-        "turn:",
-        "  %i = phi i64 [0, %entry], [%next, %turn]",
-        *phis,
-        *body,
-        "  %next = add i64 %i, 1",
-        "  %more = icmp slt i64 %next, %count",
-        "  br i1 %more, label %turn, label %done",
-        "done:",
-        *total,
-        f"  store {vector} %t{_CHAINS - 2}, ptr %out, align 4",
-        "  ret void",
-        "}",
-    ]
+    found: dict[str, Any] = {
+        name: image.function(linked.entries[name], None, pointer, word) for name in names
+    }
+    found["read"] = image.function(linked.entries["read"], None, pointer, pointer, word, word)
+    return found

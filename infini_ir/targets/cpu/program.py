@@ -13,6 +13,7 @@ from infini_ir.runtime.metadata import Check
 from infini_ir.targets.cpu.emitter import ceil_divide
 from infini_ir.targets.cpu.plan import Plan
 from infini_ir.targets.cpu.sizes import Sizes
+from infini_ir.targets.cpu.stamps import Stamps
 from infini_ir.targets.cpu.writer import ZERO, Function, Module, V, integer
 from infini_ir.targets.programs import defined_symbols, known_outputs
 from infini_ir.utils.dtypes import item_size
@@ -39,6 +40,8 @@ class ProgramEmitter:
     kernels: Mapping[str, tile.KernelOp]
     kernel_scratch: Mapping[str, Dim]
     """Scratch bytes that each worker uses in a kernel, by the kernel's name."""
+    stamps: Stamps | None = None
+    """Asks for a program that times its launches."""
     checks: list[Check] = field(default_factory=list)
     views: dict[SSAValue, V] = field(default_factory=dict)
     f: Function = field(init=False)
@@ -58,9 +61,13 @@ class ProgramEmitter:
         offset = self.f.add(self.sizes.of(arena), self.f.mul(worker, scratch))
         self.scratch_pointer = self.f.gep(self.arena, offset, "i8")
         self._open_arguments()
+        if self.stamps is not None:
+            self._open_stamps(self.stamps)
         if self.entry.facts is not None:
             self._facts(self.entry.facts.data, of_input=True)
         self._block(self.entry.body.block)
+        if self.stamps is not None:
+            self.stamps.close(self.f)
         self.f.emit("ret void")
 
     def scratch(self) -> Dim:
@@ -109,6 +116,18 @@ class ProgramEmitter:
             )
             pointer = self.f.gep(table, integer(slot), "ptr")
             self.views[argument] = self.f.load(pointer, "ptr", 1, 8)
+
+    def _open_stamps(self, stamps: Stamps) -> None:
+        """The rows are one input more than the program declares."""
+        slot = integer(self.entry.input_count.value.data)
+        pointer = self.f.gep(self._field(INPUTS, "ptr"), slot, "ptr")
+        stamps.open(self.f, self.entry, self.f.load(pointer, "ptr", 1, 8))
+
+    def _timed(self, op: Operation, emit: Callable[[], None]) -> None:
+        if self.stamps is None:
+            emit()
+        else:
+            self.stamps.around(self.f, op, emit)
 
     # Operations
 
@@ -185,7 +204,8 @@ class ProgramEmitter:
 
         def call(begin: V, end: V) -> None:
             arguments = ", ".join([*views, *fixed, begin.typed, end.typed])
-            self.f.emit(f"call void @{kernel.sym_name.data}({arguments})")
+            text = f"call void @{kernel.sym_name.data}({arguments})"
+            self._timed(op, lambda: self.f.emit(text))
 
         if op.serial is not None or total.number == 1:
             if total.number != 0:
@@ -333,7 +353,7 @@ _HANDLERS: dict[type[Operation], Callable[..., None]] = {
     program.AliasOp: ProgramEmitter._alias,
     program.LaunchOp: ProgramEmitter._launch,
     program.LibraryOp: ProgramEmitter._library,
-    program.BarrierOp: lambda self, op: self._barrier(),
+    program.BarrierOp: lambda self, op: self._timed(op, self._barrier),
     program.BindOp: ProgramEmitter._bind,
     program.SetOp: ProgramEmitter._set,
     program.IfOp: ProgramEmitter._if,

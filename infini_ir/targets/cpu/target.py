@@ -31,6 +31,7 @@ from infini_ir.targets.cpu.plain_math import plain_math_ir
 from infini_ir.targets.cpu.plan import Plan
 from infini_ir.targets.cpu.planning import SWEEP_ELEMENTS, CpuPlanPass
 from infini_ir.targets.cpu.program import ProgramEmitter
+from infini_ir.targets.cpu.stamps import DECLARATION, Stamps, clock_ir
 from infini_ir.targets.cpu.support import DECLARATIONS, support_ir
 from infini_ir.targets.cpu.toolchain import assembly, compile_modules
 from infini_ir.targets.cpu.writer import Module
@@ -114,7 +115,9 @@ class CpuTarget:
             InsertBarriersPass(),
         )
 
-    def emit(self, module: ModuleOp, weights: Mapping[str, int]) -> Emitted:
+    def emit(
+        self, module: ModuleOp, weights: Mapping[str, int], stamps: Stamps | None = None
+    ) -> Emitted:
         """The LLVM IR of a legalised program. `weights`: offsets by name."""
         entry = program_of(module)
         kernels = {
@@ -139,10 +142,10 @@ class CpuTarget:
             main.declare(f"declare hidden void @{name}({types})")
         inputs = input_symbols(entry)
         host_program = ProgramEmitter(
-            entry, main, symbols, len(inputs), weights, kernels, scratch
+            entry, main, symbols, len(inputs), weights, kernels, scratch, stamps
         )
         host_program.emit()
-        text = DECLARATIONS + main.text()
+        text = DECLARATIONS + (DECLARATION if stamps is not None else "") + main.text()
         return Emitted(texts, text, tuple(host_program.checks), symbols, host_program.scratch())
 
     def build(
@@ -153,8 +156,9 @@ class CpuTarget:
         report: dict[str, Any] | None = None,
         texts: Mapping[str, str] | None = None,
         threads: int | None = None,
+        stamps: Stamps | None = None,
     ) -> Program:
-        """The runnable program of a legalised module."""
+        """The runnable program of a legalised module; with `stamps`, a timed one."""
         remove_unused(module)
         store, entry = ctx.weights, program_of(module)
         names = weight_names(module)
@@ -164,19 +168,21 @@ class CpuTarget:
                     f"weight '{name}' has no data; compile from the model, not from its text"
                 )
         table = weight_table((n, store.dtype(n), store.shape(n)) for n in names)
-        emitted = self.emit(module, {w.name: w.offset for w in table})
+        emitted = self.emit(module, {w.name: w.offset for w in table}, stamps)
         begin = time.perf_counter()
         features = self.features
         modules = [*emitted.kernels.values(), emitted.main, support_ir(features)]
         if features.arch == "x86-64" and not features.has_fma:
             rounding = "sse4.1" not in features.features
             modules.append(plain_math_ir(rounding=rounding, fma=True))
+        if stamps is not None:
+            modules.append(clock_ir(features))
         objects = compile_modules(modules, features, threads, cache=self.objects)
         image = link(objects)
         inputs, outputs = signature_of(entry)
         metadata = Metadata(
             target="cpu",
-            inputs=inputs,
+            inputs=inputs if stamps is None else (*inputs, stamps.spec()),
             outputs=outputs,
             entries=image.entries,
             arch=features.arch,

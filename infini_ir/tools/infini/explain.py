@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,12 +19,14 @@ from infini_ir.tools.infini.options import (
 )
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from infini_ir.compiler import Compilation, Options
+    from infini_ir.runtime.signature import TensorSpec
+    from infini_ir.tools.in_place import CallTimes
+    from infini_ir.tools.infini.progress import Tell
     from infini_ir.tools.launches import Launch
     from infini_ir.tools.machine import Machine
-
-_ORIGIN_LENGTH = 110
-"""Characters of a kernel's origin in the table; --json has all of them."""
 
 
 @click.command()
@@ -32,9 +35,28 @@ _ORIGIN_LENGTH = 110
     "--input", "inputs", metavar="NAME=SHAPE", multiple=True, help="Shape of an input."
 )
 @shape_option
-@click.option("--measure", is_flag=True, help="Time every launch, repeated alone.")
+@click.option(
+    "--measure",
+    is_flag=False,
+    flag_value="both",
+    type=click.Choice(["place", "alone", "both"]),
+    help="Time every launch: in its place in the program, alone (repeated, operands warm), or both.",
+)
+@click.option(
+    "--data",
+    metavar="NAME=FILE",
+    multiple=True,
+    help="Inputs to measure with, as for infini run.",
+)
+@click.option(
+    "--by",
+    type=click.Choice(["launch", "kernel"]),
+    default="launch",
+    help="One line for each launch, or for each kernel with all its launches.",
+)
 @click.option("--peak", type=float, metavar="GFLOPS", help="Arithmetic limit, else measured.")
 @click.option("--bandwidth", type=float, metavar="GB/S", help="Memory limit, else measured.")
+@click.option("--remeasure", is_flag=True, help="Measure the machine's limits again.")
 @compile_options
 @threads_option
 @json_option
@@ -42,9 +64,12 @@ def command(
     model: str,
     inputs: tuple[str, ...],
     sizes: tuple[str, ...],
-    measure: bool,
+    measure: str | None,
+    data: tuple[str, ...],
+    by: str,
     peak: float | None,
     bandwidth: float | None,
+    remeasure: bool,
     target: str,
     precision: str,
     library: bool,
@@ -60,6 +85,7 @@ def command(
         print_device,
         refuse_measuring,
     )
+    from infini_ir.tools.infini.explain_text import print_facts_of
     from infini_ir.tools.infini.progress import progress
     from infini_ir.tools.infini.show import print_json
 
@@ -67,34 +93,51 @@ def command(
     options = make_options(
         target, precision, check_semantics, no_cache, threads, overrides, library, tune
     )
+    wishes = Wishes(given, measure, data, peak, bandwidth, remeasure)
     if not options.target.startswith("cpu"):
-        if measure or peak is not None or bandwidth is not None:
+        if wishes.measuring:
             refuse_measuring(options)
         with progress(f"explaining {model}") as tell:
             facts = explain_device(model, options, given, tell)
         (print_json if as_json else print_device)(facts)
         return
     with progress(f"explaining {model}") as tell:
-        facts = explain(model, options, given, measure, peak, bandwidth, tell)
+        facts = explain(model, options, wishes, tell)
     if as_json:
         print_json(facts)
     else:
-        _print(facts)
+        print_facts_of(facts, by)
 
 
-def explain(
-    model: str,
-    options: Options,
-    given: dict[str, int],
-    measure: bool,
-    peak: float | None,
-    bandwidth: float | None,
-    tell: Any,
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Wishes:
+    """What to explain, beside how to compile."""
+
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    """Of the model's symbols."""
+    measure: str | None = None
+    """`place`, `alone` or `both`."""
+    data: Sequence[str] = ()
+    """Inputs to measure with; the others are random."""
+    peak: float | None = None
+    """GFLOP/s, in the place of the measured limit."""
+    bandwidth: float | None = None
+    """GB/s, likewise."""
+    remeasure: bool = False
+
+    @property
+    def measuring(self) -> bool:
+        """Whether anything is asked that wants the device."""
+        return self.measure is not None or self.peak is not None or self.bandwidth is not None
+
+
+def explain(model: str, options: Options, wishes: Wishes, tell: Tell) -> dict[str, Any]:
     """Everything there is to say, as plain data."""
     from infini_ir.compiler import Compilation
     from infini_ir.runtime.executor import choose_threads
-    from infini_ir.targets.programs import remove_unused
+    from infini_ir.targets.programs import program_of, remove_unused, signature_of
+    from infini_ir.tools.in_place import measure_in_place
+    from infini_ir.tools.infini.inputs import read_inputs
     from infini_ir.tools.launches import launches_of
 
     compilation = Compilation(options, tell)
@@ -104,20 +147,31 @@ def explain(
     remove_unused(module)
     tell("measuring the machine", 3, 4)
     threads = choose_threads(options.threads)
-    machine = _machine(threads, peak, bandwidth)
-    sizes = sizes_of(module, given)
+    machine = _machine(threads, wishes)
+    specs, _ = signature_of(program_of(module))
+    arrays = read_inputs(wishes.data, specs)
+    sizes = sizes_of(module, wishes.sizes, arrays)
     launches = launches_of(module, sizes, machine)
-    if measure:
-        _measure(launches, compilation, compilation.target, sizes, threads, tell)
-    return _facts(model, options, compilation, launches, sizes, machine)
+    times: CallTimes | None = None
+    if wishes.measure in ("place", "both"):
+        tell("measuring the program", 3, 4)
+        values = _values(specs, sizes, arrays)
+        target: Any = compilation.target
+        times = measure_in_place(module, compilation.ctx, target, threads, values)
+        for launch in launches:
+            launch.timing = times.launches[launch.op]
+    if wishes.measure in ("alone", "both"):
+        _measure_alone(launches, compilation, sizes, threads, tell)
+    return _facts(model, options, compilation, launches, sizes, machine, times)
 
 
-def _machine(threads: int, peak: float | None, bandwidth: float | None) -> Machine:
+def _machine(threads: int, wishes: Wishes) -> Machine:
     from infini_ir.tools.machine import Machine, known_machine
 
+    peak, bandwidth = wishes.peak, wishes.bandwidth
     if peak is not None and bandwidth is not None:
         return Machine(threads, peak * 1e9, bandwidth * 1e9)
-    machine = known_machine(threads)
+    machine = known_machine(threads, again=wishes.remeasure)
     if peak is not None:
         machine = replace(machine, flops=peak * 1e9)
     if bandwidth is not None:
@@ -125,7 +179,19 @@ def _machine(threads: int, peak: float | None, bandwidth: float | None) -> Machi
     return machine
 
 
-def sizes_of(module: Any, given: dict[str, int]) -> dict[str, int]:
+def _values(
+    specs: Sequence[TensorSpec], sizes: Mapping[str, int], arrays: Mapping[str, np.ndarray]
+) -> list[np.ndarray]:
+    from infini_ir.tools.infini.inputs import random_inputs
+
+    missing = [spec for spec in specs if spec.name not in arrays]
+    known = {**random_inputs(missing, sizes, 0), **arrays}
+    return [known[spec.name] for spec in specs]
+
+
+def sizes_of(
+    module: Any, given: Mapping[str, int], arrays: Mapping[str, np.ndarray] | None = None
+) -> dict[str, int]:
     """A size for every symbol of the program; those that the model computes are guesses."""
     from infini_ir.targets.programs import program_of, signature_of
     from infini_ir.tools.infini.inputs import choose_sizes, usual_size
@@ -134,21 +200,22 @@ def sizes_of(module: Any, given: dict[str, int]) -> dict[str, int]:
     inner = symbols_in(module)
     specs, _ = signature_of(program_of(module))
     known = {name for spec in specs for name in spec.symbols()} | set(inner)
-    sizes = choose_sizes(specs, {k: v for k, v in given.items() if k not in inner}, {})
+    wanted = {k: v for k, v in given.items() if k not in inner}
+    sizes = choose_sizes(specs, wanted, arrays or {})
     sizes |= {name: usual_size(name) for name in inner if name not in sizes}
     return sizes | {name: size for name, size in given.items() if name in known}
 
 
-def _measure(
+def _measure_alone(
     launches: list[Launch],
     compilation: Compilation,
-    target: Any,
     sizes: dict[str, int],
     threads: int,
-    tell: Any,
+    tell: Tell,
 ) -> None:
     from infini_ir.tools.launch_timing import measure_launch
 
+    target: Any = compilation.target
     known: dict[tuple[Any, ...], float] = {}
     for launch in launches:
         tell(f"measuring {launch.name}", launch.number, len(launches))
@@ -156,7 +223,7 @@ def _measure(
         key = (launch.name, *views, *(launch.op.views.index(v) for v in launch.op.views))
         if key not in known:
             known[key] = measure_launch(launch, compilation.ctx, target, sizes, threads)
-        launch.measured = known[key]
+        launch.alone = known[key]
 
 
 def _facts(
@@ -166,29 +233,18 @@ def _facts(
     launches: list[Launch],
     sizes: dict[str, int],
     machine: Machine,
+    times: CallTimes | None,
 ) -> dict[str, Any]:
-    measured = [launch.measured for launch in launches if launch.measured is not None]
+    entries = [launch.to_json() for launch in launches]
     return {
         "model": model,
         "target": options.target,
+        "precision": options.precision,
         "sizes": sizes,
-        "machine": {
-            "threads": machine.threads,
-            "gflops": machine.flops / 1e9,
-            "memory_gb_per_second": machine.memory / 1e9,
-            "l1_gb_per_second": machine.l1 / 1e9,
-            "l1_bytes": machine.l1_bytes,
-            "l2_gb_per_second": machine.l2 / 1e9,
-            "l2_bytes": machine.l2_bytes,
-        },
-        "launches": [launch.to_json() for launch in launches],
-        "totals": {
-            "launches": len(launches),
-            "bytes": sum(launch.traffic for launch in launches),
-            "operations": sum(launch.operations for launch in launches),
-            "limit_seconds": sum(launch.seconds for launch in launches),
-            "measured_seconds": sum(measured) if measured else None,
-        },
+        "machine": machine_facts(machine),
+        "launches": entries,
+        "kernels": kernels_of(entries),
+        "totals": totals_of(entries, times),
         "decisions": [
             {"by": d.by, "subject": d.subject, "choice": d.choice, "reason": d.reason}
             for d in compilation.ctx.decisions
@@ -197,82 +253,71 @@ def _facts(
     }
 
 
-# For people
+def machine_facts(machine: Machine) -> dict[str, Any]:
+    """The limits as plain data."""
+    return {
+        "threads": machine.threads,
+        "gflops": machine.flops / 1e9,
+        "gflops_by_type": {kind: rate / 1e9 for kind, rate in machine.rates.items()},
+        "memory_gb_per_second": machine.memory / 1e9,
+        "l1_gb_per_second": machine.l1 / 1e9,
+        "l1_bytes": machine.l1_bytes,
+        "l2_gb_per_second": machine.l2 / 1e9,
+        "l2_bytes": machine.l2_bytes,
+    }
 
 
-def _print(facts: dict[str, Any]) -> None:
-    from infini_ir.tools.infini.show import print_facts, print_table, size_text, time_text
-
-    machine, totals = facts["machine"], facts["totals"]
-    columns = ["#", "kernel", "made from", "tiles", "traffic", "operations", "limit", "by"]
-    right = ["#", "traffic", "operations", "limit"]
-    with_times = totals["measured_seconds"] is not None
-    if with_times:
-        columns += ["measured", "of limit"]
-        right += ["measured", "of limit"]
-    print_table(columns, [_row(entry, with_times) for entry in facts["launches"]], right=right)
-    for entry in facts["launches"]:
-        if entry["plan_reason"]:
-            click.echo(f"  #{entry['number']} {entry['kernel']}: {entry['plan_reason']}")
-    if facts["decisions"]:
-        click.echo("\ndecisions")
-        for entry in facts["decisions"]:
-            click.echo(
-                f"  {entry['by']}: {entry['subject']}: {entry['choice']} ({entry['reason']})"
-            )
-    click.echo()
-    sizes = ", ".join(f"{name}={size}" for name, size in facts["sizes"].items())
-    lines = {"sizes": sizes} if sizes else {}
-    lines["machine"] = _machine_text(machine)
-    lines["totals"] = (
-        f"{totals['launches']} launches, {size_text(totals['bytes'])}, "
-        f"{totals['operations']:.3g} operations, at least {time_text(totals['limit_seconds'])}"
-    )
-    if with_times:
-        lines["measured"] = (
-            f"{time_text(totals['measured_seconds'])}, each launch repeated alone"
-        )
-    print_facts(lines)
+SUMS = ("bytes", "operations", "limit_seconds", "measured_seconds", "alone_seconds")
+"""Numbers of launches that add up."""
 
 
-def _machine_text(machine: dict[str, Any]) -> str:
-    from infini_ir.tools.infini.show import size_text
-
-    parts = [f"{machine['memory_gb_per_second']:.3g} GB/s from memory"]
-    for level in ("l2", "l1"):
-        if machine[f"{level}_bytes"]:
-            rate, size = machine[f"{level}_gb_per_second"], size_text(machine[f"{level}_bytes"])
-            parts.append(f"{rate:.3g} GB/s from {size} of {level.upper()}")
-    threads = f"{machine['threads']} threads" if machine["threads"] != 1 else "1 thread"
-    return f"{threads}: {machine['gflops']:.4g} GFLOP/s, {', '.join(parts)}"
-
-
-def shortened(text: str) -> str:
-    """The beginning and the end of a long text: what is made and why, not of which nodes."""
-    if len(text) <= _ORIGIN_LENGTH:
-        return text
-    part = _ORIGIN_LENGTH // 2
-    return f"{text[:part]} ... {text[-part:]}"
-
-
-def _row(entry: dict[str, Any], with_times: bool) -> list[str]:
-    from infini_ir.tools.infini.show import size_text, time_text
-
-    tiles = " ".join(
-        f"{name}={'all' if size >= 1 << 30 else size}" for name, size in entry["tiles"].items()
-    )
-    place = " (in a branch or loop)" if entry["inside"] else ""
-    row = [
-        str(entry["number"]),
-        entry["kernel"] + (" (one thread)" if entry["serial"] else ""),
-        shortened(entry["origin"] or entry["node"]) + place,
-        tiles,
-        size_text(entry["bytes"]),
-        f"{entry['operations']:.3g}",
-        time_text(entry["limit_seconds"]),
-        entry["limit"],
+def kernels_of(launches: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The launches of each kernel together, those that take longest first."""
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for launch in launches:
+        groups.setdefault(launch["kernel"], []).append(launch)
+    kernels = [
+        {
+            "kernel": name,
+            "launches": [launch["number"] for launch in group],
+            "origin": group[0]["origin"],
+            "tiles": group[0]["tiles"],
+            "limit": longest(group)["limit"],
+            "plan_reason": group[0]["plan_reason"],
+            **{key: total(group, key) for key in SUMS},
+        }
+        for name, group in groups.items()
     ]
-    if with_times:
-        measured = entry["measured_seconds"]
-        row += [time_text(measured), f"{100 * entry['limit_seconds'] / measured:.0f}%"]
-    return row
+    return sorted(kernels, key=lambda k: -(k["measured_seconds"] or k["limit_seconds"]))
+
+
+def longest(launches: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The launch with the highest limit."""
+    return max(launches, key=lambda launch: launch["limit_seconds"])
+
+
+def total(launches: Sequence[Mapping[str, Any]], key: str) -> float | None:
+    """The sum of a number of all launches, None where one has none."""
+    numbers = [launch[key] for launch in launches]
+    return None if None in numbers else sum(numbers)
+
+
+def totals_of(launches: Sequence[Mapping[str, Any]], times: CallTimes | None) -> dict[str, Any]:
+    """Sums over all launches, and where the time of a call goes."""
+    totals: dict[str, Any] = {"launches": len(launches)}
+    totals |= {key: total(launches, key) for key in SUMS}
+    if times is None:
+        return totals
+    return totals | {
+        "call_seconds": times.call,
+        "fraction_of_limit": totals["limit_seconds"] / times.call,
+        "timed_call_seconds": times.timed_call,
+        "in_launches_seconds": times.working,
+        "uneven_seconds": times.uneven,
+        "barrier_seconds": times.barriers,
+        "barriers": times.barrier_count,
+        "rest_of_native_seconds": times.rest,
+        "outside_native_seconds": times.outside,
+        "workers": times.workers,
+        "calls": times.calls,
+    }

@@ -112,7 +112,7 @@ def print_device(facts: dict[str, Any]) -> None:
 
 
 def _row(entry: dict[str, Any], timed: bool, coded: bool) -> list[str]:
-    from infini_ir.tools.infini.explain import shortened
+    from infini_ir.tools.infini.explain_text import shortened
     from infini_ir.tools.infini.show import size_text, time_text
 
     plan = " ".join(

@@ -152,7 +152,26 @@ def test_explain_measures(mlp):
     facts = answer("explain", mlp, "--measure", "--threads", "1")
     assert facts["machine"]["gflops"] > 0
     assert facts["machine"]["l1_gb_per_second"] > 0
-    assert 0 < facts["totals"]["measured_seconds"] < 0.1
+    totals = facts["totals"]
+    assert 0 < totals["measured_seconds"] < 0.1
+    assert 0 < totals["alone_seconds"] < 0.1
+    assert totals["in_launches_seconds"] == pytest.approx(totals["measured_seconds"])
+    assert totals["fraction_of_limit"] > 0
+    assert facts["launches"][0]["turns"] == 1
+
+
+def test_explain_measures_in_place_by_kernel(mlp, tmp_path):
+    np.save(tmp_path / "x.npy", np.ones((5, 16), np.float32))
+    given = ("--measure", "place", "--data", f"x={tmp_path}/x.npy", "--threads", "1")
+    facts = answer("explain", mlp, *given)
+    assert facts["sizes"] == {"B": 5}
+    assert facts["totals"]["alone_seconds"] is None
+    (kernel,) = facts["kernels"]
+    assert kernel["launches"] == [0]
+    text = invoke("explain", mlp, *given, "--by", "kernel").stdout
+    assert "of the machine's limit" in text
+    assert "times" in text
+    assert "decisions" not in text
 
 
 def test_bench(mlp):
