@@ -160,6 +160,7 @@ class Compilation:
             self.target.composites,
             quantized_weights=self.target.quantized_weights,
             precision=self.options.precision,
+            integer_products=self.target.integer_products,
         )
         self._run(passes, module, "passes", self.options.check_semantics)
 

@@ -64,10 +64,12 @@ PASSES = {
             "graph-fold-batch-norm": "passes.graph.fold_batch_norm:GraphFoldBatchNormPass",
             "graph-fold-constants": "passes.graph.fold_constants:GraphFoldConstantsPass",
             "graph-fuse": "passes.graph.fuse:GraphFusePass",
+            "graph-integer-products": "passes.graph.integer_products:GraphIntegerProductsPass",
             "graph-layout": "passes.graph.layout:GraphLayoutPass",
             "graph-quantized-products": (
                 "passes.graph.quantized_products:GraphQuantizedProductsPass"
             ),
+            "graph-quantized-values": "passes.graph.quantized_values:GraphQuantizedValuesPass",
             "graph-recognize-composites": "passes.graph.recognize:GraphRecognizeCompositesPass",
             "graph-simplify": "passes.graph.simplify:GraphSimplifyPass",
             "graph-store-bf16": "passes.graph.store_bf16:GraphStoreBf16Pass",
@@ -137,7 +139,11 @@ def pipeline(name: str, device: str = "cpu") -> tuple[Any, ...]:
     if name in ("graph", "default"):
         from infini_ir.passes.graph.pipeline import graph_pipeline
 
-        parts += graph_pipeline(target.composites, quantized_weights=target.quantized_weights)
+        parts += graph_pipeline(
+            target.composites,
+            quantized_weights=target.quantized_weights,
+            integer_products=target.integer_products,
+        )
     if name in ("tile", "default"):
         from infini_ir.lowering.graph_to_tile import GraphToTilePass
 

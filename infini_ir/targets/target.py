@@ -75,6 +75,11 @@ class Target(Protocol):
         ...
 
     @property
+    def integer_products(self) -> bool:
+        """Whether products of two dequantised values are computed of their bytes."""
+        ...
+
+    @property
     def device_limits(self) -> DeviceLimits | None:
         """What kernels can be held against; None where nothing is published, and where the
         machine itself is measured."""

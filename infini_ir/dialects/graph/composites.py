@@ -41,6 +41,7 @@ from infini_ir.dialects.graph.base import (
 )
 from infini_ir.dialects.graph.shaping import window_count
 from infini_ir.dialects.graph.types import TensorType
+from infini_ir.utils import dtypes
 from infini_ir.utils.symbolic import ONE, Dim
 
 Value = SSAValue | Operation
@@ -396,9 +397,10 @@ class ConvOp(GraphOp):
     Convolution (cross-correlation) in any number of spatial dimensions.
 
     x: [N, C, spatial..], w: [O, C/groups, kernel..] (channels_first), or x: [N, spatial.., C],
-    w: [kernel.., C/groups, O] (channels_last); bias: [O]. Zero padding `lo`, `hi` a spatial
-    axis (negative: crop); `input_dilation` d puts d - 1 zeros between neighbours of x before
-    padding, which makes transposed convolutions.
+    w: [kernel.., C/groups, O] (channels_last); bias: [O]. Padding `lo`, `hi` a spatial axis
+    (negative: crop); `input_dilation` d puts d - 1 elements between neighbours of x before
+    padding, which makes transposed convolutions. What is put in is 0, or on integers the
+    number `border`: the zero point of a quantised x.
 
         %y = graph.conv channels_first %x, %w bias %b groups 1 strides [2, 2] dilations [1, 1] lo [3, 3] hi [3, 3] input_dilation [1, 1] : (...) -> ...
     """
@@ -414,11 +416,12 @@ class ConvOp(GraphOp):
     lo = prop_def(DimsAttr)
     hi = prop_def(DimsAttr)
     input_dilation = prop_def(IntsConstraint)
+    border = opt_prop_def(IntegerAttr.constr(i64))
     out = result_def(TensorType)
     traits = traits_def(Pure())
     assembly_format = (
         "$layout $x `,` $w (`bias` $bias^)? `groups` $groups `strides` $strides `dilations` $dilations "
-        "`lo` $lo `hi` $hi `input_dilation` $input_dilation" + _FORMAT
+        "`lo` $lo `hi` $hi `input_dilation` $input_dilation (`border` $border^)?" + _FORMAT
     )
 
     def __init__(
@@ -434,6 +437,7 @@ class ConvOp(GraphOp):
         lo: Sequence[int | Dim] | None = None,
         hi: Sequence[int | Dim] | None = None,
         input_dilation: Sequence[int] | None = None,
+        border: int = 0,
         dtype: str | None = None,
     ):
         """`dtype` names the result's element type (default: that of x)."""
@@ -447,6 +451,7 @@ class ConvOp(GraphOp):
             "lo": DimsAttr.of(lo if lo is not None else zeros),
             "hi": DimsAttr.of(hi if hi is not None else zeros),
             "input_dilation": ints(input_dilation or ones),
+            "border": IntegerAttr(border, i64) if border else None,
         }
         placeholder = type_of(x).with_element(dtype) if dtype else type_of(x)
         super().__init__(
@@ -454,9 +459,45 @@ class ConvOp(GraphOp):
         )
         self.out._type = self.infer()[0]  # pyright: ignore[reportPrivateUsage]
 
+    @property
+    def border_value(self) -> int:
+        """What is put around x."""
+        return 0 if self.border is None else self.border.value.data
+
+    def changed(
+        self,
+        x: Value,
+        w: Value,
+        bias: Value | None,
+        *,
+        layout: str | None = None,
+        lo: Sequence[int | Dim] | None = None,
+        hi: Sequence[int | Dim] | None = None,
+        border: int | None = None,
+        dtype: str | None = None,
+    ) -> ConvOp:
+        """The same convolution of other operands, with what else is given in place of its
+        own."""
+        return ConvOp(
+            x,
+            w,
+            bias,
+            layout=layout or self.layout.data,
+            groups=self.groups.value.data,
+            strides=ints_of(self.strides),
+            dilations=ints_of(self.dilations),
+            lo=self.lo.data if lo is None else lo,
+            hi=self.hi.data if hi is None else hi,
+            input_dilation=ints_of(self.input_dilation),
+            border=self.border_value if border is None else border,
+            dtype=dtype or type_of(self.out).dtype,
+        )
+
     def infer(self) -> Sequence[TensorType]:
         x, w, layout = type_of(self.x), type_of(self.w), self.layout.data
         n = x.rank - 2
+        if self.border_value and dtypes.is_float(x.dtype):
+            raise VerifyException(f"the border of {x} is 0")
         lists = ints_of(self.strides), ints_of(self.dilations), ints_of(self.input_dilation)
         if (
             n < 0

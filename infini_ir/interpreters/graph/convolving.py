@@ -51,7 +51,7 @@ def _conv(op: graph.ConvOp, operands: list[Array], scope: Scope) -> Array:
     x, w = x.astype(work, copy=False), w.astype(work, copy=False)
     lo, hi = scope.sizes(op.lo.data, op), scope.sizes(op.hi.data, op)
     interior = [d - 1 for d in ints_of(op.input_dilation)]
-    x = pad(x, 0, (0, 0, *lo), (0, 0, *hi), (0, 0, *interior))
+    x = pad(x, op.border_value, (0, 0, *lo), (0, 0, *hi), (0, 0, *interior))
     counts = _channels_first_shape(scope.shape(op.out), layout)[2:]
     result = _correlate(x, w, groups, counts, ints_of(op.strides), ints_of(op.dilations))
     if op.bias is not None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from xdsl.rewriter import InsertPoint, Rewriter
 
 from infini_ir.dialects import graph
-from infini_ir.dialects.graph import ints_of, tensor_type
+from infini_ir.dialects.graph import tensor_type
 from infini_ir.dialects.graph.builder import GraphBuilder
 from infini_ir.dialects.graph.composites import Layout, channel_axis
 from infini_ir.lowering.cluster import Cluster
@@ -71,20 +71,7 @@ def _bare(op: graph.ConvOp) -> graph.ConvOp:
     if op.bias is None and wide == out.dtype:
         return op
     b = GraphBuilder(InsertPoint.before(op), op.location)
-    bare = b.insert(
-        graph.ConvOp(
-            op.x,
-            op.w,
-            layout=op.layout.data.name,
-            groups=op.groups.value.data,
-            strides=ints_of(op.strides),
-            dilations=ints_of(op.dilations),
-            lo=op.lo.data,
-            hi=op.hi.data,
-            input_dilation=ints_of(op.input_dilation),
-            dtype=wide,
-        )
-    )
+    bare = b.insert(op.changed(op.x, op.w, None, dtype=wide))
     total = bare.out
     if op.bias is not None:
         shape: list[Dim] = [ONE] * out.rank

@@ -169,7 +169,7 @@ def filler_of(op: graph.ConvOp | graph.PoolOp) -> float | int | bool:
     """What padding holds, so that it changes nothing."""
     if isinstance(op, graph.PoolOp) and op.kind.data is PoolKind.max:
         return lowest(tensor_type(op.x).dtype)
-    return 0
+    return op.border_value if isinstance(op, graph.ConvOp) else 0
 
 
 def lowest(dtype: str) -> float | int | bool:

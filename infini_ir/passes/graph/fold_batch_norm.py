@@ -22,7 +22,6 @@ from infini_ir.dialects.graph import (
     MulOp,
     SubOp,
     channel_axis,
-    ints_of,
 )  # fmt: skip
 from infini_ir.dialects.graph.builder import GraphBuilder
 from infini_ir.dialects.graph.types import tensor_type
@@ -91,21 +90,7 @@ def _filter_axis(conv: ConvOp) -> int:
 
 def conv_with(conv: ConvOp, w: SSAValue, bias: SSAValue | None, b: GraphBuilder) -> SSAValue:
     """The same convolution with other weights."""
-    return b.insert(
-        ConvOp(
-            conv.x,
-            w,
-            bias,
-            layout=conv.layout.data,
-            groups=conv.groups.value.data,
-            strides=ints_of(conv.strides),
-            dilations=ints_of(conv.dilations),
-            lo=conv.lo.data,
-            hi=conv.hi.data,
-            input_dilation=ints_of(conv.input_dilation),
-            dtype=tensor_type(conv.out).dtype,
-        )
-    ).out
+    return b.insert(conv.changed(conv.x, w, bias)).out
 
 
 def _own_conv(value: SSAValue) -> ConvOp | None:

@@ -1,6 +1,8 @@
 """The order of the graph passes, with what each wants of the graph it gets.
 
 unify symbols         facts from the frontend; afterwards equal sizes are identical
+quantized values      dequantize and quantize as the model has them
+integer products      no weight folded to floats yet, convolutions with their channels first
 cleanup               simplify, fold constants, merge equal and remove dead operations
 recognise composites  a clean graph in the model's layout
 fold batch norm       one factor and one summand after a convolution (cleanup leaves that)
@@ -27,8 +29,10 @@ from infini_ir.passes.graph.expand_composites import DEFINITIONS, ExpandComposit
 from infini_ir.passes.graph.fold_batch_norm import GraphFoldBatchNormPass
 from infini_ir.passes.graph.fold_constants import GraphFoldConstantsPass, fold_constants
 from infini_ir.passes.graph.fuse import GraphFusePass
+from infini_ir.passes.graph.integer_products import GraphIntegerProductsPass
 from infini_ir.passes.graph.layout import GraphLayoutPass
 from infini_ir.passes.graph.quantized_products import GraphQuantizedProductsPass
+from infini_ir.passes.graph.quantized_values import GraphQuantizedValuesPass
 from infini_ir.passes.graph.recognize import GraphRecognizeCompositesPass
 from infini_ir.passes.graph.rules import apply_rules
 from infini_ir.passes.graph.simplify import SIMPLIFY_RULES
@@ -79,6 +83,7 @@ def graph_pipeline(
     layout: str = "channels_last",
     quantized_weights: QuantizedWeights = "folded",
     precision: str = "f32",
+    integer_products: bool = False,
 ) -> tuple[ModulePass, ...]:
     """
     The passes from an imported graph to one ready for lowering, in order.
@@ -86,15 +91,19 @@ def graph_pipeline(
     `target_composites` names what the target implements whole, such as `attention`; the
     others become primitives, but for those that every lowering knows (`ALWAYS_KEPT`).
     `quantized_weights` says where 8-bit weights of products become floats. With `precision`
-    bf16, values that go from kernel to kernel and factors of products are in that type.
+    bf16, values that go from kernel to kernel and factors of products are in that type. With
+    `integer_products` products whose operands both are 8-bit integers are computed of these.
     """
     known = {op.name.removeprefix("graph.") for op in DEFINITIONS}
     wanted = {name.removeprefix("graph.") for name in target_composites}
-    keep = tuple(sorted((wanted | ALWAYS_KEPT) & known))
+    bytes_kept = {"quantize", "dequantize"} if integer_products else set[str]()
+    keep = tuple(sorted((wanted | ALWAYS_KEPT | bytes_kept) & known))
+    integers = (GraphQuantizedValuesPass(), GraphIntegerProductsPass())
     keep_bytes = quantized_weights != "folded"
     cleanup = GraphCleanupPass(keep_bytes=keep_bytes)
     return (
         GraphUnifySymbolsPass(),
+        *(integers if integer_products else ()),
         cleanup,
         GraphRecognizeCompositesPass(),
         cleanup,

@@ -21,6 +21,7 @@ from infini_ir.dialects.graph import (
     WeightOp,
 )  # fmt: skip
 from infini_ir.dialects.graph.builder import GraphBuilder
+from infini_ir.dialects.graph.integer_products import axes_of_result
 from infini_ir.dialects.graph.types import tensor_type
 from infini_ir.passes.graph.byte_factors import (
     BYTES,
@@ -231,7 +232,9 @@ def _scaled_after(product: _Product, b: GraphBuilder) -> SSAValue:
     operands = (product.other, value) if product.side else (value, product.other)
     result = b.dot(*operands, batch=product.batch, contract=product.contract, dtype="f32")
     if after is not None:
-        result = b.mul(result, b.cast(_as_result(product, after, b), "f32"))
+        free = product.free(0), product.free(1)
+        spread = axes_of_result(b, after, product.side, product.batch, free)
+        result = b.mul(result, b.cast(spread, "f32"))
     return b.cast(result, product.dtype)
 
 
@@ -247,17 +250,3 @@ def _floats(
     if scale is not None:
         value = b.mul(value, b.cast(scale, "f32"))
     return b.cast(value, dtype)
-
-
-def _as_result(product: _Product, scale: SSAValue, b: GraphBuilder) -> SSAValue:
-    """A scale of a factor with the axes of the product's result."""
-    side = product.side
-    batch, free = list(product.batch[side]), product.free(side)
-    order = [*batch, *free]
-    sizes = tensor_type(scale).shape
-    kept = b.reshape(scale, [size for i, size in enumerate(sizes) if i in order])
-    kept = b.transpose(kept, [sorted(order).index(axis) for axis in order])
-    batches, own = [sizes[i] for i in batch], [sizes[i] for i in free]
-    others = [ONE] * len(product.free(1 - side))
-    parts = (*others, *own) if side else (*own, *others)
-    return b.reshape(kept, [*batches, *parts])

@@ -98,28 +98,16 @@ def _total(left: Sequence[Dim], right: Sequence[Dim]) -> list[Dim]:
 
 
 def conv_of_pad(op: ConvOp, b: GraphBuilder) -> SSAValue | None:
-    """Zeros put around the image become the convolution's own padding."""
+    """What is put around the image becomes the convolution's own padding."""
     pad = producer(op.x, PadOp)
     if pad is None or any(d != 1 for d in ints_of(op.input_dilation)):
         return None
     axes = spatial_axes(op.layout.data, tensor_type(op.x).rank)
-    pads = _spatial_pads(pad, axes, 0)
+    pads = _spatial_pads(pad, axes, op.border_value)
     if pads is None or not all(d.is_nonnegative() for d in (*op.lo.data, *op.hi.data)):
         return None
-    return b.insert(
-        ConvOp(
-            pad.x,
-            op.w,
-            op.bias,
-            layout=op.layout.data,
-            groups=op.groups.value.data,
-            strides=ints_of(op.strides),
-            dilations=ints_of(op.dilations),
-            lo=_total(op.lo.data, pads[0]),
-            hi=_total(op.hi.data, pads[1]),
-            dtype=tensor_type(op.out).dtype,
-        )
-    ).out
+    lo, hi = _total(op.lo.data, pads[0]), _total(op.hi.data, pads[1])
+    return b.insert(op.changed(pad.x, op.w, op.bias, lo=lo, hi=hi)).out
 
 
 def pool_of_pad(op: PoolOp, b: GraphBuilder) -> SSAValue | None:

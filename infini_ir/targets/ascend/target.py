@@ -60,6 +60,7 @@ class AscendTarget:
     name: ClassVar[str] = "ascend"
     composites: ClassVar[frozenset[str]] = COMPOSITES
     quantized_weights: ClassVar[QuantizedWeights] = "converted"
+    integer_products: ClassVar[bool] = False
     device_limits: ClassVar[None] = None
 
     def __post_init__(self) -> None:

@@ -55,6 +55,7 @@ class CambriconTarget:
     name: ClassVar[str] = "cambricon"
     composites: ClassVar[frozenset[str]] = COMPOSITES
     quantized_weights: ClassVar[QuantizedWeights] = "fused"
+    integer_products: ClassVar[bool] = False
     device_limits: ClassVar[None] = None
 
     def __post_init__(self) -> None:

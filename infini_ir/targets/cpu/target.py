@@ -85,6 +85,7 @@ class CpuTarget:
     name: ClassVar[str] = "cpu"
     composites: ClassVar[frozenset[str]] = COMPOSITES
     quantized_weights: ClassVar[QuantizedWeights] = "folded"
+    integer_products: ClassVar[bool] = True
     device_limits: ClassVar[None] = None
     objects: ObjectCache | None = field(init=False)
 

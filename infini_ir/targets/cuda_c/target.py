@@ -46,6 +46,7 @@ class CudaCTarget:
     name: ClassVar[str] = "cuda-c"
     composites: ClassVar[frozenset[str]] = COMPOSITES
     quantized_weights: ClassVar[QuantizedWeights] = "fused"
+    integer_products: ClassVar[bool] = False
     device_limits: ClassVar[None] = None
 
     def __post_init__(self) -> None:

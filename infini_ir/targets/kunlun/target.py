@@ -47,6 +47,7 @@ class KunlunTarget:
     name: ClassVar[str] = "kunlun"
     composites: ClassVar[frozenset[str]] = COMPOSITES
     quantized_weights: ClassVar[QuantizedWeights] = "fused"
+    integer_products: ClassVar[bool] = False
     device_limits: ClassVar[None] = None
 
     def __post_init__(self) -> None:

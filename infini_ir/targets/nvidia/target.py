@@ -72,6 +72,7 @@ class NvidiaTarget:
     name: ClassVar[str] = "nvidia"
     composites: ClassVar[frozenset[str]] = COMPOSITES
     quantized_weights: ClassVar[QuantizedWeights] = "fused"
+    integer_products: ClassVar[bool] = False
     objects: ObjectCache | None = field(init=False)
 
     def __post_init__(self) -> None:

@@ -20,7 +20,7 @@ from infini_ir.frontends.onnx.registry import operator
 from infini_ir.utils.symbolic import ONE, ZERO, Dim, product
 
 
-def _windows(n: Node) -> tuple[Spatial, list[Dim]]:
+def windows_of(n: Node) -> tuple[Spatial, list[Dim]]:
     """The windows, and the end padding that makes room for the last one."""
     sizes = n.type(0).shape[2:]
     found = spatial_attributes(n, sizes, n.required("kernel_shape"))
@@ -29,9 +29,10 @@ def _windows(n: Node) -> tuple[Spatial, list[Dim]]:
     return found, ceil_mode(found, sizes)
 
 
-def _pool(
+def pooled(
     n: Node, kind: str, x: SSAValue, found: Spatial, hi: Sequence[Dim], count_pad: bool = False
 ) -> SSAValue:
+    """The pool of a value, with the padding at the ends given."""
     return n.builder.insert(
         PoolOp(
             kind,
@@ -48,8 +49,8 @@ def _pool(
 
 @operator("MaxPool")
 def max_pool(n: Node) -> Sequence[SSAValue | None]:
-    found, hi = _windows(n)
-    result = _pool(n, "max", n.value(0), found, hi)
+    found, hi = windows_of(n)
+    result = pooled(n, "max", n.value(0), found, hi)
     return [result, _max_indices(n, found, hi) if wants(n, 1) else None]
 
 
@@ -82,16 +83,16 @@ def _max_indices(n: Node, found: Spatial, hi: Sequence[Dim]) -> SSAValue:
 
 @operator("AveragePool")
 def average_pool(n: Node) -> SSAValue:
-    found, hi = _windows(n)
-    return _pool(n, "avg", n.value(0), found, hi, bool(n.attribute("count_include_pad", 0)))
+    found, hi = windows_of(n)
+    return pooled(n, "avg", n.value(0), found, hi, bool(n.attribute("count_include_pad", 0)))
 
 
 @operator("LpPool", since=2)
 def lp_pool(n: Node) -> SSAValue:
-    found, hi = _windows(n)
+    found, hi = windows_of(n)
     b, p = n.builder, n.attribute("p", 2)
     x = accumulating(b, n.value(0))
-    summed = _pool(n, "sum", _power(b, x, p), found, hi)
+    summed = pooled(n, "sum", _power(b, x, p), found, hi)
     return b.cast(_root(b, summed, p), n.type(0).dtype)
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 from xdsl.ir import SSAValue
 
 from infini_ir.dialects import graph
 from infini_ir.dialects.graph.builder import GraphBuilder
+from infini_ir.dialects.graph.integer_products import integer_conv, integer_dot
 from infini_ir.frontends.onnx.node import Node
 from infini_ir.frontends.onnx.operators.common import (
     as_scalar,
@@ -29,7 +31,7 @@ from infini_ir.frontends.onnx.operators.linear import (
 from infini_ir.frontends.onnx.operators.spatial import spatial_attributes
 from infini_ir.frontends.onnx.registry import operator
 from infini_ir.utils import dtypes
-from infini_ir.utils.symbolic import ONE, product
+from infini_ir.utils.symbolic import ONE
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ def _quantized_type(n: Node, zero: SSAValue | None) -> str:
 
 
 @operator("QuantizeLinear")
+@operator("QuantizeLinear", domain="com.microsoft")
 def quantize_linear(n: Node) -> SSAValue:
     b, x = n.builder, n.value(0)
     dtype = _quantized_type(n, n.optional(2))
@@ -94,6 +97,7 @@ def quantize_linear(n: Node) -> SSAValue:
 
 
 @operator("DequantizeLinear")
+@operator("DequantizeLinear", domain="com.microsoft")
 def dequantize_linear(n: Node) -> SSAValue:
     x, code = n.value(0), n.attribute("output_dtype", 0)
     found = _scales(n, x, n.value(1), n.optional(2))
@@ -106,8 +110,12 @@ def dequantize_linear(n: Node) -> SSAValue:
 
 @operator("DynamicQuantizeLinear")
 def dynamic_quantize_linear(n: Node) -> list[SSAValue]:
-    """The range always includes 0, so that 0 has an exact quantized value."""
-    b, x = n.builder, n.value(0)
+    return quantized_dynamically(n.builder, n.value(0))
+
+
+def quantized_dynamically(b: GraphBuilder, x: SSAValue) -> list[SSAValue]:
+    """A value as u8 over its range, the scale and the zero point. The range always includes
+    0, so that 0 has an exact quantized value."""
     axes = list(range(rank_of(x)))
     low = b.min(b.reduce("min", x, axes), 0)
     high = b.max(b.reduce("max", x, axes), 0)
@@ -117,32 +125,68 @@ def dynamic_quantize_linear(n: Node) -> list[SSAValue]:
     return [b.insert(graph.QuantizeOp(x, scale, zero, "ui8")).out, scale, zero]
 
 
-def _integer_product(
-    n: Node,
-    left: SSAValue,
-    right: SSAValue,
-    left_zero: SSAValue | None,
-    right_zero: SSAValue | None,
+def integer_product(
+    n: Node, left: int, right: int, left_zero: int, right_zero: int
 ) -> SSAValue:
-    """(left - zero) (right - zero) in i32 by the rules of MatMul."""
-    b = n.builder
-    zeros = [
-        as_scalar(b, zero) if zero is not None and is_single(zero) else zero
-        for zero in (left_zero, right_zero)
-    ]
+    """(left - zero) (right - zero) in i32 by the rules of MatMul, given the numbers of the
+    operands and of their zero points."""
+    return integer_product_of(n, n.value(left), n.value(right), left_zero, right_zero)
+
+
+def integer_product_of(
+    n: Node, left: SSAValue, right: SSAValue, left_zero: int | SSAValue, right_zero: int
+) -> SSAValue:
+    """The same of values; a zero point is the number of an operand, or a value."""
+    given = left_zero if isinstance(left_zero, SSAValue) else _zero_point(n, left_zero)
+    zeros = given, _zero_point(n, right_zero)
     if any(zero is not None and rank_of(zero) > 1 for zero in zeros):
+        b = n.builder
         return product_of(n, _centered(b, left, zeros[0]), _centered(b, right, zeros[1]))
     left, right, row, column = matrix_operands(n, left, right)
-    shape = shape_of(left)
-    if rank_of(right) == 2 and (zeros[0] is None or rank_of(zeros[0]) == 0):
-        # One matrix for all batches: their rows together make one left matrix.
-        left = b.reshape(left, [product(shape[:-1]), shape[-1]])
-    else:
+    y = _byte_product(n.builder, (left, right), zeros)
+    return without_vectors(n.builder, y, row, column)
+
+
+def _byte_product(
+    b: GraphBuilder,
+    operands: tuple[SSAValue, SSAValue],
+    zeros: tuple[SSAValue | None, SSAValue | None],
+) -> SSAValue:
+    """As `integer_product`, of (batches of) matrices with zero points a row and a column."""
+    left, right = operands
+    if rank_of(right) > 2:
         left, right = same_batches(b, left, right)
-        shape = shape_of(left)
-    y = b.insert(graph.QuantizedMatmulOp(left, right, *zeros)).out
-    y = b.reshape(y, [*shape[:-1], shape_of(right)[-1]])
-    return without_vectors(b, y, row, column)
+    rank = rank_of(left)
+    batch = range(rank - 2) if rank_of(right) > 2 else ()
+    left_zero, right_zero = zeros
+    if left_zero is not None:
+        left_zero = _at_axis(b, left_zero, rank - 2, rank)
+    if right_zero is not None:
+        right_zero = _at_axis(b, right_zero, rank_of(right) - 1, rank_of(right))
+    return integer_dot(
+        b,
+        (left, right),
+        (left_zero, right_zero),
+        batch=(batch, batch),
+        contract=([rank - 1], [rank_of(right) - 2]),
+    )
+
+
+def _at_axis(b: GraphBuilder, value: SSAValue, axis: int, rank: int) -> SSAValue:
+    """A scalar, or a vector along an axis, with a rank."""
+    shape = [ONE] * rank
+    if rank_of(value):
+        shape[axis] = shape_of(value)[0]
+    return b.reshape(value, shape)
+
+
+def _zero_point(n: Node, i: int) -> SSAValue | None:
+    """Operand `i`, one value a scalar; None where it is absent or known as 0."""
+    known = n.known(i)
+    if not n.has(i) or (known is not None and not np.any(known)):
+        return None
+    zero = n.value(i)
+    return as_scalar(n.builder, zero) if is_single(zero) else zero
 
 
 def _centered(b: GraphBuilder, x: SSAValue, zero: SSAValue | None) -> SSAValue:
@@ -152,7 +196,7 @@ def _centered(b: GraphBuilder, x: SSAValue, zero: SSAValue | None) -> SSAValue:
 
 @operator("MatMulInteger")
 def matmul_integer(n: Node) -> SSAValue:
-    return _integer_product(n, n.value(0), n.value(1), n.optional(2), n.optional(3))
+    return integer_product(n, 0, 1, 2, 3)
 
 
 def _per_row(b: GraphBuilder, scale: SSAValue) -> SSAValue:
@@ -166,18 +210,18 @@ def _per_column(b: GraphBuilder, scale: SSAValue) -> SSAValue:
     return as_scalar(b, scale) if is_single(scale) else scale
 
 
-def _requantized(
+def requantized(
     n: Node, y: SSAValue, scale: SSAValue, out_scale: SSAValue, out_zero: SSAValue
 ) -> SSAValue:
     """Accumulated products times their scale, quantized anew, all in f32."""
     b = n.builder
     real = b.mul(b.cast(y, "f32"), scale)
-    out_scale = b.cast(_single(n, out_scale), "f32")
-    zero = None if dtypes.is_float(dtype_of(out_zero)) else _single(n, out_zero)
+    out_scale = b.cast(single(n, out_scale), "f32")
+    zero = None if dtypes.is_float(dtype_of(out_zero)) else single(n, out_zero)
     return b.insert(graph.QuantizeOp(real, out_scale, zero, dtype_of(out_zero))).out
 
 
-def _single(n: Node, x: SSAValue) -> SSAValue:
+def single(n: Node, x: SSAValue) -> SSAValue:
     """A value that must have one element, as a scalar."""
     return as_scalar(n.builder, with_shape(n, x, [ONE] * rank_of(x)))
 
@@ -188,32 +232,33 @@ def quantized_linear_matmul(n: Node) -> SSAValue:
     if dtypes.is_float(dtype_of(left)):
         y = product_of(n, b.cast(left, "f32"), b.cast(right, "f32"))
     else:
-        y = _integer_product(n, left, right, n.value(2), n.value(5))
+        y = integer_product(n, 0, 3, 2, 5)
     left_scale = b.cast(_per_row(b, n.value(1)), "f32")
     right_scale = b.cast(_per_column(b, n.value(4)), "f32")
     scale = b.mul(left_scale, right_scale)
-    return _requantized(n, y, scale, n.value(6), n.value(7))
+    return requantized(n, y, scale, n.value(6), n.value(7))
 
 
-def _integer_convolution(
-    n: Node, x: SSAValue, w: SSAValue, x_zero: SSAValue | None, w_zero: SSAValue | None, at: int
-) -> SSAValue:
+def _integer_convolution(n: Node, at: int, x_zero: int, w_zero: int) -> SSAValue:
     """The convolution of (x - zero) with (w - zero) in i32; the filters are operand `at`."""
-    b = n.builder
+    x, w = n.value(0), n.value(at)
     found = spatial_attributes(n, shape_of(x)[2:], kernel_of(n, at))
-    w_zero = None if w_zero is None else _per_filter(b, w_zero, rank_of(w), 0)
-    x_zero = None if x_zero is None else _single(n, x_zero)
-    return b.insert(
-        graph.ConvOp(
-            _centered(b, x, x_zero),
-            _centered(b, w, w_zero),
-            groups=n.attribute("group", 1),
-            strides=found.strides,
-            dilations=found.dilations,
-            lo=found.lo,
-            hi=found.hi,
-        )
-    ).out
+    op = graph.ConvOp(
+        x,
+        w,
+        groups=n.attribute("group", 1),
+        strides=found.strides,
+        dilations=found.dilations,
+        lo=found.lo,
+        hi=found.hi,
+        dtype="i32",
+    )
+    known = n.known(x_zero)
+    if known is not None and known.size == 1:
+        zero = int(known.reshape(-1)[0])
+    else:
+        zero = single(n, n.value(x_zero)) if n.has(x_zero) else None
+    return integer_conv(n.builder, op, zero, _zero_point(n, w_zero))
 
 
 def _per_filter(b: GraphBuilder, value: SSAValue, rank: int, axis: int) -> SSAValue:
@@ -225,16 +270,16 @@ def _per_filter(b: GraphBuilder, value: SSAValue, rank: int, axis: int) -> SSAVa
 
 @operator("ConvInteger")
 def convolution_integer(n: Node) -> SSAValue:
-    return _integer_convolution(n, n.value(0), n.value(1), n.optional(2), n.optional(3), 1)
+    return _integer_convolution(n, 1, 2, 3)
 
 
 @operator("QLinearConv")
 def quantized_linear_convolution(n: Node) -> SSAValue:
     """The bias, in i32, has the scale of the products."""
     b = n.builder
-    y = _integer_convolution(n, n.value(0), n.value(3), n.value(2), n.value(5), 3)
+    y = _integer_convolution(n, 3, 2, 5)
     if n.has(8):
         y = b.add(y, _per_filter(b, n.value(8), rank_of(y), 1))
     w_scale = _per_filter(b, n.value(4), rank_of(y), 1)
-    scale = b.mul(_single(n, n.value(1)), w_scale)
-    return _requantized(n, y, scale, n.value(6), n.value(7))
+    scale = b.mul(single(n, n.value(1)), w_scale)
+    return requantized(n, y, scale, n.value(6), n.value(7))

@@ -66,17 +66,19 @@ class ExpandCompositesPass(ModulePass):
     only: tuple[str, ...] = ()
     """Names of the composites to expand, such as `softmax`; none: all."""
     keep: tuple[str, ...] = ()
-    """Names of composites to leave, for a target that implements them whole."""
+    """Names of composites to leave, for a target that implements them whole; but for
+    quantization with blocks of scales, which no kernel has whole."""
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        selected = self._selected()
+        expanded, kept = self._selected()
         for inner in list(op.walk()):
-            if type(inner) in selected:
+            if type(inner) in expanded or (type(inner) in kept and _has_blocks(inner)):
                 expand(inner)
 
-    def _selected(self) -> frozenset[type[Operation]]:
+    def _selected(self) -> tuple[frozenset[type[Operation]], frozenset[type[Operation]]]:
+        """The composites to expand, and those that are only left because `keep` says so."""
         known = {op.name.removeprefix("graph."): op for op in DEFINITIONS}
-        only = {name.removeprefix("graph.") for name in self.only} or known.keys()
+        only = {name.removeprefix("graph.") for name in self.only} or set(known)
         keep = {name.removeprefix("graph.") for name in self.keep}
         for name in (*only, *keep):
             if name not in known:
@@ -84,7 +86,13 @@ class ExpandCompositesPass(ModulePass):
                     f"graph-expand-composites: '{name}' is not a composite; they are "
                     f"{', '.join(sorted(known))}"
                 )
-        return frozenset(known[name] for name in only - keep)
+        expanded = frozenset(known[name] for name in only - keep)
+        return expanded, frozenset(known[name] for name in only & keep)
+
+
+def _has_blocks(op: Operation) -> bool:
+    """Whether scales are shared by blocks, which are repeated by more than one operation."""
+    return isinstance(op, graph.QuantizeOp | graph.DequantizeOp) and op.block is not None
 
 
 def expand(op: Operation) -> list[SSAValue]:

@@ -48,7 +48,8 @@ def _windows(op: graph.ConvOp, b: GraphBuilder) -> SSAValue:
     axes = spatial_axes(op.layout.data, n + 2)
     interior = [d - 1 for d in ints_of(op.input_dilation)]
     if any(d is not ZERO for d in (*op.lo.data, *op.hi.data)) or any(interior):
-        x = _pad_spatial(b, x, axes, (op.lo.data, op.hi.data), interior, 0)
+        around = op.lo.data, op.hi.data
+        x = _pad_spatial(b, x, axes, around, interior, op.border_value)
     kernel = _kernel(op)
     return b.window(x, axes, kernel, ints_of(op.strides), ints_of(op.dilations)) if n else x
 

@@ -7,11 +7,12 @@ from xdsl.ir import SSAValue
 from infini_ir.dialects import graph
 from infini_ir.dialects.graph import tensor_type
 from infini_ir.dialects.graph.builder import GraphBuilder
+from infini_ir.dialects.graph.integer_products import integer_dot
 from infini_ir.passes.graph.expand_composites.common import (
     along_axis,
     compute_type,
-    size_as,
 )
+from infini_ir.passes.graph.matching import splat
 from infini_ir.utils import dtypes
 from infini_ir.utils.symbolic import ONE, Dim
 
@@ -48,7 +49,9 @@ def define_quantize(op: graph.QuantizeOp, b: GraphBuilder) -> list[SSAValue]:
     """cast(round(x / scale) + zero), saturating; a float result rounds in the cast only."""
     wanted = tensor_type(op.out)
     dtype = compute_type(op.x, op.scale)
-    result = b.div(b.cast(op.x, dtype), b.cast(_aligned(b, op.scale, op), dtype))
+    result = b.cast(op.x, dtype)
+    if splat(op.scale) != 1:
+        result = b.div(result, b.cast(_aligned(b, op.scale, op), dtype))
     if not dtypes.is_float(wanted.dtype):
         result = b.round(result)
     if op.zero is not None:
@@ -74,22 +77,16 @@ def define_quantized_matmul(op: graph.QuantizedMatmulOp, b: GraphBuilder) -> lis
     """
     last = tensor_type(op.a).rank - 1
     batch = list(range(last - 1))
+    zeros = (
+        None if op.a_zero is None else _zeros(b, op.a_zero, last - 1, last + 1),
+        None if op.b_zero is None else _zeros(b, op.b_zero, last, last + 1),
+    )
     contract = [last], [last - 1]
-    result = b.dot(op.a, op.b, batch=(batch, batch), contract=contract, dtype="i32")
-    a_zero = None if op.a_zero is None else _zeros(b, op.a_zero, last - 1, last + 1)
-    b_zero = None if op.b_zero is None else _zeros(b, op.b_zero, last, last + 1)
-    if a_zero is not None:
-        sums = b.reduce("sum", b.cast(op.b, "i32"), [last - 1], keep=True)
-        result = b.sub(result, b.mul(sums, a_zero))
-    if b_zero is not None:
-        sums = b.reduce("sum", b.cast(op.a, "i32"), [last], keep=True)
-        result = b.sub(result, b.mul(sums, b_zero))
-    if a_zero is not None and b_zero is not None:
-        terms = size_as(b, tensor_type(op.a).shape[-1], "i32")
-        result = b.add(result, b.mul(b.mul(a_zero, b_zero), terms))
-    return [result]
+    return [integer_dot(b, (op.a, op.b), zeros, batch=(batch, batch), contract=contract)]
 
 
 def _zeros(b: GraphBuilder, zero: SSAValue, axis: int, rank: int) -> SSAValue:
-    wide = b.cast(zero, "i32")
-    return along_axis(b, wide, axis, rank) if tensor_type(zero).rank else wide
+    """A scalar, or a vector along an axis, with a rank."""
+    if tensor_type(zero).rank:
+        return along_axis(b, zero, axis, rank)
+    return b.reshape(zero, [ONE] * rank)

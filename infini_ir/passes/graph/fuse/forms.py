@@ -14,6 +14,7 @@ from infini_ir.dialects.graph import (
     ConstantOp,
     ConvOp,
     CosOp,
+    DequantizeOp,
     DivOp,
     DotOp,
     ErfOp,
@@ -26,6 +27,7 @@ from infini_ir.dialects.graph import (
     LogOp,
     PoolOp,
     PowOp,
+    QuantizeOp,
     ReduceOp,
     RemOp,
     ReshapeOp,
@@ -39,13 +41,13 @@ from infini_ir.dialects.graph import (
     TanOp,
 )  # fmt: skip
 from infini_ir.dialects.graph.types import tensor_type
-from infini_ir.passes.graph.matching import aligned, differ_by_ones
+from infini_ir.passes.graph.matching import aligned, differ_by_ones, is_stored
 from infini_ir.utils import dtypes
 from infini_ir.utils.symbolic import ONE, Dim
 
 Shape = tuple[Dim, ...]
 
-_POINTWISE = (*ELEMENTWISE_OPS, GeluOp)
+_POINTWISE = (*ELEMENTWISE_OPS, GeluOp, QuantizeOp, DequantizeOp)
 _ANCHORS = (DotOp, ConvOp, PoolOp)
 _EXPENSIVE = (
     ExpOp, Expm1Op, LogOp, Log1pOp, SinOp, CosOp, TanOp, TanhOp, SigmoidOp, ErfOp, PowOp, Atan2Op,
@@ -141,8 +143,20 @@ def is_scalar_constant(op: Operation) -> bool:
 
 
 def is_free(op: Operation) -> bool:
-    """Whether a kernel makes the value from nothing or by repetition, without a load of its own."""
-    return isinstance(op, (BroadcastOp, IotaOp)) or is_scalar_constant(op)
+    """Whether a kernel makes the value from nothing, by repetition or from bytes that it loads
+    in place of it, without a load of its own."""
+    return isinstance(op, (BroadcastOp, IotaOp)) or is_scalar_constant(op) or reads_bytes(op)
+
+
+def reads_bytes(op: Operation) -> bool:
+    """Whether the operation makes floats of bytes, its parameters stored: each reader does it
+    by itself, so that bytes lie in memory."""
+    return (
+        isinstance(op, DequantizeOp)
+        and op.block is None
+        and tensor_type(op.x).dtype in ("i8", "ui8")
+        and all(is_stored(parameter) for parameter in op.operands[1:])
+    )
 
 
 def is_unit_reshape(op: Operation) -> bool:
@@ -156,14 +170,18 @@ def fused_operands(op: Operation) -> tuple[SSAValue, ...]:
         return ()
     if isinstance(op, (SoftmaxOp, LayerNormOp, RmsNormOp, ReduceOp)):
         return (op.x,)
+    if isinstance(op, (QuantizeOp, DequantizeOp)):
+        return (op.x, *(v for v in op.operands[1:] if is_stored(v)))
     return tuple(op.operands)
 
 
 def path_fits(path: tuple[Operation, ...], domain: Domain) -> bool:
     """Whether the shape operations between two members of a cluster may stand inside it.
 
-    Only rows have any: a row's result gets its axes back and is repeated along the row.
+    Only rows have any: a row's result gets its axes back and is repeated along the row. What
+    makes floats of bytes stands anywhere.
     """
+    path = tuple(op for op in path if not reads_bytes(op))
     if not path:
         return True
     if domain.form is not Form.rows:

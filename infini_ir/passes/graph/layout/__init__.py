@@ -62,18 +62,11 @@ def conv_channels_last(op: ConvOp, b: GraphBuilder) -> SSAValue | None:
     if op.layout.data is Layout.channels_last or rank < 3:
         return None
     perm = to_last(rank)
-    conv = ConvOp(
+    conv = op.changed(
         b.transpose(op.x, perm),
         b.transpose(op.w, (*range(2, rank), 1, 0)),
         op.bias,
         layout=Layout.channels_last,
-        groups=op.groups.value.data,
-        strides=ints_of(op.strides),
-        dilations=ints_of(op.dilations),
-        lo=op.lo.data,
-        hi=op.hi.data,
-        input_dilation=ints_of(op.input_dilation),
-        dtype=tensor_type(op.out).dtype,
     )
     return moved(b.insert(conv).out, inverse(perm), b)
 
