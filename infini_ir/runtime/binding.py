@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from infini_ir.runtime.metadata import Metadata
-from infini_ir.runtime.pace import Pace
+from infini_ir.runtime.pace import Pace, ShortPace
 from infini_ir.runtime.signature import TensorSpec, input_symbols
 from infini_ir.utils.errors import InputError
 from infini_ir.utils.symbolic import Dim
@@ -26,12 +26,15 @@ class Binding:
     """Bytes of scratch memory."""
     workers: int = 1
     """Threads that are worth using for these sizes."""
-    pace: Pace = field(default_factory=Pace)
+    pace: Pace | ShortPace = field(default_factory=Pace)
     """How quick calls of these sizes have been."""
 
 
 SHORT_CALL = 40_000
 """Nanoseconds of work below which waking a parked thread (about 50 us) is no gain."""
+
+SHORTEST_CALL = 4_000
+"""Nanoseconds of work below which even threads that are awake are no gain."""
 
 
 def bind(metadata: Metadata, shapes: Shapes, workers: int = 1) -> Binding:
@@ -52,16 +55,14 @@ def bind(metadata: Metadata, shapes: Shapes, workers: int = 1) -> Binding:
         for axis, (dim, size) in enumerate(zip(spec.shape, shape, strict=True)):
             if dim.evaluate(values) != size:
                 raise _mismatch(spec, axis, size, dim, values, sources)
+    work = SHORT_CALL if metadata.work is None else metadata.work.evaluate(values)
     return Binding(
         tuple((metadata.symbols.index(name), value) for name, value in values.items()),
         tuple(_output_shape(spec, values) for spec in metadata.outputs),
         metadata.arena.evaluate(values) + workers * metadata.scratch.evaluate(values),
-        1 if _is_short(metadata, values) else workers,
+        1 if work < SHORTEST_CALL else workers,
+        ShortPace() if work < SHORT_CALL else Pace(),
     )
-
-
-def _is_short(metadata: Metadata, values: dict[str, int]) -> bool:
-    return metadata.work is not None and metadata.work.evaluate(values) < SHORT_CALL
 
 
 def _define(

@@ -11,6 +11,7 @@ import math
 import os
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
@@ -124,6 +125,21 @@ def _allocate_arena(size: int) -> np.ndarray:
         ) from error
 
 
+_READABLE = 0x0101
+"""NPY_ARRAY_C_CONTIGUOUS and NPY_ARRAY_ALIGNED of an array's flags: what native code reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """Input shapes seen before."""
+
+    binding: Binding
+    outputs: tuple[tuple[tuple[int, ...] | None, np.dtype], ...]
+    """Shape and type of each output to make."""
+    open: bool
+    """Whether the program decides the shape of an output while running."""
+
+
 class Executor:
     """Runs one program. Any number of threads may call `run` at once."""
 
@@ -141,7 +157,7 @@ class Executor:
         self._workers = min(self.threads, useful)
         self._input_dtypes = [numpy_dtype(spec.dtype) for spec in metadata.inputs]
         self._output_dtypes = [numpy_dtype(spec.dtype) for spec in metadata.outputs]
-        self._bindings: dict[tuple[tuple[int, ...], ...], Binding] = {}
+        self._known: dict[tuple[tuple[int, ...], ...], _Known] = {}
         self._free: deque[_Context] = deque()
         self._weights = program.weight_section.base
         self._load_entries()
@@ -160,43 +176,47 @@ class Executor:
 
         `InputError` for inputs that do not fit the signature or fail a check of the program.
         """
-        arrays, pointers = self._accept(inputs)
+        arrays = self._accept(inputs)
         shapes = tuple([array.shape for array in arrays])
-        binding = self._bindings.get(shapes) or self._bind(shapes)
+        known = self._known.get(shapes) or self._bind(shapes)
+        binding = known.binding
         try:
             context = self._free.pop()
         except IndexError:
             context = _Context(self.metadata, self._weights)
+        fields, index = context.fields, _BARRIER_END
         try:
             if context.binding is not binding:
                 context.bind(binding)
-            fields, index = context.fields, _BARRIER_END
-            for pointer in pointers:
-                fields[index] = pointer
+            for array in arrays:
+                fields[index] = address_of(array)
                 index += 1
             outputs: list[Any] = []
-            for shape, dtype in zip(binding.outputs, self._output_dtypes):
-                output = None
-                if shape is not None:
+            for shape, dtype in known.outputs:
+                if shape is None:
+                    outputs.append(None)
+                else:
                     output = np.empty(shape, dtype)
                     fields[index] = address_of(output)
-                outputs.append(output)
+                    outputs.append(output)
                 index += 1
             if binding.workers == 1:
-                self._call(context, 1)
+                fields[_WORKERS] = 1
+                if status := self._run(None, context.address, self._main, 1):
+                    raise self._failure(context, status)
             else:
                 self._paced_call(context, binding)
-            if None in binding.outputs:
+            if known.open:
                 self._collect(context, outputs)
         finally:
-            if context.fields[_BLOCKS]:
+            if fields[_BLOCKS]:
                 self._release(context.address)
-                context.fields[_BLOCKS] = 0
+                fields[_BLOCKS] = 0
             self._free.append(context)
         return outputs
 
-    def _accept(self, inputs: Sequence[Any]) -> tuple[list[np.ndarray], list[int]]:
-        """Arrays that native code can read, and their addresses."""
+    def _accept(self, inputs: Sequence[Any]) -> list[np.ndarray]:
+        """Arrays that native code can read."""
         dtypes = self._input_dtypes
         if len(inputs) != len(dtypes):
             raise InputError(
@@ -204,32 +224,29 @@ class Executor:
                 f"{', '.join(map(str, self.metadata.inputs))}"
             )
         arrays: list[np.ndarray] = []
-        pointers: list[int] = []
-        for index, value in enumerate(inputs):
-            if value.__class__ is not np.ndarray or value.dtype != dtypes[index]:
-                value = as_input(self.metadata.inputs[index], value)
-            else:
-                flags = value.flags
-                if not (flags.c_contiguous and flags.aligned):
-                    value = as_input(self.metadata.inputs[index], value)
+        for value, dtype in zip(inputs, dtypes):
+            if (
+                value.__class__ is not np.ndarray
+                or (value.dtype is not dtype and value.dtype != dtype)
+                or value.flags.num & _READABLE != _READABLE
+            ):
+                value = as_input(self.metadata.inputs[len(arrays)], value)
             arrays.append(value)
-            pointers.append(address_of(value))
-        return arrays, pointers
+        return arrays
 
-    def _bind(self, shapes: tuple[tuple[int, ...], ...]) -> Binding:
+    def _bind(self, shapes: tuple[tuple[int, ...], ...]) -> _Known:
         binding = bind(self.metadata, shapes, self._workers)
-        if len(self._bindings) >= _KNOWN_BINDINGS:
-            self._bindings = {}
-        self._bindings[shapes] = binding
-        return binding
+        outputs = tuple(zip(binding.outputs, self._output_dtypes, strict=True))
+        if len(self._known) >= _KNOWN_BINDINGS:
+            self._known = {}
+        self._known[shapes] = known = _Known(binding, outputs, None in binding.outputs)
+        return known
 
     def _paced_call(self, context: _Context, binding: Binding) -> None:
         """Run native code with as many threads as have been quickest of late."""
-        pace = binding.pace
-        workers = pace.choose(binding.workers)
-        begin = perf_counter()
-        used = self._call(context, workers)
-        pace.note(used, perf_counter() - begin)
+        pace, begin = binding.pace, perf_counter()
+        used = self._call(context, pace.choose(binding.workers, begin))
+        pace.note(used, begin, perf_counter())
 
     def _call(self, context: _Context, workers: int) -> int:
         """Run native code, with the pool's threads where they are free; how many ran it."""

@@ -29,8 +29,8 @@ class Pace:
     since: int = 0
     """Calls since the other choice was tried."""
 
-    def choose(self, workers: int) -> int:
-        """How many threads the next call should use, at most `workers`."""
+    def choose(self, workers: int, now: float = 0.0) -> int:
+        """How many threads a call that begins now should use, at most `workers`."""
         if workers == 1 or self.many <= SLOW * self.best:
             return workers
         self.since += 1
@@ -42,8 +42,9 @@ class Pace:
             faster_alone = not faster_alone
         return 1 if faster_alone else workers
 
-    def note(self, workers: int, seconds: float) -> None:
-        """Take in how long a call with that many threads took."""
+    def note(self, workers: int, begin: float, end: float) -> None:
+        """Take in a call with that many threads."""
+        seconds = end - begin
         if workers == 1:
             self.one = _mean(self.one, seconds)
             return
@@ -51,6 +52,55 @@ class Pace:
             self.best = seconds
         # One quick call is enough to believe that the machine is free again.
         self.many = seconds if seconds <= SLOW * self.best else _mean(self.many, seconds)
+
+
+AWAKE = 3e-4
+"""Seconds after a call in which the pool's threads surely still wait by spinning."""
+
+SHORT_RETRY = 64
+"""Short calls on one choice until the other is tried again."""
+
+
+@dataclass
+class ShortPace:
+    """The same for calls that are shorter than it takes to wake a thread (about 50 us).
+
+    More threads pay only while the pool's are awake, so the first call after a pause runs
+    alone; of calls in quick succession the first wakes them, and from then on whichever has
+    been quicker is chosen.
+    """
+
+    many: float = 0.0
+    one: float = 0.0
+    ended: float = 0.0
+    """When the latest call ended, on the caller's clock."""
+    since: int = 0
+
+    def choose(self, workers: int, now: float) -> int:
+        """How many threads a call that begins now should use, at most `workers`."""
+        if now - self.ended > AWAKE or not self.one:
+            return 1
+        if not self.many:
+            return workers
+        self.since += 1
+        faster_alone = self.one < self.many
+        if self.since >= SHORT_RETRY:
+            self.since = 0
+            faster_alone = not faster_alone
+        return 1 if faster_alone else workers
+
+    def note(self, workers: int, begin: float, end: float) -> None:
+        """Take in a call with that many threads."""
+        self.ended, seconds = end, end - begin
+        if workers == 1:
+            self.one = _lower(self.one, seconds)
+        else:
+            self.many = _lower(self.many, seconds)
+
+
+def _lower(old: float, new: float) -> float:
+    """Running mean that follows quicker calls at once: slow ones woke a thread, or waited."""
+    return new if not old or new < old else 0.95 * old + 0.05 * new
 
 
 def _mean(old: float, new: float) -> float:

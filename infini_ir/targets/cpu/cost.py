@@ -5,6 +5,8 @@ Rough on purpose: it only decides whether a second thread is worth waking.
 
 from __future__ import annotations
 
+from xdsl.dialects import arith
+from xdsl.dialects.builtin import IntegerAttr
 from xdsl.ir import Block
 
 from infini_ir.dialects import tile
@@ -30,11 +32,20 @@ def kernel_work(kernel: tile.KernelOp) -> tuple[Dim, bool]:
         if isinstance(op, tile.DotOp):
             products = True
         if isinstance(op, tile.ForOp):
-            owner = op.to.owner
-            inner = inner * (owner.dim if isinstance(owner, tile.SizeOp) else Dim.of(64))
+            inner = inner * _trips(op)
     if not products:
         inner = inner * _own_axes(kernel)
     return total * inner, products
+
+
+def _trips(loop: tile.ForOp) -> Dim:
+    """Steps of a loop, of one element each; 64 where the bound is computed."""
+    owner = loop.to.owner
+    if isinstance(owner, tile.SizeOp):
+        return owner.dim
+    if isinstance(owner, arith.ConstantOp) and isinstance(owner.value, IntegerAttr):
+        return Dim.of(owner.value.value.data)
+    return Dim.of(64)
 
 
 def _own_axes(kernel: tile.KernelOp) -> Dim:

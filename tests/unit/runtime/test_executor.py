@@ -52,7 +52,7 @@ def test_many_shapes_are_forgotten_in_time(add_program: Program):
     executor = Executor(add_program, 1)
     for n in range(200):
         assert executor.run([np.zeros(n, np.float32)])[0].shape == (n,)
-    assert len(executor._bindings) <= 64
+    assert len(executor._known) <= 64
 
 
 def test_eight_threads_at_once(add_program: Program):

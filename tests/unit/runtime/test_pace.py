@@ -1,6 +1,6 @@
 """The number of threads of a call follows how long calls took."""
 
-from infini_ir.runtime.pace import RETRY, Pace
+from infini_ir.runtime.pace import AWAKE, RETRY, SHORT_RETRY, Pace, ShortPace
 
 
 def times(pace: Pace, many: float, one: float, calls: int) -> list[int]:
@@ -9,7 +9,7 @@ def times(pace: Pace, many: float, one: float, calls: int) -> list[int]:
     for _ in range(calls):
         workers = pace.choose(2)
         used.append(workers)
-        pace.note(workers, many if workers == 2 else one)
+        pace.note(workers, 0.0, many if workers == 2 else one)
     return used
 
 
@@ -39,3 +39,33 @@ def test_all_threads_stay_where_one_is_slower_still():
     times(pace, 1.0, 1.8, 5)
     used = times(pace, 4.0, 9.0, 60)
     assert used.count(1) <= 4
+
+
+def short_times(pace: ShortPace, many: float, one: float, calls: int, pause: float = 0.0):
+    """Short calls with pauses between; how many threads each used."""
+    used, clock = [], 100.0
+    for _ in range(calls):
+        clock += pause
+        workers = pace.choose(2, clock)
+        used.append(workers)
+        begin, clock = clock, clock + (many if workers == 2 else one)
+        pace.note(workers, begin, clock)
+    return used
+
+
+def test_short_calls_with_pauses_run_alone():
+    assert short_times(ShortPace(), 12e-6, 20e-6, 20, pause=2 * AWAKE) == [1] * 20
+
+
+def test_short_calls_in_quick_succession_use_all_threads_where_that_is_faster():
+    used = short_times(ShortPace(), 12e-6, 20e-6, 4 * SHORT_RETRY)
+    assert used[:3] == [1, 2, 2]
+    assert used.count(1) <= 5
+    used = short_times(ShortPace(), 30e-6, 20e-6, 4 * SHORT_RETRY)
+    assert used.count(2) <= 5
+
+
+def test_a_short_call_that_woke_a_thread_says_nothing_of_the_next_ones():
+    pace = ShortPace()
+    short_times(pace, 80e-6, 20e-6, 2)
+    assert short_times(pace, 12e-6, 20e-6, 3 * SHORT_RETRY).count(2) > SHORT_RETRY
