@@ -12,7 +12,7 @@ ifneq ($(wildcard ../shared/data),)
 export INFINI_TEST_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: help demo test lint docs matrix bench clean
+.PHONY: help demo test lint docs matrix bench bench-models bench-kernels tables clean
 
 help:
 	@echo "make demo    compile a ResNet-50, run it, and compare it with onnxruntime"
@@ -20,7 +20,8 @@ help:
 	@echo "make lint    ruff and pyright"
 	@echo "make docs    write the reference pages again"
 	@echo "make matrix  write docs/kernels.md again, from what the tests check"
-	@echo "make bench   every model against onnxruntime"
+	@echo "make bench   every model and kernel against other engines, and the tables of it"
+	@echo "make tables  write the tables of README.md and docs/performance.md again"
 	@echo "make clean   remove $(VENV) and what tests leave behind"
 
 demo: $(VENV)/demo.stamp
@@ -44,8 +45,18 @@ matrix: $(VENV)/dev.stamp
 	$(BIN)/python -m tests.devices.checks checks.jsonl docs/kernels.md
 	rm -f checks.jsonl
 
-bench: $(VENV)/dev.stamp
-	$(BIN)/python -m benchmarks.compare
+bench: bench-models bench-kernels tables
+
+bench-models: $(VENV)/bench.stamp
+	$(BIN)/python -m benchmarks.models --precision f32 --precision bf16 --precision int8 --precision int8-bf16
+
+bench-kernels: $(VENV)/bench.stamp
+	$(BIN)/python -m benchmarks.products
+	$(BIN)/python -m benchmarks.kernels
+	$(BIN)/python -m benchmarks.passes
+
+tables: $(VENV)/core.stamp
+	$(BIN)/python -m benchmarks.report
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .benchmarks
@@ -80,4 +91,9 @@ $(VENV)/dev.stamp: $(VENV)/core.stamp
 	@$(PIP) torch==2.13.0
 	@$(PIP) --no-build-isolation --editable '.[dev]'
 	@$(PIP) 'pyright[nodejs]'
+	@touch $@
+
+$(VENV)/bench.stamp: $(VENV)/dev.stamp
+	@echo "Installing the engines to compare with"
+	@$(PIP) --no-build-isolation --editable '.[bench]'
 	@touch $@

@@ -1,15 +1,10 @@
-"""The models that tests and benchmarks share, the demo, and the comparison."""
-
-import json
-from pathlib import Path
+"""The models that tests and benchmarks share, and the demo."""
 
 import numpy as np
 import onnx
 import pytest
-from click.testing import CliRunner
 from onnx import numpy_helper
 
-from benchmarks.compare import main as compare
 from infini_ir import demo
 from infini_ir.models.light import LIGHT_MODELS, light_inputs, light_model
 from infini_ir.models.quantized import FORMS, quantized
@@ -54,18 +49,6 @@ def test_masks_end_in_zeros():
     mask = arrays["attention_mask"]
     assert mask.shape == arrays["input_ids"].shape == (5, 9)
     assert (np.diff(mask, axis=1) <= 0).all() and (mask[:, 0] == 1).all()
-
-
-@pytest.mark.skipif(missing_package("mlp") is not None, reason="PyTorch is not installed")
-def test_comparison(tmp_path: Path):
-    path = tmp_path / "numbers.json"
-    arguments = ["--models", "mlp", "--small", "--rounds", "1", "--every-size"]
-    done = CliRunner().invoke(compare, [*arguments, "--json", str(path)])
-    assert "mlp (batch=13)" in done.output
-    rows = json.loads(path.read_text())
-    assert [row["case"] for row in rows] == ["batch=1", "batch=13"]
-    assert all(row["error"] < 1e-5 and row["ratio"] > 0 for row in rows)
-    assert not any(row["problem"] for row in rows)
 
 
 @pytest.mark.slow

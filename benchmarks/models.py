@@ -1,0 +1,196 @@
+"""Every model against every engine: `python -m benchmarks.models`.
+
+Each model is measured by `infini bench` in a process of its own, and its row kept in
+`benchmarks/results` as it is done: a run that is broken off goes on where it was. Rows of the
+same commit are not measured again, unless `--again` asks for it.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import track
+
+from benchmarks.results import FOLDER, Results, revision
+from benchmarks.tables import losses, models_table, summary_lines
+from infini_ir.models import quantized, torch_zoo, zoo
+from infini_ir.tools.engines.engine import choose_engines
+from infini_ir.utils.errors import InfiniError
+
+MODES = {"f32": "f32", "bf16": "bf16", "int8": "f32", "int8-bf16": "bf16"}
+"""What is measured, and the precision of what no quantiser touched."""
+ENGINES = ("onnxruntime", "openvino", "torch")
+LIMIT = 400.0
+"""Seconds that one model may take."""
+SHORT = {"bert_dynamic": "sequence=5", "gpt2_dynamic": "sequence=5"}
+"""Models that are also measured on few words."""
+_TOOL = "from infini_ir.tools.infini import main; raise SystemExit(main())"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model, with sizes that are not its first."""
+
+    model: str
+    shape: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Of the row."""
+        return self.model if self.shape is None else f"{self.model} {self.shape}"
+
+
+@click.command()
+@click.option(
+    "--precision",
+    "modes",
+    type=click.Choice(list(MODES)),
+    multiple=True,
+    default=("f32",),
+    show_default=True,
+    help="May be given several times. int8 is the quantised networks.",
+)
+@click.option("--models", help="Names of rows, separated by commas; all when left out.")
+@click.option(
+    "--against",
+    default=None,
+    help="Engines, separated by commas; onnxruntime, openvino and torch if installed.",
+)
+@click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True)
+@click.option("--rounds", type=click.IntRange(min=1), default=10, show_default=True)
+@click.option("--cold", is_flag=True, help="Compile time and memory in fresh processes.")
+@click.option("--again", is_flag=True, help="Measure rows of this commit too.")
+@click.option("--results", "folder", type=click.Path(path_type=Path), default=FOLDER)
+@click.option("--plot", metavar="FILE", help="A .png or .svg of one precision's rows.")
+def main(
+    modes: tuple[str, ...],
+    models: str | None,
+    against: str | None,
+    threads: int,
+    rounds: int,
+    cold: bool,
+    again: bool,
+    folder: Path,
+    plot: str | None,
+) -> None:
+    """Measure every model of the zoo; 1 where one of ours fails."""
+    engines = choose_engines([against] if against else [e for e in ENGINES if _has(e)])
+    left_out = [name for name in ENGINES if name not in engines]
+    if left_out:
+        print(f"left out: {', '.join(left_out)}", file=sys.stderr)
+    failed = False
+    for mode in modes:
+        results = Results.read(f"models-{mode}", folder)
+        results.describe(threads, engines)
+        chosen = [c for c in cases(mode) if models is None or c.name in models.split(",")]
+        wanted = [c for c in chosen if again or not results.done(c.name, threads)]
+        for case in track(wanted, mode, console=Console(stderr=True)):
+            row = measure(case, MODES[mode], engines, threads, rounds, cold)
+            results.rows[case.name] = row
+            results.write()
+        failed |= any("problem" in results.rows[c.name] for c in chosen)
+        print(f"\n{mode}\n\n{models_table(results)}\n")
+        print("\n".join([*summary_lines(results), *losses(results)]))
+        if plot is not None:
+            draw_rows(plot, results)
+    sys.exit(failed)
+
+
+def _has(engine: str) -> bool:
+    return engine in choose_engines(["all"])
+
+
+def cases(mode: str) -> Iterator[Case]:
+    """What a mode measures: those models that can be had here."""
+    if MODES[mode] != mode:
+        names = [f"{n}_{form}" for n in quantized.QUANTIZED for form in quantized.FORMS]
+    else:
+        names = [*zoo.models(), *torch_zoo.BATCHES]
+    known = zoo.measured()
+    for name in names:
+        if reason := known[name].missing():
+            print(f"{name} is left out: {reason}", file=sys.stderr)
+            continue
+        yield Case(name)
+        if name in SHORT:
+            yield Case(name, SHORT[name])
+
+
+def measure(
+    case: Case, precision: str, engines: list[str], threads: int, rounds: int, cold: bool
+) -> dict[str, Any]:
+    """A row of numbers, or of what went wrong."""
+    base = {"revision": revision(), "threads": threads}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "row.json"
+        command = [sys.executable, "-c", _TOOL, "bench", case.model, "--json", str(path)]
+        command += ["--threads", str(threads), "--rounds", str(rounds)]
+        command += ["--precision", precision, "--cold" if cold else "--no-cold"]
+        command += [part for engine in engines for part in ("--against", engine)]
+        command += ["--shape", case.shape] if case.shape is not None else []
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT)
+        except subprocess.TimeoutExpired:
+            return base | {"problem": f"not done after {LIMIT:.0f} s"}
+        if done.returncode:
+            lines = done.stderr.strip().splitlines() or [f"ended with {done.returncode}"]
+            return base | {"problem": lines[-1][:300]}
+        (facts,) = json.loads(path.read_text())["models"]
+    return base | short_row(facts)
+
+
+def short_row(facts: dict[str, Any]) -> dict[str, Any]:
+    """What is kept of the facts of `infini bench`."""
+    keys = ("wall_seconds", "cpu_seconds", "peak_memory_bytes")
+    return {
+        "sizes": facts["sizes"],
+        "rounds": facts["rounds"],
+        "seconds": {name: times["median"] for name, times in facts["times"].items()},
+        "best": {name: times["min"] for name, times in facts["times"].items()},
+        "ratios": facts["ratios"],
+        "precisions": facts["precisions"],
+        "reference": facts.get("reference"),
+        "errors": {
+            name: max((float(e) for e in errors.values()), default=0.0)
+            for name, errors in facts.get("errors", {}).items()
+        },
+        "cold": {
+            name: {key: cost[key] for key in keys if key in cost}
+            for name, cost in facts["cold"].items()
+        },
+        "failed": facts["failed"],
+    }
+
+
+def draw_rows(path: str, results: Results) -> None:
+    """The picture of `infini bench --plot`, of kept rows."""
+    from infini_ir.tools.plots import check_plot, draw
+
+    check_plot(path)
+    rows = [
+        {
+            "model": name,
+            "times": {engine: {"median": s} for engine, s in row["seconds"].items()},
+            "ratios": row["ratios"],
+            "precisions": row["precisions"],
+        }
+        for name, row in results.rows.items()
+        if "problem" not in row
+    ]
+    draw(path, rows, results.machine)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except InfiniError as error:
+        sys.exit(f"error: {error}")
