@@ -161,6 +161,7 @@ class Compilation:
             quantized_weights=self.target.quantized_weights,
             precision=self.options.precision,
             integer_products=self.target.integer_products,
+            winograd=self.target.winograd,
         )
         self._run(passes, module, "passes", self.options.check_semantics)
 

@@ -75,6 +75,7 @@ PASSES = {
             "graph-store-bf16": "passes.graph.store_bf16:GraphStoreBf16Pass",
             "graph-to-tile": "lowering.graph_to_tile:GraphToTilePass",
             "graph-unify-symbols": "passes.graph.unify_symbols:GraphUnifySymbolsPass",
+            "graph-winograd": "passes.graph.winograd:GraphWinogradPass",
             "kunlun-lower": "targets.kunlun.lower:KunlunLowerPass",
             "tile-cut-epilogue": "passes.tile.cut_epilogue:CutEpiloguePass",
             "nvidia-legalise": "targets.nvidia.legalise:NvidiaLegalisePass",
@@ -143,6 +144,7 @@ def pipeline(name: str, device: str = "cpu") -> tuple[Any, ...]:
             target.composites,
             quantized_weights=target.quantized_weights,
             integer_products=target.integer_products,
+            winograd=target.winograd,
         )
     if name in ("tile", "default"):
         from infini_ir.lowering.graph_to_tile import GraphToTilePass

@@ -171,6 +171,10 @@ class KernelBuilder:
         value = scalar if isinstance(scalar, SSAValue) else self.scalar(scalar, dtype)
         return self.emit(tile.FullOp(value, TileType.of(shape, dtype)))
 
+    def open(self, x: SSAValue) -> SSAValue:
+        """The tile, of which a user takes as much as it needs."""
+        return self.emit(tile.OpenOp(x))
+
     def map(
         self,
         inputs: Sequence[SSAValue],

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from infini_ir.dialects.context import CompilerContext
     from infini_ir.passes.graph.pipeline import QuantizedWeights
+    from infini_ir.passes.graph.winograd import GraphWinogradPass
     from infini_ir.runtime.program import Program
     from infini_ir.targets.c_project.project import Project
 
@@ -77,6 +78,11 @@ class Target(Protocol):
     @property
     def integer_products(self) -> bool:
         """Whether products of two dequantised values are computed of their bytes."""
+        ...
+
+    @property
+    def winograd(self) -> GraphWinogradPass | None:
+        """Chooses the 3x3 convolutions that are to take fewer products; None: no one does."""
         ...
 
     @property

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 
 import numpy as np
+from convolution_cases import CONVOLUTIONS
 from product_cases import Product
 from test_cpu_products import FORMS, GROUPED, SMALL, SYMBOLIC, TYPES
 from tile_cases import CASES
@@ -39,6 +40,11 @@ def main(side: str, cpu: str) -> None:
         for one, other in zip(given, product.wanted(inputs), strict=True):
             scale = float(np.max(np.abs(other.astype(np.float64)), initial=1.0))
             same(one, other, str(product), product.tolerance(), product.tolerance() * scale)
+    for conv in CONVOLUTIONS[:5]:
+        print(conv, flush=True)
+        inputs = conv.inputs()
+        (one,) = GuardedRun(build(conv, cpu), at_end)(inputs)
+        same(one, conv.wanted(inputs).astype(np.float32), str(conv), 1e-4, 1e-4)
     print("done")
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from xdsl.dialects.builtin import ModuleOp
@@ -30,6 +30,9 @@ from infini_ir.targets.cpu.features import named
 from infini_ir.targets.cpu.target import CpuTarget
 from infini_ir.utils.dtypes import is_float, item_size, numpy_dtype
 from infini_ir.utils.object_cache import ObjectCache
+
+if TYPE_CHECKING:
+    from convolution_cases import Convolution
 
 Array = np.ndarray
 Sizes = Sequence[int | str]
@@ -106,7 +109,9 @@ def _cache_folder() -> tempfile.TemporaryDirectory[str]:
 
 
 def build(
-    p: TileProgram, cpu: str = "native", plan: Mapping[str, Mapping[str, int]] | None = None
+    p: TileProgram | Convolution,
+    cpu: str = "native",
+    plan: Mapping[str, Mapping[str, int]] | None = None,
 ) -> Program:
     """The native program. `plan`: tile sizes by kernel, in place of the planned ones."""
     ctx = compiler_context()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import auto
 
-from xdsl.dialects.builtin import FloatAttr, IntegerAttr, UnitAttr, f64, i64
+from xdsl.dialects.builtin import FloatAttr, IntegerAttr, StringAttr, UnitAttr, f64, i64
 from xdsl.dialects.utils import EnumAttribute
 from xdsl.ir import Operation, SpacedOpaqueSyntaxAttribute, SSAValue
 from xdsl.irdl import (
@@ -400,7 +400,8 @@ class ConvOp(GraphOp):
     w: [kernel.., C/groups, O] (channels_last); bias: [O]. Padding `lo`, `hi` a spatial axis
     (negative: crop); `input_dilation` d puts d - 1 elements between neighbours of x before
     padding, which makes transposed convolutions. What is put in is 0, or on integers the
-    number `border`: the zero point of a quantised x.
+    number `border`: the zero point of a quantised x. `winograd` asks for the kernel with
+    fewer products, for a reason; it means the same.
 
         %y = graph.conv channels_first %x, %w bias %b groups 1 strides [2, 2] dilations [1, 1] lo [3, 3] hi [3, 3] input_dilation [1, 1] : (...) -> ...
     """
@@ -417,11 +418,13 @@ class ConvOp(GraphOp):
     hi = prop_def(DimsAttr)
     input_dilation = prop_def(IntsConstraint)
     border = opt_prop_def(IntegerAttr.constr(i64))
+    winograd = opt_prop_def(StringAttr)
     out = result_def(TensorType)
     traits = traits_def(Pure())
     assembly_format = (
         "$layout $x `,` $w (`bias` $bias^)? `groups` $groups `strides` $strides `dilations` $dilations "
-        "`lo` $lo `hi` $hi `input_dilation` $input_dilation (`border` $border^)?" + _FORMAT
+        "`lo` $lo `hi` $hi `input_dilation` $input_dilation (`border` $border^)? "
+        "(`winograd` $winograd^)?" + _FORMAT
     )
 
     def __init__(
@@ -439,6 +442,7 @@ class ConvOp(GraphOp):
         input_dilation: Sequence[int] | None = None,
         border: int = 0,
         dtype: str | None = None,
+        winograd: str | None = None,
     ):
         """`dtype` names the result's element type (default: that of x)."""
         n = type_of(x).rank - 2
@@ -452,6 +456,7 @@ class ConvOp(GraphOp):
             "hi": DimsAttr.of(hi if hi is not None else zeros),
             "input_dilation": ints(input_dilation or ones),
             "border": IntegerAttr(border, i64) if border else None,
+            "winograd": None if winograd is None else StringAttr(winograd),
         }
         placeholder = type_of(x).with_element(dtype) if dtype else type_of(x)
         super().__init__(
@@ -491,6 +496,7 @@ class ConvOp(GraphOp):
             input_dilation=ints_of(self.input_dilation),
             border=self.border_value if border is None else border,
             dtype=dtype or type_of(self.out).dtype,
+            winograd=None if self.winograd is None else self.winograd.data,
         )
 
     def infer(self) -> Sequence[TensorType]:

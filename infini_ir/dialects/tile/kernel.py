@@ -479,6 +479,29 @@ class FullOp(IRDLOperation):
 
 
 @irdl_op_definition
+class OpenOp(IRDLOperation):
+    """
+    A tile of which its user takes the extent that it needs, from the beginning of each axis;
+    the rest is not looked at. Its value has at least that extent.
+
+        %p = tile.open %x : !tile.tile<[BM, BN], f32> -> !tile.tile<[BM, BN], f32>
+    """
+
+    name = "tile.open"
+    x = operand_def(TileType)
+    out = result_def(TileType)
+    traits = traits_def(Pure())
+    assembly_format = "$x attr-dict `:` type($x) `->` type($out)"
+
+    def __init__(self, x: Value):
+        super().__init__(operands=[x], result_types=[SSAValue.get(x).type])
+
+    def verify_(self) -> None:
+        if self.x.type != self.out.type:
+            raise VerifyException(f"{self.x.type} is opened as {self.out.type}")
+
+
+@irdl_op_definition
 class YieldOp(IRDLOperation):
     """The values a region gives: scalars of a map, carried tiles of a for."""
 
@@ -818,7 +841,7 @@ class ReadOp(IRDLOperation):
 
 
 KERNEL_OPS = (
-    KernelOp, LoadOp, StoreOp, GatherOp, ScatterOp, FullOp, YieldOp, MapOp, CoordOp, ReduceOp,
+    KernelOp, LoadOp, StoreOp, GatherOp, ScatterOp, FullOp, OpenOp, YieldOp, MapOp, CoordOp, ReduceOp,
     ScanOp, DotOp, ForOp, SizeOp, ReadOp,
 )  # fmt: skip
 KERNEL_ATTRIBUTES = (CombineAttr, ReduceKindAttr)

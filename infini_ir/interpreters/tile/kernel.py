@@ -252,6 +252,11 @@ def _full(p: _Program, op: tile.FullOp) -> None:
     p.give(op.out, np.full(shape, p.values[op.scalar]), (True,) * len(shape))
 
 
+def _open(p: _Program, op: tile.OpenOp) -> None:
+    data = p.tile(op.x).data
+    p.give(op.out, data, (True,) * data.ndim)
+
+
 def _map(p: _Program, op: tile.MapOp) -> None:
     capacity = p.sizes_of(tile_type(op.outs[0]).shape)
     extent, is_open = common_extent(capacity, _covers(p, op.inputs, op.dim_lists))
@@ -367,6 +372,7 @@ _RULES: dict[type[Operation], Callable[[_Program, Any], None]] = {
     tile.GatherOp: _gather,
     tile.ScatterOp: _scatter,
     tile.FullOp: _full,
+    tile.OpenOp: _open,
     tile.MapOp: _map,
     tile.ReduceOp: _reduce,
     tile.ScanOp: _scan,

@@ -26,6 +26,7 @@ from infini_ir.lowering.kernels.windows import (
     spatial_of,
     to_channels_last,
 )
+from infini_ir.lowering.kernels.winograd import Winograd, lower_winograd
 from infini_ir.lowering.placement import Placement
 from infini_ir.lowering.view_ops import Chain, View
 from infini_ir.utils.symbolic import ONE, Dim
@@ -49,6 +50,10 @@ def lower_convolution(cluster: Cluster, host: HostBuilder) -> None:
     own = lambda result: channels_last_memory(host, result, layout)  # noqa: E731
     depthwise = groups > 1 and inner is ONE and outer is x.shape[-1]
     channels_last = arrange_channels_last(op)
+    if op.winograd is not None:
+        epilogue = Epilogue(cluster, op.out, channels_last, kernel_dtype)
+        lower_winograd(host, cluster, Winograd(x, w, op), epilogue, own)
+        return
     if depthwise:
         epilogue = Epilogue(cluster, op.out, channels_last, kernel_dtype)
         view = x.window(range(1, rank - 1), kernel, spatial.strides, spatial.dilations)

@@ -9,7 +9,7 @@ from xdsl.ir import Operation, SSAValue
 
 from infini_ir.dialects import graph
 from infini_ir.dialects.graph import ints_of, tensor_type
-from infini_ir.dialects.graph.composites import Layout, PoolKind
+from infini_ir.dialects.graph.composites import Layout, PoolKind, spatial_axes
 from infini_ir.lowering.cluster import Cluster, UnfusableError
 from infini_ir.lowering.host_builder import HostBuilder, places_operand
 from infini_ir.lowering.kernels.joining import pad
@@ -162,7 +162,19 @@ def spatial_of(op: graph.ConvOp | graph.PoolOp) -> Spatial:
     """How the windows of an operation move."""
     strides, dilations = ints_of(op.strides), ints_of(op.dilations)
     spread = ints_of(op.input_dilation) if isinstance(op, graph.ConvOp) else [1] * len(strides)
-    return Spatial(op.layout.data, strides, dilations, op.lo.data, op.hi.data, spread)
+    hi = op.hi.data
+    if isinstance(op, graph.ConvOp) and op.winograd is not None:
+        hi = whole_tiles(op)
+    return Spatial(op.layout.data, strides, dilations, op.lo.data, hi, spread)
+
+
+def whole_tiles(op: graph.ConvOp) -> Sequence[Dim]:
+    """The padding after the input of a convolution by tiles of 2 x 2 results: a tile at the
+    end of an odd size reads one position more."""
+    out = tensor_type(op.out)
+    axes = spatial_axes(op.layout.data, out.rank)
+    odd = ((out.shape[axis].value or 0) % 2 for axis in axes)
+    return [size + more for size, more in zip(op.hi.data, odd, strict=True)]
 
 
 def filler_of(op: graph.ConvOp | graph.PoolOp) -> float | int | bool:

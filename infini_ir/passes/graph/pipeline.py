@@ -9,6 +9,7 @@ fold batch norm       one factor and one summand after a convolution (cleanup le
 layout                composites whole, weights that can still be transposed
 quantized products    dequantize operations whole, their layouts decided
 expand composites     those that the target does not implement; layouts decided before
+winograd              layouts decided, filters are weights; fusion takes the mark along
 fuse                  a clean graph; only lowering comes after
 store in bf16         what crosses from kernel to kernel is known (precision bf16 only)
 """
@@ -38,6 +39,7 @@ from infini_ir.passes.graph.rules import apply_rules
 from infini_ir.passes.graph.simplify import SIMPLIFY_RULES
 from infini_ir.passes.graph.store_bf16 import GraphStoreBf16Pass
 from infini_ir.passes.graph.unify_symbols import GraphUnifySymbolsPass
+from infini_ir.passes.graph.winograd import GraphWinogradPass
 
 QuantizedWeights = Literal["folded", "converted", "fused"]
 """Where 8-bit weights of products become floats: when compiling, which takes up to four
@@ -84,6 +86,7 @@ def graph_pipeline(
     quantized_weights: QuantizedWeights = "folded",
     precision: str = "f32",
     integer_products: bool = False,
+    winograd: GraphWinogradPass | None = None,
 ) -> tuple[ModulePass, ...]:
     """
     The passes from an imported graph to one ready for lowering, in order.
@@ -93,6 +96,7 @@ def graph_pipeline(
     `quantized_weights` says where 8-bit weights of products become floats. With `precision`
     bf16, values that go from kernel to kernel and factors of products are in that type. With
     `integer_products` products whose operands both are 8-bit integers are computed of these.
+    `winograd` chooses the convolutions in f32 that take fewer products.
     """
     known = {op.name.removeprefix("graph.") for op in DEFINITIONS}
     wanted = {name.removeprefix("graph.") for name in target_composites}
@@ -113,6 +117,7 @@ def graph_pipeline(
         *([GraphQuantizedProductsPass()] if keep_bytes else []),
         ExpandCompositesPass(keep=keep),
         cleanup,
+        *([winograd] if winograd is not None and precision == "f32" else []),
         GraphFusePass(byte_factors=quantized_weights == "fused"),
         *(_STORED[precision]),
     )

@@ -61,6 +61,7 @@ class AscendTarget:
     composites: ClassVar[frozenset[str]] = COMPOSITES
     quantized_weights: ClassVar[QuantizedWeights] = "converted"
     integer_products: ClassVar[bool] = False
+    winograd: ClassVar[None] = None
     device_limits: ClassVar[None] = None
 
     def __post_init__(self) -> None:

@@ -27,14 +27,17 @@ LAUNCH_NANOSECONDS = 50
 def kernel_work(kernel: tile.KernelOp) -> tuple[Dim, bool]:
     """Element operations of a kernel's whole grid, and whether they are products."""
     total = product(kernel.bounds.data)
-    inner, products = ONE, False
+    inner, depths, products = ONE, ZERO, False
     for op in kernel.body.walk():
         if isinstance(op, tile.DotOp):
             products = True
+            depths = depths + _own_depth(op)
         if isinstance(op, tile.ForOp):
             inner = inner * _trips(op)
     if not products:
         inner = inner * _own_axes(kernel)
+    elif depths is not ZERO:
+        inner = inner * depths
     return total * inner, products
 
 
@@ -46,6 +49,12 @@ def _trips(loop: tile.ForOp) -> Dim:
     if isinstance(owner, arith.ConstantOp) and isinstance(owner.value, IntegerAttr):
         return Dim.of(owner.value.value.data)
     return Dim.of(64)
+
+
+def _own_depth(op: tile.DotOp) -> Dim:
+    """The contracted size of a product that no loop goes over."""
+    depth = tile.tile_type(op.lhs).shape[-1]
+    return ZERO if depth.symbols() & set(PARAMETERS) else depth
 
 
 def _own_axes(kernel: tile.KernelOp) -> Dim:

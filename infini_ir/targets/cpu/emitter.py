@@ -19,7 +19,7 @@ from xdsl.dialects.builtin import IntegerAttr
 from xdsl.ir import Block, Operation, SSAValue
 
 from infini_ir.dialects import tile
-from infini_ir.targets.cpu import amx, contraction, overwriting
+from infini_ir.targets.cpu import amx, contraction, equal_products, overwriting
 from infini_ir.targets.cpu.loops import LoopWriter
 from infini_ir.targets.cpu.plan import Plan
 from infini_ir.targets.cpu.reduce_sweeps import reduce_at
@@ -275,6 +275,15 @@ class KernelEmitter(LoopWriter):
                 self.emitted.update(group)
                 index += len(group)
                 continue
+            if (products := equal_products.match(op)) is not None:
+                last = ops.index(products.dots[-1], index)
+                for between in ops[index:last]:
+                    if not isinstance(between, tile.DotOp):
+                        self._operation(between)
+                equal_products.emit(self, products)
+                self.emitted.update(ops[index : last + 1])
+                index = last + 1
+                continue
             self._operation(op)
             self.emitted.add(op)
             index += 1
@@ -322,6 +331,9 @@ class KernelEmitter(LoopWriter):
 
     def _full(self, op: tile.FullOp) -> None:
         self.sources[op.out] = ScalarSource(self.scalar(op.scalar))
+
+    def _open(self, op: tile.OpenOp) -> None:
+        self.sources[op.out] = self.sources[op.x]
 
     def _map(self, op: tile.MapOp) -> None:
         for index, out in enumerate(op.outs):
@@ -408,6 +420,10 @@ class KernelEmitter(LoopWriter):
             return
         op = value.owner
         if not isinstance(op, Operation):
+            return
+        if isinstance(op, tile.OpenOp):
+            self.prepare(op.x)
+            self.sources[value] = self.sources[op.x]
             return
         kept = self.kept.get(op)
         if isinstance(op, tile.MapOp | tile.ReduceOp | tile.GatherOp) and (
@@ -671,6 +687,7 @@ _HANDLERS: dict[type[Operation], Callable[..., None]] = {
     tile.LoadOp: KernelEmitter._load,
     tile.GatherOp: KernelEmitter._gather,
     tile.FullOp: KernelEmitter._full,
+    tile.OpenOp: KernelEmitter._open,
     tile.MapOp: KernelEmitter._map,
     tile.ReduceOp: KernelEmitter._reduce,
     tile.ScanOp: emit_scan,

@@ -67,7 +67,7 @@ def _needed_after(e: KernelEmitter, value: SSAValue, now: Iterable[Operation]) -
 
 
 def _is_lazy(op: Operation) -> bool:
-    return isinstance(op, tile.MapOp | tile.ReduceOp | tile.GatherOp)
+    return isinstance(op, tile.MapOp | tile.ReduceOp | tile.GatherOp | tile.OpenOp)
 
 
 def _reads_elsewhere(

@@ -22,7 +22,7 @@ from infini_ir.dialects import tile
 from infini_ir.dialects.context import weights_of
 from infini_ir.dialects.tile import program
 from infini_ir.dialects.tile.types import GROUPS, packed_shape
-from infini_ir.targets.cpu import contraction
+from infini_ir.targets.cpu import contraction, equal_products
 from infini_ir.targets.cpu.plan import Plan
 from infini_ir.utils.dtypes import item_size
 from infini_ir.utils.weights import WeightStore
@@ -164,7 +164,12 @@ def packable_view(kernel: tile.KernelOp) -> int | None:
             uses = [use.operation for use in nest.rhs.view.uses]
             if uses == [nest.rhs] and _plain(nest):
                 return next(i for i, v in enumerate(kernel.views) if v is nest.rhs.view)
-    return None
+    group = equal_products.in_kernel(kernel)
+    if group is None or group.axis != 0 or group.loads[0].axis_list != (1, 2):
+        return None
+    if {use.operation for use in group.view.uses} != set(group.loads):
+        return None
+    return next(i for i, v in enumerate(kernel.views) if v is group.view)
 
 
 def _plain(nest: contraction.Nest) -> bool:
@@ -181,4 +186,4 @@ def _batch_axes(kernel: tile.KernelOp, position: int) -> int:
     for op in kernel.body.block.ops:
         if isinstance(op, tile.ForOp) and (nest := contraction.match(op)) is not None:
             return tile.view_type(kernel.views[position]).rank - 1 - len(nest.loops)
-    return 0
+    return 0 if equal_products.in_kernel(kernel) is None else 1

@@ -13,7 +13,7 @@ from xdsl.passes import ModulePass
 
 from infini_ir.dialects import tile
 from infini_ir.dialects.tile import program
-from infini_ir.targets.cpu import contraction
+from infini_ir.targets.cpu import contraction, equal_products
 from infini_ir.targets.cpu.contraction_plan import (
     PROGRAMS,
     even_strip,
@@ -23,6 +23,7 @@ from infini_ir.targets.cpu.contraction_plan import (
 from infini_ir.targets.cpu.cost import kernel_nanoseconds
 from infini_ir.targets.cpu.features import CpuFeatures, host, named
 from infini_ir.targets.cpu.plan import Plan
+from infini_ir.targets.cpu.tile_blocks import plan_tiles
 from infini_ir.utils.symbolic import PARAMETERS, Dim, product
 
 SERIAL_NANOSECONDS = 3000
@@ -72,6 +73,8 @@ def plan_kernel(kernel: tile.KernelOp, features: CpuFeatures) -> Plan:
     ]
     if nests:
         return plan_contraction(kernel, nests[0], features)
+    if (products := equal_products.in_kernel(kernel)) is not None:
+        return plan_tiles(kernel, products, features)
     if any(isinstance(op, tile.DotOp) for op in kernel.body.walk()):
         return _plan_attention(kernel, features)
     return _plan_sweep(kernel)

@@ -14,6 +14,7 @@ from xdsl.passes import ModulePass
 from infini_ir.dialects import tile
 from infini_ir.dialects.context import CompilerContext
 from infini_ir.dialects.tile import program
+from infini_ir.passes.graph.winograd import GraphWinogradPass
 from infini_ir.passes.tile.expand_math import ExpandMathPass
 from infini_ir.passes.tile.insert_barriers import InsertBarriersPass
 from infini_ir.passes.tile.plan_memory import PlanMemoryPass
@@ -99,6 +100,11 @@ class CpuTarget:
     @property
     def features(self) -> CpuFeatures:
         return named(self.architecture)
+
+    @property
+    def winograd(self) -> GraphWinogradPass:
+        """Wherever it is faster on this processor."""
+        return GraphWinogradPass()
 
     def passes(self) -> tuple[ModulePass, ...]:
         """The tile passes that legalise a program, in order: long reductions are shared out,

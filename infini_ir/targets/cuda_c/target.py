@@ -47,6 +47,7 @@ class CudaCTarget:
     composites: ClassVar[frozenset[str]] = COMPOSITES
     quantized_weights: ClassVar[QuantizedWeights] = "fused"
     integer_products: ClassVar[bool] = False
+    winograd: ClassVar[None] = None
     device_limits: ClassVar[None] = None
 
     def __post_init__(self) -> None:

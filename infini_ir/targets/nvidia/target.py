@@ -73,6 +73,7 @@ class NvidiaTarget:
     composites: ClassVar[frozenset[str]] = COMPOSITES
     quantized_weights: ClassVar[QuantizedWeights] = "fused"
     integer_products: ClassVar[bool] = False
+    winograd: ClassVar[None] = None
     objects: ObjectCache | None = field(init=False)
 
     def __post_init__(self) -> None:

@@ -134,3 +134,14 @@ tile.program @main inputs 3 where <N le 4096> signature {"inputs" = ["x", "n", "
   // CHECK: tile.publish %d as 0 : !tile.view<[K], f32>
   tile.publish %d as 0 : !tile.view<[K], f32>
 }
+
+// -----
+
+// A tile of which the store takes what it needs.
+// CHECK: tile.kernel @part
+tile.kernel @part(%X: !tile.view<[9], f32>, %Y: !tile.view<[8], f32>) grid(%i : 9 by BM) {
+  %x = tile.load %X[%i] axes [0] : !tile.view<[9], f32> -> !tile.tile<[BM], f32>
+  // CHECK: tile.open %x : !tile.tile<[BM], f32> -> !tile.tile<[BM], f32>
+  %y = tile.open %x : !tile.tile<[BM], f32> -> !tile.tile<[BM], f32>
+  tile.store set %y, %Y[%i] axes [0] : !tile.tile<[BM], f32> -> !tile.view<[8], f32>
+}
