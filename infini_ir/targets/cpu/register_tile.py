@@ -6,8 +6,10 @@ adds; the accumulators stay in registers over all of k (Goto and van de Geijn, 2
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import TYPE_CHECKING
 
 from infini_ir.targets.cpu.scalars import memory_of
@@ -19,6 +21,15 @@ if TYPE_CHECKING:
 
 LOOPED_FINISH = 24
 """Scalar operations after a product from which they become a loop over rows."""
+
+LINE = 64
+"""Bytes of a cache line."""
+
+NEAR = 4096
+"""Bytes that a panel is fetched ahead where memory limits a product."""
+
+FEW_STRIPS = 2
+"""Strips of rows below which memory limits a product whose weights come from there."""
 
 UNROLL = 4
 """Steps of the innermost loop written out."""
@@ -170,7 +181,10 @@ def _strip(
     base = _base(e, p, outer, inner)
     offsets = [_row_offset(e, p, h, w) for h, w in rows]
     pointers = _panel_pointers(e, p, column, vectors, rest)
-    _k_loops(e, p, base, offsets, pointers, cells, masks)
+    ahead = None
+    if rest is None:
+        ahead = _ahead(e, p, pointers, (outer, inner), len(rows))
+    _k_loops(e, p, base, offsets, pointers, cells, masks, ahead)
     if p.finish_cost > LOOPED_FINISH and len(rows) > 1:
         _finish_rows(e, p, cells, columns, masks, (outer, inner), (height, size))
         return
@@ -309,6 +323,62 @@ def _panel_pointers(
     return pointers
 
 
+@dataclass
+class Ahead:
+    """Cache lines of packed panels that a register tile asks for before they are needed."""
+
+    starts: list[V]
+    """Where fetching begins, in each of the panels that are read at once or for all."""
+    lines: int
+    """Cache lines after each start that a turn of the innermost loop asks for."""
+    turn: int
+    """Elements of a panel that a turn of the innermost loop reads."""
+    level: int
+    """The cache that they go to."""
+
+    def after(self, e: KernelEmitter, starts: list[V], elements: V) -> list[V]:
+        """Where fetching has come to when so many elements of a panel have been read."""
+        index = e.f.udiv(e.f.mul(elements, integer(self.lines * LINE)), integer(self.turn))
+        return [e.f.gep(start, index, "i8") for start in starts]
+
+    def fetch(self, e: KernelEmitter, starts: list[V]) -> None:
+        for start in starts:
+            for line in range(self.lines):
+                e.f.prefetch(e.f.gep(start, integer(line * LINE), "i8"), level=self.level)
+
+
+def _ahead(
+    e: KernelEmitter, p: Product, panels: list[V], at: tuple[V | None, V], rows: int
+) -> Ahead | None:
+    """What a register tile has fetched: its share, by rows, of the panels that come next, which
+    would otherwise come from memory all at once for the first strip that reads them. Where
+    strips are so few that each share is large, memory is what all wait for, and it is
+    fastest when read in order: then the lines a little further on in the same panels."""
+    if not p.b.width:
+        return None
+    item = p.b.memory_align
+    turn = UNROLL * p.b.width
+    lines = -(-turn * item // LINE)
+    extents = [extent.number for extent in p.rows]
+    total = math.prod(int(extent) for extent in extents if extent is not None)
+    known = None not in extents
+    if known and total < FEW_STRIPS * rows:
+        firsts = panels[:: max(1, p.b.width // e.lanes)]
+        near = [e.f.gep(panel, integer(NEAR), "i8") for panel in firsts]
+        return Ahead(near, lines, turn, 1)
+    row = at[1] if at[0] is None else e.f.add(e.f.mul(at[0], p.rows[1]), at[1])
+    size = e.f.mul(p.b.panel_stride, integer(p.panels * item))
+    count = integer(total) if known else product_of(e, p.rows)
+    share = e.f.udiv(e.f.mul(row, size), count)
+    start = e.f.gep(e.f.gep(panels[0], size, "i8"), share, "i8")
+    each = -(-lines * p.panels * rows // max(1, total)) if known else 1
+    return Ahead([start], each, turn, 2)
+
+
+def product_of(e: KernelEmitter, values: Sequence[V]) -> V:
+    return reduce(e.f.mul, values)
+
+
 def _k_loops(
     e: KernelEmitter,
     p: Product,
@@ -317,8 +387,9 @@ def _k_loops(
     panels: list[V],
     cells: list[list[V]],
     masks: list[V | None],
+    ahead: Ahead | None,
 ) -> None:
-    def level(depth: int, a: V, b: list[V]) -> None:
+    def level(depth: int, a: V, b: list[V], fetched: list[V]) -> None:
         if depth < len(p.counts) - 1:
 
             def iteration(k: V) -> None:
@@ -328,6 +399,7 @@ def _k_loops(
                     depth + 1,
                     next_a,
                     [e.f.gep(pointer, step, memory_of(p.b.element)) for pointer in b],
+                    ahead.after(e, fetched, step) if ahead else [],
                 )
 
             e.f.loop(p.counts[depth], iteration, hint="k")
@@ -335,6 +407,8 @@ def _k_loops(
         count = p.counts[depth]
 
         def steps(k: V, amount: int) -> None:
+            if ahead and amount == UNROLL:
+                ahead.fetch(e, ahead.after(e, fetched, e.f.mul(k, p.b.k_strides[depth])))
             for u in range(amount):
                 _multiply(e, p, e.f.add(k, integer(u)), a, offsets, b, cells, masks)
 
@@ -345,7 +419,7 @@ def _k_loops(
         e.f.loop(whole, lambda k: steps(k, UNROLL), step=UNROLL, hint="k")
         e.f.loop(count, lambda k: steps(k, 1), start=whole, hint="k")
 
-    level(0, base, panels)
+    level(0, base, panels, ahead.starts if ahead else [])
 
 
 def _multiply(

@@ -313,6 +313,15 @@ class Function:
             return
         self.emit(f"store {value.typed}, ptr {pointer.text}, align {align}")
 
+    def prefetch(self, pointer: V, *, level: int = 2, writing: bool = False) -> None:
+        """Ask for the cache line at an address, which need not be one of ours, in the cache
+        of a level."""
+        self.module.declare("declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+        self.emit(
+            f"call void @llvm.prefetch.p0(ptr {pointer.text}, i32 {int(writing)}, "
+            f"i32 {4 - level}, i32 1)"
+        )
+
     def gather(self, pointers: V, type: str, align: int, mask: V | None) -> V:
         """One element from each address of a vector of addresses."""
         lanes = pointers.lanes
