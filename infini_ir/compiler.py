@@ -49,8 +49,8 @@ class Options:
     library: bool = False
     """Let the vendor's library do the products that it can, where the target offers it."""
     tune: Mapping[str, int] | None = None
-    """Measure plans of kernels on this machine's device, for these sizes of symbols, where
-    the target offers it; an empty mapping takes usual sizes."""
+    """Measure plans of kernels on this machine, or its device, for these sizes of symbols,
+    where the target offers it; an empty mapping takes usual sizes."""
 
     def __post_init__(self) -> None:
         from infini_ir.targets.registry import check
@@ -70,7 +70,13 @@ class Options:
         """The target, ready to compile for. Raises `OptionError` for one that is not known."""
         from infini_ir.targets.registry import make
 
-        return make(self.target, cache=self.cache, library=self.library, tune=self.tune)
+        return make(
+            self.target,
+            cache=self.cache,
+            library=self.library,
+            tune=self.tune,
+            threads=self.threads,
+        )
 
 
 @dataclass
@@ -165,11 +171,15 @@ class Compilation:
         )
         self._run(passes, module, "passes", self.options.check_semantics)
 
-    def lower(self, module: ModuleOp) -> None:
-        """Graph to tile, then the target's passes."""
+    def lower(self, module: ModuleOp, *, before: str | None = None) -> None:
+        """Graph to tile, then the target's passes, or those before the one of that name."""
         from infini_ir.lowering.graph_to_tile import GraphToTilePass
 
-        self._run([GraphToTilePass(), *self.target.passes()], module, "tile_passes")
+        passes = [GraphToTilePass(), *self.target.passes()]
+        names = [p.name for p in passes]
+        self._run(
+            passes[: None if before is None else names.index(before)], module, "tile_passes"
+        )
 
     def _run(
         self, passes: Sequence[ModulePass], module: ModuleOp, key: str, check: bool = False
@@ -259,7 +269,7 @@ def compile(
     (or fixed values) of inputs by name; sizes left symbolic stay so, and one program serves
     all of them. `threads`: how many a call may use (default: the processors available).
     `library`: call the vendor's library for the products that it can do. `tune`: measure
-    plans of kernels on this machine's device, for these sizes of symbols (nvidia).
+    plans of kernels on this machine or its device, for these sizes of symbols (cpu, nvidia).
     `precision`: `f32`, or `bf16` (cpu) to store values between kernels and multiply in bf16.
 
     Targets whose code the vendor's tools build (`ascend`, `cambricon`, `cuda-c`, `kunlun`)

@@ -38,7 +38,7 @@ class Entry:
     library: str = ""
     """The vendor's library that products can be left to, if any."""
     options: tuple[str, ...] = ()
-    """Options that its constructor takes, of `cache`, `library` and `tune`."""
+    """Options that its constructor takes, of `cache`, `library`, `tune` and `threads`."""
     precisions: tuple[str, ...] = ("f32",)
     """What models of f32 can be computed in."""
 
@@ -54,7 +54,7 @@ ENTRIES = {
             "program",
             "runs on the machine that compiles",
             ("llvm", "asm"),
-            options=("cache",),
+            options=("cache", "tune", "threads"),
             precisions=("f32", "bf16"),
         ),
         Entry(
@@ -163,16 +163,23 @@ def make(
     cache: bool = True,
     library: bool = False,
     tune: Mapping[str, int] | None = None,
+    threads: int | None = None,
 ) -> Target:
     """The target that `spec` names.
 
     `cache`: keep compiled kernels on disk; `library`: let the vendor's library do the
     products that it can; `tune`: measure plans of kernels on this machine's device, for these
-    sizes of symbols. Raises `OptionError` for what is not known or not offered.
+    sizes of symbols; `threads`: those of a call, which measured plans are for. Raises
+    `OptionError` for what is not known or not offered.
     """
     check(spec, library=library, tune=tune is not None)
     entry, architecture = parse(spec)
-    given: dict[str, Any] = {"cache": cache, "library": library, "tune": tune}
+    given: dict[str, Any] = {
+        "cache": cache,
+        "library": library,
+        "tune": tune,
+        "threads": threads,
+    }
     module, _, name = entry.place.partition(":")
     made = getattr(import_module(f"infini_ir.targets.{module}"), name)
     return made(architecture, **{key: given[key] for key in entry.options})

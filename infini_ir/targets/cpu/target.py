@@ -35,6 +35,7 @@ from infini_ir.targets.cpu.program import ProgramEmitter
 from infini_ir.targets.cpu.stamps import DECLARATION, Stamps, clock_ir
 from infini_ir.targets.cpu.support import DECLARATIONS, support_ir
 from infini_ir.targets.cpu.toolchain import assembly, compile_modules
+from infini_ir.targets.cpu.tuning.passes import CpuMeasuredPlansPass, CpuTunePass
 from infini_ir.targets.cpu.writer import Module
 from infini_ir.targets.programs import (
     input_symbols,
@@ -83,6 +84,10 @@ class CpuTarget:
 
     architecture: str = "native"
     cache: ObjectCache | bool = True
+    tune: Mapping[str, int] | None = None
+    """Measure plans of a program's kernels for these sizes of symbols before it is compiled."""
+    threads: int | None = None
+    """Threads of a call, which measured plans are for; None: as a call chooses."""
     name: ClassVar[str] = "cpu"
     composites: ClassVar[frozenset[str]] = COMPOSITES
     quantized_weights: ClassVar[QuantizedWeights] = "folded"
@@ -106,21 +111,33 @@ class CpuTarget:
         """Wherever it is faster on this processor."""
         return GraphWinogradPass()
 
-    def passes(self) -> tuple[ModulePass, ...]:
+    def passes(self, *, measured: bool = True) -> tuple[ModulePass, ...]:
         """The tile passes that legalise a program, in order: long reductions are shared out,
-        and columns reduced some rows at a time; then plans (they fix the panel widths), the
+        and columns reduced some rows at a time; then plans (they fix the panel widths), by
+        rule and, with `measured`, those that tuning has found to be faster; the
         layouts that follow from them, memory when all buffers are there, barriers last, since
         shared memory decides them."""
         lanes = self.features.vector_bytes // 4
         return (
             SplitReductionPass(PROGRAMS, columns=SWEEP_ELEMENTS),
             SplitAxisPass(limit=1 << 62, symbolic=False, beside=COLUMN_ROWS),
+            *(self._tuning() if measured else ()),
             CpuPlanPass(self.architecture),
+            *(self._measured() if measured else ()),
             CpuPackWeightsPass(lanes),
             ExpandMathPass(),
             PlanMemoryPass(),
             InsertBarriersPass(),
         )
+
+    def _tuning(self) -> tuple[ModulePass, ...]:
+        if self.tune is None:
+            return ()
+        sizes = tuple(f"{name}={size}" for name, size in sorted(self.tune.items()))
+        return (CpuTunePass(self.architecture, self.threads or 0, sizes),)
+
+    def _measured(self) -> tuple[ModulePass, ...]:
+        return (CpuMeasuredPlansPass(self.architecture, self.threads or 0),)
 
     def emit(
         self, module: ModuleOp, weights: Mapping[str, int], stamps: Stamps | None = None

@@ -10,16 +10,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from io import StringIO
-from typing import Any
-
-from xdsl.printer import Printer
 
 from infini_ir.dialects import tile
 from infini_ir.dialects.tile import ViewType, view_type
 from infini_ir.runtime.cuda.device import Device
 from infini_ir.runtime.cuda.launches import BufferTable, Kernels
 from infini_ir.runtime.launch_plan import INPUT, Launch, LaunchPlan, Pointer
+from infini_ir.targets.kernel_text import kernel_text
 from infini_ir.targets.nvidia.emitted import EmittedKernel
 from infini_ir.targets.nvidia.launch_plan import jobs_of, planned_kernel, variants_of
 from infini_ir.targets.nvidia.plan import Plan
@@ -108,16 +105,6 @@ class Tuner:
             return Plan(**json.loads(data))
         except (TypeError, ValueError):
             return None
-
-
-def kernel_text(kernel: tile.KernelOp) -> str:
-    """What a kernel does, as text: without its name, its origin and its plan."""
-    plain: Any = kernel.clone()
-    for name in ("plan", "origin"):
-        plain.properties.pop(name, None)
-    stream = StringIO()
-    Printer(stream=stream).print_op(plain)
-    return stream.getvalue().replace(f"@{kernel.sym_name.data}(", "@kernel(", 1)
 
 
 def time_kernel(

@@ -259,7 +259,8 @@ def _arrays(
     compiled: CompiledModel, request: Request, known: Model | None
 ) -> tuple[dict[str, np.ndarray], dict[str, int]]:
     """Inputs by name, and the sizes of the model's symbols."""
-    from infini_ir.tools.infini.inputs import choose_sizes, random_inputs, read_inputs
+    from infini_ir.runtime.samples import choose_sizes, random_inputs
+    from infini_ir.tools.infini.inputs import read_inputs
 
     arrays = read_inputs(request.inputs, compiled.inputs)
     if known is not None and not arrays:

@@ -18,7 +18,17 @@ import click
 
 from infini_ir.tools.failures import BROKEN_PIPE, INTERRUPTED, describe
 
-COMMANDS = ("compile", "run", "inspect", "explain", "bench", "targets", "doctor", "completion")
+COMMANDS = (
+    "compile",
+    "run",
+    "inspect",
+    "explain",
+    "tune",
+    "bench",
+    "targets",
+    "doctor",
+    "completion",
+)
 _PACKAGE = "infini_ir.tools.infini"
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from infini_ir.compiler import Compilation, Options
     from infini_ir.runtime.signature import TensorSpec
-    from infini_ir.tools.in_place import CallTimes
+    from infini_ir.targets.cpu.in_place import CallTimes
     from infini_ir.tools.infini.progress import Tell
     from infini_ir.tools.launches import Launch
     from infini_ir.tools.machine import Machine
@@ -135,8 +135,8 @@ def explain(model: str, options: Options, wishes: Wishes, tell: Tell) -> dict[st
     """Everything there is to say, as plain data."""
     from infini_ir.compiler import Compilation
     from infini_ir.runtime.executor import choose_threads
+    from infini_ir.targets.cpu.in_place import measure_in_place
     from infini_ir.targets.programs import program_of, remove_unused, signature_of
-    from infini_ir.tools.in_place import measure_in_place
     from infini_ir.tools.infini.inputs import read_inputs
     from infini_ir.tools.launches import launches_of
 
@@ -182,7 +182,7 @@ def _machine(threads: int, wishes: Wishes) -> Machine:
 def _values(
     specs: Sequence[TensorSpec], sizes: Mapping[str, int], arrays: Mapping[str, np.ndarray]
 ) -> list[np.ndarray]:
-    from infini_ir.tools.infini.inputs import random_inputs
+    from infini_ir.runtime.samples import random_inputs
 
     missing = [spec for spec in specs if spec.name not in arrays]
     known = {**random_inputs(missing, sizes, 0), **arrays}
@@ -193,8 +193,8 @@ def sizes_of(
     module: Any, given: Mapping[str, int], arrays: Mapping[str, np.ndarray] | None = None
 ) -> dict[str, int]:
     """A size for every symbol of the program; those that the model computes are guesses."""
+    from infini_ir.runtime.samples import choose_sizes, usual_size
     from infini_ir.targets.programs import program_of, signature_of
-    from infini_ir.tools.infini.inputs import choose_sizes, usual_size
     from infini_ir.tools.launches import symbols_in
 
     inner = symbols_in(module)

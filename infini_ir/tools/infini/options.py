@@ -50,7 +50,7 @@ def compile_options(function: Any) -> Any:
             is_flag=False,
             flag_value="",
             metavar="[NAME=SIZE,...]",
-            help="Measure plans of kernels on this machine's GPU, for these sizes of symbols.",
+            help="Measure plans of kernels on this machine first, for these sizes of symbols (cpu, nvidia).",
         ),
         click.option(
             "--precision",

@@ -49,13 +49,8 @@ def command(
     as_json: bool,
 ) -> None:
     """Run MODEL, an ONNX file or a compiled one, and show what comes out."""
-    from infini_ir.tools.infini.inputs import (
-        as_facts,
-        choose_sizes,
-        random_inputs,
-        read_inputs,
-        save_arrays,
-    )
+    from infini_ir.runtime.samples import choose_sizes, random_inputs
+    from infini_ir.tools.infini.inputs import as_facts, read_inputs, save_arrays
     from infini_ir.tools.infini.models import open_model
 
     given_sizes = parse_sizes(sizes)

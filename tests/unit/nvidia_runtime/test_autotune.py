@@ -9,7 +9,8 @@ from infini_ir.dialects.context import compiler_context
 from infini_ir.models.kernels import cases
 from infini_ir.runtime.cuda.device import Device
 from infini_ir.runtime.cuda.driver import Driver
-from infini_ir.targets.nvidia.autotune import Tuner, kernel_text
+from infini_ir.targets.kernel_text import kernel_text
+from infini_ir.targets.nvidia.autotune import Tuner
 from infini_ir.targets.nvidia.plan import Plan
 from infini_ir.targets.nvidia.tuning import NvidiaTunePass, parse_sizes
 from infini_ir.utils.errors import CompileError, OptionError

@@ -12,12 +12,12 @@ from infini_ir.dialects import tile
 from infini_ir.dialects.tile import program
 from infini_ir.runtime.executor import Executor
 from infini_ir.targets.cpu.features import named
+from infini_ir.targets.cpu.in_place import measure_in_place, segments_of
 from infini_ir.targets.cpu.plan import Plan
 from infini_ir.targets.cpu.stamps import BEGIN, END, EVENTS, INPUT, Stamps
 from infini_ir.targets.cpu.toolchain import compile_ir
 from infini_ir.targets.programs import remove_unused
 from infini_ir.tools import machine as machines
-from infini_ir.tools.in_place import measure_in_place, segments_of
 from infini_ir.tools.machine import Machine
 from infini_ir.tools.peaks import byte_peak, float_peak, half_peak, reading
 from infini_ir.tools.residency import PAGE, Region, resident_shares

@@ -1,0 +1,188 @@
+"""`infini tune`: measure plans of a model's kernels and keep the fastest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from infini_ir.tools.infini.options import (
+    json_option,
+    make_options,
+    parse_overrides,
+    parse_sizes,
+    shape_option,
+    threads_option,
+)
+from infini_ir.utils.errors import OptionError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from infini_ir.compiler import Compilation, Options
+    from infini_ir.targets.cpu.tuning.tuner import Report
+    from infini_ir.tools.infini.progress import Tell
+
+BUDGET = 60.0
+
+
+@click.command()
+@click.argument("model")
+@click.option(
+    "--input", "inputs", metavar="NAME=SHAPE", multiple=True, help="Shape of an input."
+)
+@shape_option
+@click.option(
+    "--data",
+    metavar="NAME=FILE",
+    multiple=True,
+    help="Inputs to measure with, as for infini run.",
+)
+@click.option(
+    "--budget", type=click.FloatRange(min=0), default=BUDGET, help="Seconds, 60 by default."
+)
+@click.option("--precision", default="f32", help="Precision to compute in.")
+@click.option(
+    "--target", default="cpu", help="Processor to compile for, as for infini compile."
+)
+@click.option(
+    "--cache", metavar="DIR", help="Where to keep what is found, else the cache folder."
+)
+@threads_option
+@json_option
+def command(
+    model: str,
+    inputs: tuple[str, ...],
+    sizes: tuple[str, ...],
+    data: tuple[str, ...],
+    budget: float,
+    precision: str,
+    target: str,
+    cache: str | None,
+    threads: int | None,
+    as_json: bool,
+) -> None:
+    """Measure plans of the kernels of an ONNX MODEL, and keep the fastest for later compilations.
+
+    A search that was interrupted, or whose budget is spent, goes on where it was.
+    """
+    from infini_ir.tools.infini.progress import progress
+    from infini_ir.tools.infini.show import print_json
+
+    overrides, given = parse_overrides(inputs), parse_sizes(sizes)
+    options = make_options(target, precision, threads=threads, inputs=overrides)
+    if not options.target.startswith("cpu"):
+        raise OptionError(
+            f"infini tune measures plans for the cpu, not for '{options.target}'; "
+            "infini compile --tune measures those of a GPU that is here"
+        )
+    with progress(f"tuning {Path(model).name}") as tell:
+        facts = tune(model, options, given, data, budget, cache, tell)
+    if as_json:
+        print_json(facts)
+    else:
+        _print(facts)
+
+
+def tune(
+    model: str,
+    options: Options,
+    sizes: dict[str, int],
+    data: tuple[str, ...],
+    budget: float,
+    cache: str | None,
+    tell: Tell,
+) -> dict[str, Any]:
+    """Tune a model; what was found, as plain data."""
+    from infini_ir.compiler import Compilation
+    from infini_ir.targets.cpu.target import CpuTarget
+    from infini_ir.targets.cpu.tuning.passes import tune_program
+    from infini_ir.targets.programs import program_of, signature_of
+    from infini_ir.tools.infini.inputs import read_inputs
+
+    compilation = Compilation(options)
+    tell("compiling", 0, 1)
+    module = compilation.import_model(model)
+    compilation.graph_passes(module)
+    compilation.lower(module, before="cpu-plan")
+    specs, _ = signature_of(program_of(module))
+    arrays: dict[str, np.ndarray] = read_inputs(data, specs)
+    target = compilation.target
+    assert isinstance(target, CpuTarget)
+    report = tune_program(
+        module,
+        compilation.ctx,
+        target,
+        sizes=sizes,
+        arrays=arrays,
+        budget=budget,
+        folder=Path(cache) if cache is not None else None,
+        tell=tell,
+    )
+    return _facts(model, options, compilation, report)
+
+
+def _facts(
+    model: str, options: Options, compilation: Compilation, report: Report
+) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {
+        "model": model,
+        "target": options.target,
+        "precision": options.precision,
+        "reached": report.reached,
+        "rounds": report.rounds,
+        "complete": report.complete,
+        "broken": report.broken,
+        "kernels": [
+            {
+                "kernel": name,
+                "planned_seconds": report.planned[name],
+                "tuned_seconds": report.tuned[name],
+                "plan": asdict(report.plans[name]),
+            }
+            for name in sorted(report.planned, key=lambda name: -report.planned[name])
+        ],
+        "trials": [
+            {"kernel": trial.kernel, "plan": asdict(trial.plan), "gain": trial.gain}
+            for trial in report.trials
+        ],
+    }
+
+
+def _print(facts: dict[str, Any]) -> None:
+    from infini_ir.targets.cpu.tuning.tuner import LEAST_SHARE
+    from infini_ir.tools.infini.show import print_facts, print_table, time_text
+
+    total = sum(kernel["planned_seconds"] for kernel in facts["kernels"]) or 1.0
+    tried: dict[str, int] = {}
+    for trial in facts["trials"]:
+        tried[trial["kernel"]] = tried.get(trial["kernel"], 0) + 1
+    rows = [
+        [
+            kernel["kernel"],
+            f"{100 * kernel['planned_seconds'] / total:.1f}%",
+            str(tried.get(kernel["kernel"], 0)),
+            time_text(kernel["planned_seconds"]),
+            time_text(kernel["tuned_seconds"]),
+            _gain(kernel),
+        ]
+        for kernel in facts["kernels"]
+        if kernel["planned_seconds"] >= LEAST_SHARE * total
+    ]
+    columns = ["kernel", "share", "tried", "by rule", "tuned", "gain"]
+    print_table(columns, rows, right=columns[1:])
+    state = "nothing left to try" if facts["complete"] else "more to try"
+    print_facts(
+        {
+            "untuned plans": f"reach {100 * facts['reached']:.1f}% of the speed of tuned ones",
+            "tried": f"{len(facts['trials'])} plans in {facts['rounds']} rounds; {state}",
+        }
+    )
+
+
+def _gain(kernel: dict[str, Any]) -> str:
+    before, after = kernel["planned_seconds"], kernel["tuned_seconds"]
+    return f"{100 * (1 - after / before):.0f}%" if before and after < before else ""
