@@ -186,20 +186,19 @@ def _rate_row(name: str, row: dict[str, Any], engines: Sequence[str]) -> list[st
     if "problem" in row:
         return [name, "failed", *[""] * (3 + len(engines))]
     seconds = row["seconds"][OURS]
-    share = row.get("share")
     return [
         name,
         f"{seconds * 1e6:.3g}",
         _rate_text(row, seconds),
-        f"{share:.0%} ({row['limit']})" if share is not None else "",
+        f"{row['share']:.0%} ({row['limit']})",
         *(ratio_text(row["ratios"].get(engine)) for engine in engines),
-        f"{row['errors'][OURS]:.0e}" if OURS in row.get("errors", {}) else "",
+        f"{row['errors'][OURS]:.0e}",
     ]
 
 
 def _rate_text(row: dict[str, Any], seconds: float) -> str:
     """Operations a second where they count, else bytes."""
-    if row.get("limit") == "compute" or not row.get("bytes"):
+    if row["limit"].endswith("compute"):
         return f"{row['operations'] / seconds / 1e9:.3g} Gop/s"
     return f"{row['bytes'] / seconds / 1e9:.3g} GB/s"
 
