@@ -122,7 +122,7 @@ def command(
     from infini_ir.tools.plots import check_plot, draw
 
     options = make_options(
-        target, precision, check_semantics, no_cache, threads, library=library
+        target, precision, check_semantics, no_cache, threads, library=library, tune=tune
     )
     others = choose_engines(against)
     request = Request(inputs, parse_sizes(sizes), seed, others, rounds, cold, options)
