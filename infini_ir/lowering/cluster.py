@@ -15,6 +15,7 @@ from infini_ir.dialects import graph
 from infini_ir.dialects.graph import tensor_type
 from infini_ir.lowering.host_builder import HostBuilder, label_of, origin_of
 from infini_ir.lowering.placement import Placement
+from infini_ir.lowering.quantizing import quantizes_in_place
 from infini_ir.lowering.view_ops import Chain, View, is_view, literal_of, view_of
 from infini_ir.passes.graph.expand_composites import DEFINITIONS, expand
 from infini_ir.utils.symbolic import Dim
@@ -57,7 +58,8 @@ class Cluster:
         )
         """The host's value of each argument."""
         for inner in list(self.block.ops):
-            if type(inner) in DEFINITIONS and not isinstance(inner, WHOLE):
+            whole = isinstance(inner, WHOLE) or quantizes_in_place(inner)
+            if type(inner) in DEFINITIONS and not whole:
                 expand(inner)
         self.results: list[SSAValue] = [result for result in op.results if result.uses]
         """The results that are used; the others are not computed."""

@@ -140,6 +140,8 @@ def _float_to_float(
 def _float_to_integer(s: ScalarBuilder, x: SSAValue, wanted: str) -> SSAValue:
     """Truncates and saturates; NaN gives 0. The limits are powers of two, so exact."""
     bits, unsigned = bits_of(wanted), dtypes.is_unsigned(wanted)
+    if bits == 8:
+        return _float_to_byte(s, x, wanted)
     low, high = (0, 1 << bits) if unsigned else (-(1 << (bits - 1)), 1 << (bits - 1))
     # Truncation brings anything above -1 to 0.
     at_least = s.compare("gt", x, s.like(-1.0, x)) if unsigned else None
@@ -157,6 +159,18 @@ def _float_to_integer(s: ScalarBuilder, x: SSAValue, wanted: str) -> SSAValue:
         return whole
     below = s.compare("lt", x, s.like(float(low), x))
     return s.select(below, s.constant(low, wanted), whole)
+
+
+def _float_to_byte(s: ScalarBuilder, x: SSAValue, wanted: str) -> SSAValue:
+    """The same where the limits are numbers of any float type."""
+    low, high = (0, 255) if dtypes.is_unsigned(wanted) else (-128, 127)
+    if low:
+        x = s.select(s.compare("eq", x, x), x, s.like(0.0, x))
+    least, most = s.like(float(low), x), s.like(float(high), x)
+    x = s.select(s.compare("gt", x, least), x, least)
+    x = s.select(s.compare("lt", x, most), x, most)
+    whole = s.emit(arith.FPToSIOp(x, scalar_type("i32")))
+    return s.emit(arith.TruncIOp(whole, scalar_type(wanted)))
 
 
 # Small floats -----------------------------------------------------------------------------

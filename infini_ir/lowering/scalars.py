@@ -14,6 +14,7 @@ from xdsl.ir import Operation, SSAValue
 from infini_ir.dialects import graph
 from infini_ir.dialects.graph import tensor_type
 from infini_ir.lowering.conversions import convert, reinterpret
+from infini_ir.lowering.quantizing import quantized, quantizes_in_place
 from infini_ir.lowering.scalar_builder import ScalarBuilder, bits_of
 from infini_ir.utils import dtypes
 
@@ -39,11 +40,13 @@ _MATH: dict[type[Operation], type[Operation]] = {
 
 def is_elementwise(op: Operation) -> bool:
     """Whether `elementwise` has a rule for the operation."""
-    return isinstance(op, graph.ELEMENTWISE_OPS)
+    return isinstance(op, graph.ELEMENTWISE_OPS) or quantizes_in_place(op)
 
 
 def elementwise(s: ScalarBuilder, op: Operation, args: list[Scalar]) -> Scalar:
     """The scalar code of an elementwise operation on scalars of its operands' types."""
+    if isinstance(op, graph.QuantizeOp):
+        return quantized(s, args[0], op)
     dtype = tensor_type(op.operands[-1]).dtype
     if isinstance(op, graph.CastOp):
         rounding = op.rounding.data.name if op.rounding is not None else "nearest"

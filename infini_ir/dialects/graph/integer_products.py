@@ -80,10 +80,12 @@ def axes_of_result(
     return b.reshape(kept, [*batches, *parts])
 
 
-def integer_conv(b: GraphBuilder, op: ConvOp, x_zero: Zero, w_zero: Zero) -> SSAValue:
+def integer_conv(
+    b: GraphBuilder, op: ConvOp, x_zero: Zero, w_zero: Zero, bias: SSAValue | None = None
+) -> SSAValue:
     """
     The i32 convolution of bytes less their zero points: of x one, of the filters one or one
-    a filter. `op` is a convolution of the bytes, channels first, not in a block; only its
+    a filter; plus an i32 bias, one a filter. `op` is a convolution of the bytes, channels first, not in a block; only its
     attributes and operands are taken. What is padded is 0 less the zero point.
     """
     x, w = op.x, op.w
@@ -93,8 +95,10 @@ def integer_conv(b: GraphBuilder, op: ConvOp, x_zero: Zero, w_zero: Zero) -> SSA
     column = [ONE, outer, *[ONE] * (rank - 2)]
     result = b.insert(conv(x, w)).out
     if not _is_none(x_zero):
-        sums = b.reduce("sum", b.cast(w, "i32"), range(1, rank))
-        result = b.sub(result, b.mul(b.reshape(sums, column), _wide(b, x_zero)))
+        sums = b.mul(b.reduce("sum", b.cast(w, "i32"), range(1, rank)), _wide(b, x_zero))
+        bias = b.neg(sums) if bias is None else b.sub(bias, sums)
+    if bias is not None:
+        result = b.add(result, b.reshape(bias, column))
     if not _is_none(w_zero):
         groups = op.groups.value.data
         ones = b.full([groups, *tensor_type(w).shape[1:]], 1, "i8")

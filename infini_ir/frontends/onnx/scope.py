@@ -9,6 +9,7 @@ import onnx
 from xdsl.ir import Block, Operation, SSAValue
 from xdsl.utils.exceptions import VerifyException
 
+from infini_ir.dialects.graph.composites import DequantizeOp
 from infini_ir.dialects.graph.shaping import CONSTANT_LIMIT, ConstantOp
 from infini_ir.dialects.graph.types import tensor_type
 from infini_ir.frontends.onnx.errors import NeedsValue
@@ -166,8 +167,11 @@ class Scope:
             self.session.contents.set_sizes(entry, sizes)
 
     def _folded(self, entry: Entry, name: str) -> Entry:
-        """A value that is known and small becomes a constant."""
-        if not isinstance(entry, SSAValue) or isinstance(entry.owner, Block | ConstantOp):
+        """A value that is known and small becomes a constant; but what is dequantised stays
+        so, since products are computed of the integers."""
+        if not isinstance(entry, SSAValue):
+            return entry
+        if isinstance(entry.owner, Block | ConstantOp | DequantizeOp):
             return entry
         kind = tensor_type(entry)
         count = kind.element_count().value

@@ -95,16 +95,16 @@ class _Rules:
             return None
         w_zero = None if self._zero(w, b) is None else w.zero
         template = op.changed(x.x, w.x, None, dtype="i32")
-        result = integer_conv(b, template, zero, w_zero)
+        whole = None if op.bias is None else self._whole(op.bias, x, w)
+        result = integer_conv(b, template, zero, w_zero, whole)
         shape = [ONE] * tensor_type(op.out).rank
         shape[1] = tensor_type(op.w).shape[0]
         scale = w.scale if w.axis is None else b.reshape(w.scale, shape)
         scale = b.mul(x.scale, scale)
-        bias = None if op.bias is None else b.reshape(op.bias, shape)
-        if op.bias is not None and (whole := self._whole(op.bias, x, w)) is not None:
-            result, bias = b.add(result, b.reshape(whole, shape)), None
         result = b.mul(b.cast(result, "f32"), scale)
-        return result if bias is None else b.add(result, bias)
+        if op.bias is None or whole is not None:
+            return result
+        return b.add(result, b.reshape(op.bias, shape))
 
     def _whole(self, bias: SSAValue, x: DequantizeOp, w: DequantizeOp) -> SSAValue | None:
         """The i32 numbers of a bias whose scale is that of the products."""

@@ -239,7 +239,9 @@ def quantized_linear_matmul(n: Node) -> SSAValue:
     return requantized(n, y, scale, n.value(6), n.value(7))
 
 
-def _integer_convolution(n: Node, at: int, x_zero: int, w_zero: int) -> SSAValue:
+def _integer_convolution(
+    n: Node, at: int, x_zero: int, w_zero: int, bias: int | None = None
+) -> SSAValue:
     """The convolution of (x - zero) with (w - zero) in i32; the filters are operand `at`."""
     x, w = n.value(0), n.value(at)
     found = spatial_attributes(n, shape_of(x)[2:], kernel_of(n, at))
@@ -258,7 +260,8 @@ def _integer_convolution(n: Node, at: int, x_zero: int, w_zero: int) -> SSAValue
         zero = int(known.reshape(-1)[0])
     else:
         zero = single(n, n.value(x_zero)) if n.has(x_zero) else None
-    return integer_conv(n.builder, op, zero, _zero_point(n, w_zero))
+    added = None if bias is None else n.optional(bias)
+    return integer_conv(n.builder, op, zero, _zero_point(n, w_zero), added)
 
 
 def _per_filter(b: GraphBuilder, value: SSAValue, rank: int, axis: int) -> SSAValue:
@@ -277,9 +280,7 @@ def convolution_integer(n: Node) -> SSAValue:
 def quantized_linear_convolution(n: Node) -> SSAValue:
     """The bias, in i32, has the scale of the products."""
     b = n.builder
-    y = _integer_convolution(n, 3, 2, 5)
-    if n.has(8):
-        y = b.add(y, _per_filter(b, n.value(8), rank_of(y), 1))
+    y = _integer_convolution(n, 3, 2, 5, 8)
     w_scale = _per_filter(b, n.value(4), rank_of(y), 1)
     scale = b.mul(single(n, n.value(1)), w_scale)
     return requantized(n, y, scale, n.value(6), n.value(7))
