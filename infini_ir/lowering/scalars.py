@@ -212,6 +212,6 @@ _BINARY: dict[type[Operation], Callable[[ScalarBuilder, Scalar, Scalar, str], Sc
 COSTLY: tuple[type[Operation], ...] = (
     graph.ExpOp, graph.Expm1Op, graph.LogOp, graph.Log1pOp, graph.SinOp, graph.CosOp, graph.TanOp,
     graph.TanhOp, graph.SigmoidOp, graph.ErfOp, graph.PowOp, graph.Atan2Op, graph.DivOp, graph.RemOp,
-    graph.SqrtOp, graph.RsqrtOp,
+    graph.SqrtOp, graph.RsqrtOp, graph.QuantizeOp,
 )  # fmt: skip
 """Operations worth keeping the results of instead of computing them twice."""

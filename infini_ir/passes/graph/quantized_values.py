@@ -14,12 +14,14 @@ from xdsl.passes import ModulePass
 from infini_ir.dialects.context import weights_of
 from infini_ir.dialects.graph import (
     BroadcastOp,
+    CompareOp,
     ConcatOp,
     ConstantOp,
     DequantizeOp,
     GatherOp,
     MaxOp,
     MinOp,
+    MulOp,
     PadOp,
     PoolOp,
     QuantizeOp,
@@ -32,7 +34,14 @@ from infini_ir.dialects.graph.builder import GraphBuilder
 from infini_ir.dialects.graph.composites import PoolKind
 from infini_ir.dialects.graph.types import tensor_type
 from infini_ir.passes.graph.byte_factors import BYTES
-from infini_ir.passes.graph.matching import commuted, producer, reshape_groups, splat
+from infini_ir.passes.graph.matching import (
+    commuted,
+    is_stored,
+    producer,
+    reshape_groups,
+    splat,
+    with_splat,
+)
 from infini_ir.passes.graph.rules import RuleTable, apply_rules
 from infini_ir.utils import dtypes
 from infini_ir.utils.symbolic import Dim
@@ -40,6 +49,8 @@ from infini_ir.utils.weights import WeightStore
 
 _SMALL = 1 << 16
 """Elements at most of scales and zero points that are looked at."""
+_LARGE = 2.0**119
+"""255 times a scale below it is finite."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +145,8 @@ class QuantizedValues:
             PadOp: (self.padded,),
             ConcatOp: (self.joined,),
             PoolOp: (self.pooled,),
-            QuantizeOp: (self.undone, self.unclamped, self.before_moving),
+            CompareOp: (self.compared_with_itself,),
+            QuantizeOp: (self.undone, self.unclamped, self.before_moving, self.below_transpose),
         }
 
     # Dequantising later
@@ -161,6 +173,8 @@ class QuantizedValues:
         """An operation that takes elements of its first operand to other places."""
         source = byte_source(op.x)
         if source is None or source.axis is not None:
+            return None
+        if isinstance(op, BroadcastOp) and is_stored(source.x):
             return None
         out = tensor_type(op.out).with_element(tensor_type(source.x).dtype)
         clone = type(op).create(
@@ -211,6 +225,16 @@ class QuantizedValues:
         )
         return _dequantized(b, b.insert(clone).out, source)
 
+    def compared_with_itself(self, op: CompareOp, b: GraphBuilder) -> SSAValue | None:
+        """What was a byte is not NaN."""
+        source, predicate = byte_source(op.lhs), op.predicate.data.name
+        if op.lhs is not op.rhs or source is None or predicate not in ("eq", "ne"):
+            return None
+        scale = self.numbers.array(source.scale)
+        if scale is None or not np.all(np.abs(scale) < _LARGE):
+            return None
+        return b.full(tensor_type(op.out).shape, predicate == "eq", "i1")
+
     # Quantising earlier, or not at all
 
     def undone(self, op: QuantizeOp, b: GraphBuilder) -> SSAValue | None:
@@ -259,6 +283,24 @@ class QuantizedValues:
             pieces = [quantized(piece) for piece in mover.inputs]
             return b.concat(pieces, mover.axis.value.data)
         return None
+
+    def below_transpose(self, op: QuantizeOp, b: GraphBuilder) -> SSAValue | None:
+        """Bytes that are transposed, multiplied by a number and quantised again are
+        transposed last, where a product takes them in either order."""
+        if op.axis is not None or not op.x.has_one_use():
+            return None
+        scaled = producer(op.x, MulOp)
+        found = None if scaled is None else with_splat(scaled)
+        source = None if found is None else byte_source(found[0])
+        if found is None or source is None or source.axis is not None:
+            return None
+        transpose = producer(source.x, TransposeOp)
+        if transpose is None or is_stored(transpose.x):
+            return None
+        x = b.mul(_dequantized(b, transpose.x, source), found[1])
+        dtype = tensor_type(op.out).dtype
+        quantized = b.insert(QuantizeOp(x, op.scale, op.zero, dtype)).out
+        return b.transpose(quantized, transpose.permutation)
 
 
 def _dequantized(

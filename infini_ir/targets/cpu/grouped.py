@@ -193,6 +193,8 @@ def gathered_panels(
 def _group(e: KernelEmitter, source: Strided, start: V, k: V, depth: Depth, lanes: V) -> V:
     """A group of k for 16 columns, `lanes` of them in memory: [16, group], zero elsewhere."""
     bits = "i16" if depth.group == 2 else "i8"
+    if source.k_stride.number == 1 and depth.is_whole:
+        return _neighbours(e, source, e.f.gep(start, k, bits), depth, lanes)
     rows: list[V] = []
     for u in range(depth.group):
         position = e.f.add(k, integer(u))
@@ -206,6 +208,21 @@ def _group(e: KernelEmitter, source: Strided, start: V, k: V, depth: Depth, lane
         at = e.f.gep(start, e.f.mul(position, source.k_stride), bits)
         rows.append(_row(e, at, bits, source.free_strides[0], mask))
     return interleaved(e, rows)
+
+
+def _neighbours(e: KernelEmitter, source: Strided, pointer: V, depth: Depth, lanes: V) -> V:
+    """A group whose elements are neighbours in memory: one word a column."""
+    step = e.f.splat(source.free_strides[0], GROUPS)
+    numbers = e.f.lane_numbers(GROUPS)
+    indices = e.f.assign(f"mul {numbers.full_type} {numbers.text}, {step.text}", "i64", GROUPS)
+    addresses = e.f.addresses(pointer, indices, source.element)
+    words = e.f.gather(addresses, "i32", 1, e.f.first_lanes(lanes, GROUPS))
+    count = GROUPS * depth.group
+    return e.f.assign(
+        f"bitcast {words.full_type} {words.text} to <{count} x {source.element}>",
+        source.element,
+        count,
+    )
 
 
 def _row(e: KernelEmitter, pointer: V, bits: str, stride: V, mask: V) -> V:
