@@ -206,9 +206,20 @@ def _weight(run: _Run, op: program.WeightOp) -> None:
     if run.weights is None:
         raise ModelError(f"weight '{op.handle.data}' has no data; give the context")
     flat = np.ascontiguousarray(run.weights.array(op.handle.data)).reshape(-1)
-    flat = flat.view(element_dtype(view_type(op.out).element))
+    type = view_type(op.out)
+    wanted = element_dtype(type.element)
+    if type.dtype in ("i4", "ui4") and flat.dtype == np.uint32:
+        flat = _apart(flat, signed=type.dtype == "i4").astype(wanted)
+    flat = flat.view(wanted)
     flat.flags.writeable = False
     run.values[op.out] = run.seen(flat, view_type(op.out))
+
+
+def _apart(words: Array, *, signed: bool) -> Array:
+    """The eight 4-bit elements that each word of a packed weight holds, the lowest first."""
+    bits = (words[:, None] >> np.arange(0, 32, 4, dtype=np.uint32)) & 15
+    numbers = bits.reshape(-1).astype(np.int8)
+    return (numbers ^ 8) - 8 if signed else numbers
 
 
 def _alias(run: _Run, op: program.AliasOp) -> None:

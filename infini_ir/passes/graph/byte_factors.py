@@ -22,6 +22,8 @@ from infini_ir.passes.graph.matching import producer, without_ones
 from infini_ir.utils.symbolic import Dim
 
 BYTES = ("i8", "ui8")
+NIBBLES = ("i4", "ui4")
+"""Types of weights that some targets keep packed, two elements a byte."""
 FLOATS = ("f32", "f16", "bf16")
 """Types of factors that bytes become in a product's kernel."""
 
@@ -33,7 +35,7 @@ _MOST_STEPS = 8
 def bytes_behind(value: SSAValue, most: int = _MOST_STEPS) -> SSAValue | None:
     """The matrix of bytes that a value is computed from, element by element."""
     kind = tensor_type(value)
-    if kind.dtype in BYTES:
+    if kind.dtype in BYTES or (kind.dtype in NIBBLES and _is_stored(value)):
         return value if len(without_ones(kind.shape)) > 1 else None
     op = value.owner
     if isinstance(op, DequantizeOp):
@@ -66,13 +68,15 @@ def is_step(op: Operation) -> bool:
     return isinstance(op, _STEPS) and _makes_factors(op)
 
 
-def keeps_bytes(op: Operation) -> bool:
-    """Whether an operation on a weight of bytes is better done where products load it than
-    when compiling: floats take up to four times the memory."""
-    if isinstance(op, DequantizeOp):
-        return _makes_factors(op) and _is_stored(op.x) and _blocks_fit(op)
-    source = bytes_behind(op.results[0]) if isinstance(op, _STEPS) else None
-    return source is not None and _is_stored(source) and _makes_factors(op)
+def keeps_bytes(op: Operation, *, nibbles: bool) -> bool:
+    """Whether an operation on a weight of bytes (or of 4-bit elements) is better done where
+    products load it than when compiling: floats take up to four (eight) times the memory."""
+    source = bytes_behind(op.results[0]) if isinstance(op, (DequantizeOp, *_STEPS)) else None
+    if source is None or not _is_stored(source) or not _makes_factors(op):
+        return False
+    if tensor_type(source).dtype in NIBBLES and not nibbles:
+        return False
+    return not isinstance(op, DequantizeOp) or (op.x is source and _blocks_fit(op))
 
 
 def _is_stored(value: SSAValue) -> bool:
@@ -82,7 +86,11 @@ def _is_stored(value: SSAValue) -> bool:
 def _makes_factors(op: Operation) -> bool:
     out = tensor_type(op.results[0])
     source = bytes_behind(op.results[0])
-    if source is None or out.dtype in BYTES or tensor_type(source).shape != out.shape:
+    if (
+        source is None
+        or out.dtype in (*BYTES, *NIBBLES)
+        or tensor_type(source).shape != out.shape
+    ):
         return False
     products = products_of(op)
     return products is not None and all(

@@ -56,6 +56,8 @@ class GraphFoldConstantsPass(ModulePass):
     """Bytes at most of a derived weight that depends on no weight."""
     keep_bytes: bool = False
     """Whether 8-bit weights stay so where only products read the floats made of them."""
+    keep_nibbles: bool = False
+    """The same for those of 4 bits."""
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         fold_constants(op, weights_of(ctx), self)
@@ -132,8 +134,11 @@ class _Folder:
             and not isinstance(op, _NEVER)
             and is_tensor(op.results[0])
             and not inside_fusion(op)
-            and not (self.limits.keep_bytes and keeps_bytes(op))
+            and not self._stays_narrow(op)
         )
+
+    def _stays_narrow(self, op: Operation) -> bool:
+        return self.limits.keep_bytes and keeps_bytes(op, nibbles=self.limits.keep_nibbles)
 
     def fold(self, op: Operation) -> bool:
         out = tensor_type(op.results[0])

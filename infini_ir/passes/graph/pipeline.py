@@ -41,9 +41,10 @@ from infini_ir.passes.graph.store_bf16 import GraphStoreBf16Pass
 from infini_ir.passes.graph.unify_symbols import GraphUnifySymbolsPass
 from infini_ir.passes.graph.winograd import GraphWinogradPass
 
-QuantizedWeights = Literal["folded", "converted", "fused"]
+QuantizedWeights = Literal["folded", "converted", "fused", "packed"]
 """Where 8-bit weights of products become floats: when compiling, which takes up to four
-times the memory; by a kernel before each product; as the product's kernel loads them."""
+times the memory; by a kernel before each product; as the product's kernel loads them. With
+"packed" also those of 4 bits, which the others fold."""
 
 ALWAYS_KEPT = frozenset({"conv", "pool", "softmax", "layer_norm", "rms_norm"})
 """Composites that fusion and lowering know whole, whatever the target."""
@@ -65,11 +66,14 @@ class GraphCleanupPass(ModulePass):
     max_rounds: int = 8
     """A guard only: graphs come to rest in two or three rounds."""
     keep_bytes: bool = False
+    keep_nibbles: bool = False
     """As of `graph-fold-constants`."""
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         weights = weights_of(ctx)
-        limits = GraphFoldConstantsPass(keep_bytes=self.keep_bytes)
+        limits = GraphFoldConstantsPass(
+            keep_bytes=self.keep_bytes, keep_nibbles=self.keep_nibbles
+        )
         for _ in range(self.max_rounds):
             changed = apply_rules(op, SIMPLIFY_RULES)
             changed |= fold_constants(op, weights, limits)
@@ -104,7 +108,8 @@ def graph_pipeline(
     keep = tuple(sorted((wanted | ALWAYS_KEPT | bytes_kept) & known))
     integers = (GraphQuantizedValuesPass(), GraphIntegerProductsPass())
     keep_bytes = quantized_weights != "folded"
-    cleanup = GraphCleanupPass(keep_bytes=keep_bytes)
+    packed = quantized_weights == "packed"
+    cleanup = GraphCleanupPass(keep_bytes=keep_bytes, keep_nibbles=packed)
     return (
         GraphUnifySymbolsPass(),
         *(integers if integer_products else ()),
@@ -118,6 +123,6 @@ def graph_pipeline(
         ExpandCompositesPass(keep=keep),
         cleanup,
         *([winograd] if winograd is not None and precision == "f32" else []),
-        GraphFusePass(byte_factors=quantized_weights == "fused"),
+        GraphFusePass(byte_factors=quantized_weights in ("fused", "packed")),
         *(_STORED[precision]),
     )

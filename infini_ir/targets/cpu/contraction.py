@@ -9,6 +9,7 @@ convolution are output pixels, whose inputs lie at constant distances.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -18,7 +19,8 @@ from xdsl.dialects.builtin import IntegerAttr, IntegerType, Signedness
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from infini_ir.dialects import tile
-from infini_ir.targets.cpu import grouped_nest
+from infini_ir.dialects.tile.types import group_runs
+from infini_ir.targets.cpu import computed_factor, grouped_nest
 from infini_ir.targets.cpu.register_tile import Panels, Product, run
 from infini_ir.targets.cpu.scalars import llvm_type, memory_of
 from infini_ir.targets.cpu.sources import (
@@ -43,6 +45,19 @@ class Nest:
     dot: tile.DotOp
     lhs: tile.LoadOp
     rhs: tile.LoadOp
+    """The load of the right operand, or of what it is computed from."""
+    factor: tile.MapOp | None = None
+    """What computes the right operand from loads."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether the dot takes the whole of the innermost contracted axis."""
+        return self.lhs.offsets[self.lhs.axis_list[-1]] not in self.variables
+
+    @property
+    def depth_axis(self) -> int:
+        """Which axis of the right operand's view the dot contracts."""
+        return self.rhs.axis_list[1 - self.column_axis]
 
     @property
     def outer(self) -> tile.ForOp:
@@ -89,18 +104,25 @@ def match(op: tile.ForOp) -> Nest | None:
                 if inner is not None:
                     return None
                 inner = child
-            elif not isinstance(child, tile.YieldOp | tile.SizeOp | arith.ConstantOp):
+            elif not isinstance(
+                child, tile.YieldOp | tile.SizeOp | tile.MapOp | arith.ConstantOp
+            ):
                 return None
         if inner is None or tile.yielded(current.body) != (inner.results[0],):
             return None
         current = inner
     assert isinstance(current, tile.DotOp)
     lhs, rhs = loads.get(current.lhs), loads.get(current.rhs)
-    if lhs is None or rhs is None or current.acc is not loops[-1].body.block.args[1]:
+    if lhs is None or current.acc is not loops[-1].body.block.args[1]:
         return None
     if tile.tile_type(current.acc).rank not in (2, 3):
         return None
-    return Nest(loops, current, lhs, rhs)
+    if rhs is not None:
+        return Nest(loops, current, lhs, rhs)
+    found = computed_factor.find(current.rhs, loads)
+    if found is None or current.transposed is not None:
+        return None
+    return Nest(loops, current, lhs, found[1], found[0])
 
 
 def emit(e: KernelEmitter, nest: Nest) -> bool:
@@ -116,7 +138,10 @@ def nest_counts(e: KernelEmitter, nest: Nest) -> list[V]:
         for child in loop.body.block.ops:
             if isinstance(child, tile.SizeOp | arith.ConstantOp):
                 e._operation(child)
-    return [e.scalar(loop.to) for loop in nest.loops]
+    counts = [e.scalar(loop.to) for loop in nest.loops]
+    if nest.whole:
+        counts.append(e.sizes.of(tile.view_type(nest.rhs.view).shape[nest.depth_axis]))
+    return counts
 
 
 def nest_product(e: KernelEmitter, nest: Nest, finish: Callable[[Point, V], None]) -> Product:
@@ -141,7 +166,10 @@ def nest_product(e: KernelEmitter, nest: Nest, finish: Callable[[Point, V], None
     return Product(
         a_pointer,
         a_rows,
-        [stride_of(e, nest.lhs, variable) for variable in variables],
+        [
+            *(stride_of(e, nest.lhs, variable) for variable in variables),
+            *a_tile_strides[-1 : None if nest.whole else -1],
+        ],
         llvm_type(a_view.element),
         max(1, item_bytes(a_view)),
         is_unsigned(a_view.element),
@@ -155,6 +183,9 @@ def nest_product(e: KernelEmitter, nest: Nest, finish: Callable[[Point, V], None
         plan.strip,
         plan.vectors,
         plan.panels,
+        loops=None
+        if nest.factor is None
+        else computed_factor.FactorLoops(nest, b_view.panel_group > 1).emit,
     )
 
 
@@ -195,6 +226,8 @@ def _panels(
             nest.rhs.view, nest.rhs.offsets, nest.rhs.axis_list
         )
         strides = [stride_of(e, nest.rhs, variable) for variable in variables]
+        if nest.whole:
+            strides.append(tile_strides[1 - nest.column_axis])
         step = tile_strides[nest.column_axis]
         if step.number != 1:
             source = MemorySource(pointer, (*strides, step), element, align)
@@ -204,6 +237,11 @@ def _panels(
     axes = nest.rhs.axis_list
     depth = integer(width)
     strides: list[V] = []
+    if view.panel_group > 1:
+        # Elements of 4 bits, eight in the 32 bits of a lane.
+        element, align = "i32", 4
+        size = int(counts[-1].number or 0)
+        counts = [*counts[:-1], integer(math.prod(group_runs(size, view.panel_group)))]
     for count in reversed(counts):
         strides.insert(0, depth)
         depth = e.f.mul(depth, count)
@@ -212,7 +250,8 @@ def _panels(
     index = e.f.mul(panel, depth)
     batch_stride = e.f.mul(depth, e.sizes.of((view.shape[axes[1]] + (width - 1)) // width))
     for axis in reversed(range(view.rank)):
-        if nest.rhs.offsets[axis] not in variables and axis != axes[1]:
+        inside = nest.rhs.offsets[axis] in variables or (nest.whole and axis == axes[0])
+        if not inside and axis != axes[1]:
             index = e.f.add(index, e.f.mul(e.scalar(nest.rhs.offsets[axis]), batch_stride))
             batch_stride = e.f.mul(batch_stride, e.sizes.of(view.shape[axis]))
     pointer = e.f.gep(e.view(nest.rhs.view), index, memory_of(element))
@@ -226,6 +265,8 @@ def _gathered(
     type = tile.tile_type(nest.rhs.out)
     width = type.shape[nest.column_axis].substitute(e.plan.substitution)
     sizes = [loop_bound(loop) for loop in nest.loops]
+    if nest.whole:
+        sizes.append(tile.view_type(nest.rhs.view).shape[nest.depth_axis])
     pointer = e.scratch(product([*sizes, width]) * item_bytes(tile.view_type(nest.rhs.view)))
     strides: list[V] = []
     step = e.sizes.of(width)

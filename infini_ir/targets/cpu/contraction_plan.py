@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from infini_ir.dialects import tile
-from infini_ir.targets.cpu import amx, contraction, grouped
+from infini_ir.dialects.tile.types import GROUPS
+from infini_ir.targets.cpu import amx, computed_factor, contraction, grouped
 from infini_ir.targets.cpu.features import CpuFeatures
 from infini_ir.targets.cpu.plan import Plan
 from infini_ir.utils.dtypes import item_size
@@ -98,6 +99,8 @@ def plan_contraction(
     rows = strip[0] * strip[1]
     if rows * 2 <= shape.limit:
         panels = max(1, min(4, shape.limit // (2 * rows)))
+    if computed_factor.packs_nibbles(nest):
+        panels *= 2
     parameters = {**_named(kernel, parameters), "BN": columns, "BK": shape.depth}
     return Plan(
         parameters, strip, shape.vectors, panels, order, reason, shape.unit, shape.group
@@ -124,6 +127,11 @@ def _shape(kernel: tile.KernelOp, nest: contraction.Nest, features: CpuFeatures)
     unit = grouped.unit_for(group, features)
     if unit:
         limit, vectors = 2 * amx.ROWS, 2
+    if nest.factor is not None:
+        # Computing factors takes registers of its own.
+        limit = max(1, limit - limit // 6)
+        if computed_factor.packs_nibbles(nest):
+            vectors = max(1, GROUPS // lanes)
     steps = zip(kernel.bounds.data, kernel.steps.data, strict=True)
     outer = 1
     for bound, step in steps:
@@ -144,8 +152,8 @@ def _shape(kernel: tile.KernelOp, nest: contraction.Nest, features: CpuFeatures)
 
 
 def _depth_axes(nest: contraction.Nest) -> list[int]:
-    variables = [loop.body.block.args[0] for loop in nest.loops]
-    return [i for i, offset in enumerate(nest.rhs.offsets) if offset in variables]
+    found = [i for i, offset in enumerate(nest.rhs.offsets) if offset in nest.variables]
+    return [*found, nest.depth_axis] if nest.whole else found
 
 
 def _named(kernel: tile.KernelOp, parameters: dict[str, int]) -> dict[str, int]:

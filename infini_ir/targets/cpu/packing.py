@@ -22,7 +22,7 @@ from infini_ir.dialects import tile
 from infini_ir.dialects.context import weights_of
 from infini_ir.dialects.tile import program
 from infini_ir.dialects.tile.types import GROUPS, packed_shape
-from infini_ir.targets.cpu import contraction, equal_products
+from infini_ir.targets.cpu import computed_factor, contraction, equal_products
 from infini_ir.targets.cpu.plan import Plan
 from infini_ir.utils.dtypes import item_size
 from infini_ir.utils.weights import WeightStore
@@ -42,6 +42,14 @@ def pack_panels(weight: np.ndarray, batch: int, width: int, group: int = 1) -> n
         return np.moveaxis(padded.reshape(*lead, depth, panels, width), -2, batch)
     split = padded.reshape(*lead, depth // group, group, panels, width)
     return np.moveaxis(np.moveaxis(split, -2, batch), -2, -1)
+
+
+def joined_nibbles(bits: np.ndarray) -> np.ndarray:
+    """[.., 8] numbers below 16 as [..] of 32 bits, the first of the eight lowest."""
+    total = np.zeros(bits.shape[:-1], np.uint32)
+    for number in range(bits.shape[-1]):
+        total |= bits[..., number].astype(np.uint32) << np.uint32(4 * number)
+    return total
 
 
 @dataclass(frozen=True)
@@ -90,12 +98,13 @@ class _Packer:
         if weight.handle.data not in self.store or type.panel_width or not type.is_dense():
             return
         plan = Plan.read(kernel.plan)
-        group = plan.group
+        nest = _nest_of(kernel)
+        nibbles = nest is not None and computed_factor.packs_nibbles(nest)
+        group = computed_factor.NIBBLES if nibbles else plan.group
         width = GROUPS if group > 1 else plan.vectors * self.lanes_of(kernel)
         packed = tile.ViewType.of(type.shape, type.element, panel=width, group=group)
-        handle = self._packed_weight(
-            weight.handle.data, type, _batch_axes(kernel, position), width, group
-        )
+        make = self._packed_nibbles if nibbles else self._packed_weight
+        handle = make(weight.handle.data, type, _batch_axes(kernel, position), width, group)
         new = program.WeightOp(handle, packed)
         Rewriter.insert_op(new, InsertPoint.before(launch))
         operands = list(launch.operands)
@@ -106,11 +115,11 @@ class _Packer:
 
     def lanes_of(self, kernel: tile.KernelOp) -> int:
         """Lanes of the accumulators, whatever the type of the weight."""
-        for op in kernel.body.block.ops:
-            if isinstance(op, tile.ForOp) and (nest := contraction.match(op)) is not None:
-                item = item_size(tile.tile_type(nest.dot.acc).dtype)
-                return max(1, self.lanes * 4 // max(4, item))
-        return self.lanes
+        nest = _nest_of(kernel)
+        if nest is None:
+            return self.lanes
+        item = item_size(tile.tile_type(nest.dot.acc).dtype)
+        return max(1, self.lanes * 4 // max(4, item))
 
     def _packed_weight(
         self, handle: str, type: tile.ViewType, batch: int, width: int, group: int
@@ -124,6 +133,20 @@ class _Packer:
         key = f"panels{width}{by}.{batch}.{'x'.join(map(str, shape))}"
         sizes = packed_shape(shape, batch, width, group)
         return self.store.derive([handle], key, type.dtype, sizes, compute)
+
+    def _packed_nibbles(
+        self, handle: str, type: tile.ViewType, batch: int, width: int, group: int
+    ) -> str:
+        """The same with the 4-bit elements of a group in one number, the first lowest."""
+        shape = tuple(d.value or 0 for d in type.shape)
+
+        def compute(source: np.ndarray) -> np.ndarray:
+            bits = source.reshape(shape).astype(np.int8).view(np.uint8) & 15
+            return joined_nibbles(pack_panels(bits, batch, width, group))
+
+        key = f"nibbles{width}.{batch}.{'x'.join(map(str, shape))}"
+        sizes = packed_shape(shape, batch, width, group)[:-1]
+        return self.store.derive([handle], key, "ui32", sizes, compute)
 
     def _packed_kernel(
         self, kernel: tile.KernelOp, position: int, packed: tile.ViewType
@@ -157,13 +180,21 @@ def _through_alias(view: SSAValue) -> SSAValue | None:
     return view if isinstance(view.owner, program.WeightOp) else None
 
 
-def packable_view(kernel: tile.KernelOp) -> int | None:
-    """Which operand of a kernel is the right side of its contraction, if it has one."""
+def _nest_of(kernel: tile.KernelOp) -> contraction.Nest | None:
+    """The kernel's contraction."""
     for op in kernel.body.block.ops:
         if isinstance(op, tile.ForOp) and (nest := contraction.match(op)) is not None:
-            uses = [use.operation for use in nest.rhs.view.uses]
-            if uses == [nest.rhs] and _plain(nest):
-                return next(i for i, v in enumerate(kernel.views) if v is nest.rhs.view)
+            return nest
+    return None
+
+
+def packable_view(kernel: tile.KernelOp) -> int | None:
+    """Which operand of a kernel is the right side of its contraction, if it has one."""
+    nest = _nest_of(kernel)
+    if nest is not None:
+        uses = [use.operation for use in nest.rhs.view.uses]
+        if uses == [nest.rhs] and _plain(nest):
+            return next(i for i, v in enumerate(kernel.views) if v is nest.rhs.view)
     group = equal_products.in_kernel(kernel)
     if group is None or group.axis != 0 or group.loads[0].axis_list != (1, 2):
         return None
@@ -177,13 +208,15 @@ def _plain(nest: contraction.Nest) -> bool:
     view = tile.view_type(nest.rhs.view)
     if nest.dot.transposed is not None or nest.rhs.axis_list[1] != view.rank - 1:
         return False
-    variables = [loop.body.block.args[0] for loop in nest.loops]
-    axes = [list(nest.rhs.offsets).index(v) if v in nest.rhs.offsets else -1 for v in variables]
+    offsets = list(nest.rhs.offsets)
+    axes = [offsets.index(v) if v in offsets else -1 for v in nest.variables]
+    if nest.whole:
+        axes.append(nest.depth_axis)
     return axes == list(range(view.rank - 1 - len(axes), view.rank - 1))
 
 
 def _batch_axes(kernel: tile.KernelOp, position: int) -> int:
-    for op in kernel.body.block.ops:
-        if isinstance(op, tile.ForOp) and (nest := contraction.match(op)) is not None:
-            return tile.view_type(kernel.views[position]).rank - 1 - len(nest.loops)
-    return 0 if equal_products.in_kernel(kernel) is None else 1
+    nest = _nest_of(kernel)
+    if nest is None:
+        return 0 if equal_products.in_kernel(kernel) is None else 1
+    return tile.view_type(kernel.views[position]).rank - 1 - len(nest.loops) - nest.whole

@@ -71,6 +71,9 @@ class Product:
     strip: tuple[int, int]
     vectors: int
     panels: int
+    loops: Callable[..., None] | None = None
+    """What emits the loops over k, where it is not the usual multiplications: called with the
+    emitter, this, and the register tile's pointers, cells, columns and masks."""
     finish_cost: int = 0
     """Scalar operations of `finish` for one element."""
 
@@ -181,10 +184,11 @@ def _strip(
     base = _base(e, p, outer, inner)
     offsets = [_row_offset(e, p, h, w) for h, w in rows]
     pointers = _panel_pointers(e, p, column, vectors, rest)
-    ahead = None
-    if rest is None:
-        ahead = _ahead(e, p, pointers, (outer, inner), len(rows))
-    _k_loops(e, p, base, offsets, pointers, cells, masks, ahead)
+    if p.loops is not None:
+        p.loops(e, p, base, offsets, pointers, cells, columns, masks)
+    else:
+        ahead = None if rest is not None else _ahead(e, p, pointers, (outer, inner), len(rows))
+        _k_loops(e, p, base, offsets, pointers, cells, masks, ahead)
     if p.finish_cost > LOOPED_FINISH and len(rows) > 1:
         _finish_rows(e, p, cells, columns, masks, (outer, inner), (height, size))
         return

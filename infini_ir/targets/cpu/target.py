@@ -90,7 +90,7 @@ class CpuTarget:
     """Threads of a call, which measured plans are for; None: as a call chooses."""
     name: ClassVar[str] = "cpu"
     composites: ClassVar[frozenset[str]] = COMPOSITES
-    quantized_weights: ClassVar[QuantizedWeights] = "folded"
+    quantized_weights: ClassVar[QuantizedWeights] = "packed"
     integer_products: ClassVar[bool] = True
     device_limits: ClassVar[None] = None
     objects: ObjectCache | None = field(init=False)
