@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 PRECISIONS = ("f32", "bf16")
 
 Source = "str | os.PathLike[str] | bytes | onnx.ModelProto"
+Observer = Callable[["ModulePass | None", "ModuleOp", "ModulePass | None"], None]
 Progress = Callable[[str, int, int], None]
 """Called with (stage, stages done, stages in all) as a compilation goes on."""
 
@@ -86,6 +87,8 @@ class Compilation:
     options: Options
     progress: Progress | None = None
     keep_texts: bool = True
+    observers: Sequence[Observer] = ()
+    """Called between passes: with the one that ended, the module, and the one that follows."""
     ctx: CompilerContext = field(init=False)
     report: dict[str, Any] = field(default_factory=dict)
     outputs: list[str] = field(default_factory=list)
@@ -187,13 +190,13 @@ class Compilation:
         """Run passes, recording for each the time and the number of operations after it."""
         from infini_ir.passes.check_semantics import SemanticsChecker
 
-        checker = SemanticsChecker(self.ctx) if check else None
+        observers = [*self.observers, *([SemanticsChecker(self.ctx)] if check else [])]
         rows = self.report.setdefault(key, [])
         previous: ModulePass | None = None
         before = _count(module)
         for current in passes:
-            if checker is not None:
-                checker(previous, module, current)
+            for observer in observers:
+                observer(previous, module, current)
             begin = time.perf_counter()
             current.apply(self.ctx, module)
             after = _count(module)
@@ -206,8 +209,8 @@ class Compilation:
                 }
             )
             before, previous = after, current
-        if checker is not None:
-            checker(previous, module, None)
+        for observer in observers:
+            observer(previous, module, None)
 
     def _tell(self, stage: str, done: int) -> None:
         if self.progress is not None:

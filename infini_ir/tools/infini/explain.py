@@ -17,11 +17,13 @@ from infini_ir.tools.infini.options import (
     shape_option,
     threads_option,
 )
+from infini_ir.utils.errors import OptionError
 
 if TYPE_CHECKING:
     import numpy as np
+    from xdsl.dialects.builtin import ModuleOp
 
-    from infini_ir.compiler import Compilation, Options
+    from infini_ir.compiler import Compilation, Observer, Options
     from infini_ir.runtime.signature import TensorSpec
     from infini_ir.targets.cpu.in_place import CallTimes
     from infini_ir.tools.infini.progress import Tell
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
     default="launch",
     help="One line for each launch, or for each kernel with all its launches.",
 )
+@click.option("--html", metavar="FILE", help="Write all of it as one page for a browser.")
 @click.option("--peak", type=float, metavar="GFLOPS", help="Arithmetic limit, else measured.")
 @click.option("--bandwidth", type=float, metavar="GB/S", help="Memory limit, else measured.")
 @click.option("--remeasure", is_flag=True, help="Measure the machine's limits again.")
@@ -67,6 +70,7 @@ def command(
     measure: str | None,
     data: tuple[str, ...],
     by: str,
+    html: str | None,
     peak: float | None,
     bandwidth: float | None,
     remeasure: bool,
@@ -97,16 +101,41 @@ def command(
     if not options.target.startswith("cpu"):
         if wishes.measuring:
             refuse_measuring(options)
+        if html is not None:
+            raise OptionError("--html explains programs for the cpu; use --json for others")
         with progress(f"explaining {model}") as tell:
             facts = explain_device(model, options, given, tell)
         (print_json if as_json else print_device)(facts)
         return
+    if html is not None:
+        _write_page(model, options, wishes, html)
+        return
     with progress(f"explaining {model}") as tell:
-        facts = explain(model, options, wishes, tell)
+        facts = explain(model, options, wishes, tell).facts
     if as_json:
         print_json(facts)
     else:
         print_facts_of(facts, by)
+
+
+def _write_page(model: str, options: Options, wishes: Wishes, path: str) -> None:
+    from pathlib import Path
+
+    from infini_ir.tools.infini.options import check_writable
+    from infini_ir.tools.infini.progress import progress
+    from infini_ir.tools.infini.show import size_text
+    from infini_ir.tools.report.page import check_template_library, page_of
+    from infini_ir.tools.report.passes import PassRecorder
+
+    check_template_library()
+    check_writable(path)
+    recorder = PassRecorder()
+    with progress(f"explaining {model}") as tell:
+        explained = explain(model, options, wishes, tell, [recorder])
+        tell("writing the page", 3, 4)
+        text = page_of(explained, recorder.changes)
+    Path(path).write_text(text, encoding="utf-8")
+    click.echo(f"wrote: {path} ({size_text(len(text.encode()))})")
 
 
 @dataclass(frozen=True)
@@ -131,8 +160,27 @@ class Wishes:
         return self.measure is not None or self.peak is not None or self.bandwidth is not None
 
 
-def explain(model: str, options: Options, wishes: Wishes, tell: Tell) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Explained:
+    """A model, compiled and looked into."""
+
+    facts: dict[str, Any]
     """Everything there is to say, as plain data."""
+    compilation: Compilation
+    module: ModuleOp
+    """Legalised."""
+    launches: list[Launch]
+    sizes: dict[str, int]
+
+
+def explain(
+    model: str,
+    options: Options,
+    wishes: Wishes,
+    tell: Tell,
+    observers: Sequence[Observer] = (),
+) -> Explained:
+    """Compile a model and look into it. `observers` are called between passes."""
     from infini_ir.compiler import Compilation
     from infini_ir.runtime.executor import choose_threads
     from infini_ir.targets.cpu.in_place import measure_in_place
@@ -140,7 +188,7 @@ def explain(model: str, options: Options, wishes: Wishes, tell: Tell) -> dict[st
     from infini_ir.tools.infini.inputs import read_inputs
     from infini_ir.tools.launches import launches_of
 
-    compilation = Compilation(options, tell)
+    compilation = Compilation(options, tell, observers=observers)
     module = compilation.import_model(model)
     compilation.graph_passes(module)
     compilation.lower(module)
@@ -162,7 +210,8 @@ def explain(model: str, options: Options, wishes: Wishes, tell: Tell) -> dict[st
             launch.timing = times.launches[launch.op]
     if wishes.measure in ("alone", "both"):
         _measure_alone(launches, compilation, sizes, threads, tell)
-    return _facts(model, options, compilation, launches, sizes, machine, times)
+    facts = _facts(model, options, compilation, launches, sizes, machine, times)
+    return Explained(facts, compilation, module, launches, sizes)
 
 
 def _machine(threads: int, wishes: Wishes) -> Machine:

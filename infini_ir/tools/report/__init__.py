@@ -1,0 +1,1 @@
+"""The page of `infini explain --html`: facts of a compilation as one file for a browser."""
