@@ -162,7 +162,8 @@ class _AttentionWriter:
 
         _, total, sums = self._walk(carried, step)
         out = self.operands["out"].dtype
-        (result,) = k.map([sums, total], [[0, 1], [0]], [out], ["BM", values], self._finish)
+        (share,) = k.map([total], [[0]], [self.wide], ["BM"], self._share)
+        (result,) = k.map([sums, share], [[0, 1], [0]], [out], ["BM", values], self._finish)
         k.store(result, self.view("out"), [b, g, r, s, 0], [self.row_axis, 4])
         return k
 
@@ -321,14 +322,19 @@ class _AttentionWriter:
         (kept,) = k.map(inputs, [[0, 1], [], []], [self.wide], capacity, body)
         return kept
 
-    def _finish(self, s: ScalarBuilder, value: SSAValue, total: SSAValue) -> list[SSAValue]:
-        """The weighted mean, 0 for a query that saw nothing."""
+    def _share(self, s: ScalarBuilder, total: SSAValue) -> list[SSAValue]:
+        """What one weight counts, 0 for a query that saw nothing."""
         zero = s.constant(0, self.wide)
         nothing = s.compare("eq", total, zero)
-        mean = s.select(nothing, zero, s.div(value, total))
+        return [s.select(nothing, zero, s.div(s.constant(1, self.wide), total))]
+
+    def _finish(self, s: ScalarBuilder, value: SSAValue, share: SSAValue) -> list[SSAValue]:
+        """The weighted mean; 0 whatever the values for a query that saw nothing."""
         out = self.operands["out"].dtype
         assert dtypes.is_float(out)
-        return [s.narrow(mean, out)]
+        zero = s.constant(0, self.wide)
+        nothing = s.compare("eq", share, zero)
+        return [s.narrow(s.select(nothing, zero, s.mul(value, share)), out)]
 
 
 class _PagedAttentionWriter(_AttentionWriter):

@@ -72,12 +72,15 @@ class ExpandMath(RewritePattern):
 
     native: frozenset[str]
     float_only: bool
+    native_f32: frozenset[str]
 
     def match_and_rewrite(self, op: Operation, rewriter: PatternRewriter) -> None:
         if not op.results or not isinstance(op.results[0].type, Float32Type | Float64Type):
             return
         single = isinstance(op.results[0].type, Float32Type)
         if op.name in self.native and (single or not self.float_only):
+            return
+        if op.name in self.native_f32 and single:
             return
         by_floats = self.float_only and single
         expand = FLOAT_ONLY.get(type(op)) if by_floats else self._expansion_of(op)
@@ -113,6 +116,9 @@ class ExpandMathPass(ModulePass):
     native: tuple[str, ...] = ()
     """Names of operations that stay, such as `math.exp`."""
 
+    native_f32: tuple[str, ...] = ()
+    """Names of operations that stay where they are of f32."""
+
     float_only: bool = False
     """Whether the rest of f32 is made of float arithmetic, exp, log and sqrt alone, for vector
     units without integers. These three must be native then. They are so for f32 alone: f64 is
@@ -126,5 +132,5 @@ class ExpandMathPass(ModulePass):
                 f"{self.name}: float-only expansions are made of {missing} among others; "
                 "name them in `native`, or leave `float-only` away"
             )
-        pattern = ExpandMath(native, self.float_only)
+        pattern = ExpandMath(native, self.float_only, frozenset(self.native_f32))
         PatternRewriteWalker(pattern, apply_recursively=False).rewrite_module(op)

@@ -22,7 +22,7 @@ from infini_ir.dialects import tile
 from infini_ir.dialects.tile.types import group_runs
 from infini_ir.targets.cpu import computed_factor, grouped_nest
 from infini_ir.targets.cpu.register_tile import Panels, Product, run
-from infini_ir.targets.cpu.scalars import llvm_type, memory_of
+from infini_ir.targets.cpu.scalars import llvm_type, memory_of, scalar_operations
 from infini_ir.targets.cpu.sources import (
     MemorySource,
     Point,
@@ -354,7 +354,7 @@ def _finish_cost(e: KernelEmitter, value: SSAValue) -> int:
     owner = value.owner
     if not isinstance(owner, tile.MapOp) or isinstance(e.sources.get(value), MemorySource):
         return 0
-    own = sum(not isinstance(op, arith.ConstantOp) for op in owner.body.block.ops)
+    own = scalar_operations(owner.body.block)
     tiles = [v for v in owner.inputs if isinstance(v.type, tile.TileType)]
     return own + sum(_finish_cost(e, operand) for operand in tiles)
 

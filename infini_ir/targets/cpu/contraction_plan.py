@@ -103,7 +103,14 @@ def plan_contraction(
         panels *= 2
     parameters = {**_named(kernel, parameters), "BN": columns, "BK": shape.depth}
     return Plan(
-        parameters, strip, shape.vectors, panels, order, reason, shape.unit, shape.group
+        parameters,
+        strip,
+        shape.vectors,
+        panels,
+        order,
+        reason=reason,
+        unit=shape.unit,
+        group=shape.group,
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from xdsl.dialects import arith
 from xdsl.dialects.builtin import IntegerAttr
-from xdsl.ir import Block
+from xdsl.ir import Block, SSAValue
 
 from infini_ir.dialects import tile
 from infini_ir.dialects.tile import program
@@ -27,34 +27,44 @@ LAUNCH_NANOSECONDS = 50
 def kernel_work(kernel: tile.KernelOp) -> tuple[Dim, bool]:
     """Element operations of a kernel's whole grid, and whether they are products."""
     total = product(kernel.bounds.data)
-    inner, depths, products = ONE, ZERO, False
+    loops, products = ONE, ZERO
     for op in kernel.body.walk():
         if isinstance(op, tile.DotOp):
-            products = True
-            depths = depths + _own_depth(op)
+            products = products + _of_product(op)
         if isinstance(op, tile.ForOp):
-            inner = inner * _trips(op)
-    if not products:
-        inner = inner * _own_axes(kernel)
-    elif depths is not ZERO:
-        inner = inner * depths
-    return total * inner, products
+            loops = loops * _turns(op)
+    if products is ZERO:
+        return total * loops * _own_axes(kernel), False
+    return total * loops * products, True
 
 
-def _trips(loop: tile.ForOp) -> Dim:
-    """Steps of a loop, of one element each; 64 where the bound is computed."""
-    owner = loop.to.owner
-    if isinstance(owner, tile.SizeOp):
-        return owner.dim
+def _turns(loop: tile.ForOp) -> Dim:
+    """Over how much a loop goes, its step left aside: tiles are as large as the step."""
+    bounds = upper_bounds(loop.to)
+    known = [dim for dim in bounds if dim.value is not None]
+    return min(known, key=lambda dim: dim.value or 0) if known else (*bounds, Dim.of(64))[0]
+
+
+def _of_product(op: tile.DotOp) -> Dim:
+    """Multiply-adds for each row, column and turn that parameters stand for."""
+    rhs = tile.tile_type(op.rhs).shape
+    return product([d for d in rhs if not d.symbols() & set(PARAMETERS)])
+
+
+def upper_bounds(value: SSAValue) -> list[Dim]:
+    """Sizes that an index of a kernel is surely not above."""
+    owner = value.owner
     if isinstance(owner, arith.ConstantOp) and isinstance(owner.value, IntegerAttr):
-        return Dim.of(owner.value.value.data)
-    return Dim.of(64)
-
-
-def _own_depth(op: tile.DotOp) -> Dim:
-    """The contracted size of a product that no loop goes over."""
-    depth = tile.tile_type(op.lhs).shape[-1]
-    return ZERO if depth.symbols() & set(PARAMETERS) else depth
+        return [Dim.of(owner.value.value.data)]
+    if isinstance(owner, tile.SizeOp):
+        return [owner.dim]
+    if isinstance(owner, arith.MinSIOp):
+        return [*upper_bounds(owner.lhs), *upper_bounds(owner.rhs)]
+    if isinstance(owner, arith.MaxSIOp):
+        other = upper_bounds(owner.rhs)
+        # Sizes are never below 0.
+        return upper_bounds(owner.lhs) if other and other[0].value == 0 else []
+    return []
 
 
 def _own_axes(kernel: tile.KernelOp) -> Dim:

@@ -15,16 +15,22 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from xdsl.dialects import arith
-from xdsl.dialects.builtin import IntegerAttr
 from xdsl.ir import Block, Operation, SSAValue
 
 from infini_ir.dialects import tile
-from infini_ir.targets.cpu import amx, contraction, equal_products, overwriting
+from infini_ir.targets.cpu import across, amx, contraction, equal_products, overwriting
+from infini_ir.targets.cpu.cost import upper_bounds
 from infini_ir.targets.cpu.loops import LoopWriter
 from infini_ir.targets.cpu.plan import Plan
 from infini_ir.targets.cpu.reduce_sweeps import reduce_at
 from infini_ir.targets.cpu.reductions import Combiner
-from infini_ir.targets.cpu.scalars import emit_scalar, llvm_type, memory_of, stored_type
+from infini_ir.targets.cpu.scalars import (
+    emit_scalar,
+    llvm_type,
+    memory_of,
+    scalar_operations,
+    stored_type,
+)
 from infini_ir.targets.cpu.scans import emit_scan
 from infini_ir.targets.cpu.sizes import Sizes
 from infini_ir.targets.cpu.sources import (
@@ -39,6 +45,7 @@ from infini_ir.targets.cpu.sources import (
     element_type_of,
     is_signed,
 )
+from infini_ir.targets.cpu.transposing import operand_axis, transposing_sweep
 from infini_ir.targets.cpu.writer import ONE, ZERO, Function, Module, V
 from infini_ir.utils import dtypes
 from infini_ir.utils.errors import CompileError
@@ -75,8 +82,16 @@ class KernelEmitter(LoopWriter):
     sources: dict[SSAValue, Source] = field(default_factory=dict)
     scalars: dict[SSAValue, V] = field(default_factory=dict)
     kept: dict[Operation, Kept] = field(default_factory=dict)
-    strides_of: dict[SSAValue, tuple[Dim, V]] = field(default_factory=dict)
-    """Loop and grid offsets: (bound, step), to know where edges cannot be."""
+    strides_of: dict[SSAValue, tuple[list[Dim], V]] = field(default_factory=dict)
+    """Loop and grid offsets: (bounds they stay below, step), to know where edges cannot be."""
+    operands: dict[SSAValue, MemorySource] = field(default_factory=dict)
+    """Copies that were made of operands of products."""
+    cells: dict[SSAValue, MemorySource] = field(default_factory=dict)
+    """Where products are written that a loop carries."""
+    deferred: dict[tile.MapOp, tile.DotOp] = field(default_factory=dict)
+    """Products that are computed together with the map that follows them."""
+    keeping: Kept | None = None
+    """The map that the reduction being computed writes to its memory on the way."""
     loaded: dict[SSAValue, list[SSAValue]] = field(default_factory=dict)
     """Tiles that were loaded from each view and are read from it when they are needed."""
     emitted: set[Operation] = field(default_factory=set)
@@ -124,7 +139,7 @@ class KernelEmitter(LoopWriter):
                 rest = quotient
             offset = self.kernel.offsets[axis]
             self.scalars[offset] = self.f.mul(position, steps[axis])
-            self.strides_of[offset] = (self.kernel.bounds.data[axis], steps[axis])
+            self.strides_of[offset] = ([self.kernel.bounds.data[axis]], steps[axis])
         self.block(self.kernel.body.block)
         self.leave(with_scope)
 
@@ -246,7 +261,8 @@ class KernelEmitter(LoopWriter):
         if start.number == 0:
             return total if capacity is size else self.f.min(limit, total)
         bound = self.strides_of.get(offset)
-        if bound is not None and bound[0] is size and bound[1].text == limit.text:
+        below = bound is not None and any(dim is size for dim in bound[0])
+        if bound is not None and below and bound[1].text == limit.text:
             exact = (
                 total.number is not None
                 and limit.number
@@ -335,9 +351,17 @@ class KernelEmitter(LoopWriter):
     def _open(self, op: tile.OpenOp) -> None:
         self.sources[op.out] = self.sources[op.x]
 
-    def _map(self, op: tile.MapOp) -> None:
+    def make_sources(self, op: tile.MapOp) -> None:
+        """The results of a map are computed where they are needed."""
         for index, out in enumerate(op.outs):
             self.sources[out] = MapSource(op, index)
+
+    def _map(self, op: tile.MapOp) -> None:
+        product = self.deferred.pop(op, None)
+        if product is not None:
+            across.emit(self, product, op)
+            return
+        self.make_sources(op)
         rank = tile.tile_type(op.outs[0]).rank
         if rank == 0:
             for out in op.outs:
@@ -349,16 +373,23 @@ class KernelEmitter(LoopWriter):
         users = {use.operation for out in op.outs for use in out.uses}
         if len(users) < 2 or all(isinstance(user, tile.StoreOp) for user in users):
             return False
-        costly = sum(not isinstance(o, arith.ConstantOp) for o in op.body.block.ops)
+        costly = scalar_operations(op.body.block)
         feeds_dot = any(isinstance(user, tile.DotOp) for user in users)
         return costly > KEEP_COST or feeds_dot
 
     def scratch_tile(self, value: SSAValue) -> MemorySource:
-        """Scratch memory for a tile at its full capacity, row-major."""
+        """Scratch memory for a tile at its full capacity: row-major, but for an axis that lies
+        in lanes, which comes last."""
         type = tile.tile_type(value)
         shape = [d.substitute(self.plan.substitution) for d in type.shape]
         pointer = self.scratch(product(shape) * dtypes.item_size(type.dtype))
-        strides = tuple(self.sizes.of(d) for d in tile.dense_strides(shape))
+        axis = across.axis_of(self, value)
+        order = list(range(len(shape)))
+        if axis is not None:
+            order = [*(i for i in order if i != axis), axis]
+        dense = tile.dense_strides([shape[i] for i in order])
+        steps = dict(zip(order, dense, strict=True))
+        strides = tuple(self.sizes.of(steps[i]) for i in range(len(shape)))
         item = dtypes.item_size(type.dtype)
         return MemorySource(pointer, strides, element_type_of(value), item, is_signed(value))
 
@@ -376,10 +407,24 @@ class KernelEmitter(LoopWriter):
             return
         self.sources[op.out] = ReduceSource(op)
         if not self._reduces_in_place(op):
-            self.prepare(op.x)
+            kept = self.kept_of(op.x)
+            if kept is not None and not (kept.pending and self._covers_lanes(op)):
+                kept = None
+            self.prepare(op.x, but=kept)
             memory = self.scratch_tile(op.out)
+            self.keeping = kept
             self.sweep([(op.out, memory)], self.extents(op.out))
+            self.keeping = None
+            if kept is not None:
+                assert isinstance(op.x.owner, tile.MapOp)
+                self.settle(op.x.owner)
             self.sources[op.out] = memory
+
+    def _covers_lanes(self, op: tile.ReduceOp) -> bool:
+        """Whether lanes run along an axis that a reduction leaves: then it comes past every
+        element once, in the order of memory."""
+        axis = across.axis_of(self, op.x)
+        return axis is not None and axis not in op.axis_list
 
     def reduced(self, op: tile.ReduceOp, point: Point) -> V:
         """A reduction at a point of the kept axes."""
@@ -502,7 +547,13 @@ class KernelEmitter(LoopWriter):
     ) -> None:
         """Compute values at every point of their extent and write each to its memory."""
         rank = len(extents)
-        axis = self.vector_axis_of(targets[0][1].strides, extents)
+        axis = self._sweep_axis(targets[0], extents)
+        plain = combines is None or all(combine is None for combine in combines)
+        if axis is not None and rank > 1 and plain:
+            other = operand_axis(self, targets, extents, axis)
+            if other is not None:
+                transposing_sweep(self, targets, extents, axis, other)
+                return
 
         def write(point: Point) -> None:
             # All are computed first: a store may write what another's value is loaded from.
@@ -530,6 +581,15 @@ class KernelEmitter(LoopWriter):
             self.vector_loop(extents[axis], inner)
 
         self.nest(extents, outer, [None] * rank, row)
+
+    def _sweep_axis(
+        self, target: tuple[SSAValue, MemorySource], extents: Sequence[V]
+    ) -> int | None:
+        value, memory = target
+        axis = across.axis_of(self, value)
+        if axis is not None and memory.strides[axis].number == 1:
+            return axis
+        return self.vector_axis_of(memory.strides, extents)
 
     def copy(self, source: MemorySource, target: MemorySource, extents: Sequence[V]) -> None:
         """Copy memory to memory, vectors along the last axis."""
@@ -566,10 +626,17 @@ class KernelEmitter(LoopWriter):
             self.leave(level)
 
         limit = self.scalar(op.to)
-        self.strides_of[body.args[0]] = (self._bound_of(op), step)
+        bounds = upper_bounds(op.to)
+        self.strides_of[body.args[0]] = (bounds, step)
         if step.number is None:
             raise CompileError("the step of a loop must be known; the plan fixes it")
-        self.f.loop(limit, iteration, step=int(step.number), hint="for")
+        across.place_in_cells(self, op, carried)
+        known = [dim.value for dim in bounds if dim.value is not None]
+        if known and min(known) <= int(step.number):
+            # It runs once at most.
+            self.f.when(self.f.compare("sgt", limit, ZERO), lambda: iteration(ZERO), "for")
+        else:
+            self.f.loop(limit, iteration, step=int(step.number), hint="for")
         for result, cell in zip(op.outs, carried, strict=True):
             self.sources[result] = self._current(cell)
 
@@ -580,12 +647,7 @@ class KernelEmitter(LoopWriter):
             for operand in op.operands:
                 if operand in self.sources:
                     self.prepare(operand)
-
-    def _bound_of(self, op: tile.ForOp) -> Dim:
-        owner = op.to.owner
-        if isinstance(owner, arith.ConstantOp) and isinstance(owner.value, IntegerAttr):
-            return Dim.of(owner.value.value.data)
-        return owner.dim if isinstance(owner, tile.SizeOp) else Dim.of(-1)
+        across.operands_before(self, loop)
 
     def _carried_cells(self, op: tile.ForOp) -> list[MemorySource]:
         """Memory for the carried tiles, holding their initial values."""
@@ -629,7 +691,14 @@ class KernelEmitter(LoopWriter):
             cell.store(self, (), value)
 
     def _dot(self, op: tile.DotOp) -> None:
-        contraction.emit_dot(self, op)
+        if not across.applies(self, op):
+            contraction.emit_dot(self, op)
+            return
+        following = across.following_map(op)
+        if following is None:
+            across.emit(self, op, None)
+        else:
+            self.deferred[following] = op
 
     def _size(self, op: tile.SizeOp) -> None:
         self.scalars[op.out] = self.sizes.of(op.dim)

@@ -9,7 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from xdsl.dialects.builtin import DenseArrayBase, DictionaryAttr, IntegerAttr, StringAttr, i64
+from xdsl.dialects.builtin import (
+    DenseArrayBase,
+    DictionaryAttr,
+    IntegerAttr,
+    StringAttr,
+    UnitAttr,
+    i64,
+)
 from xdsl.ir import Attribute
 
 from infini_ir.dialects.graph.base import ints, ints_of
@@ -35,6 +42,12 @@ class Plan:
     """What multiplies: "" vectors of the accumulator's type, "amx" tiles."""
     group: int = 1
     """How many neighbours along k one instruction multiplies and sums for a lane."""
+    across: str = ""
+    """The parameter along whose tile axes vectors run, so that everything else of a tile is
+    done in each lane on its own; empty: vectors run along the last axes."""
+    paired: bool = False
+    """Whether programs of the last grid axis go from both its ends to the middle in turn,
+    as the work grows along it."""
 
     @property
     def substitution(self) -> dict[str, Dim]:
@@ -54,6 +67,10 @@ class Plan:
             entries["unit"] = StringAttr(self.unit)
         if self.group > 1:
             entries["group"] = IntegerAttr(self.group, i64)
+        if self.across:
+            entries["across"] = StringAttr(self.across)
+        if self.paired:
+            entries["paired"] = UnitAttr()
         if self.reason:
             entries["reason"] = StringAttr(self.reason)
         return DictionaryAttr(entries)
@@ -76,19 +93,20 @@ class Plan:
             value = data.get(name)
             return ints_of(value) if isinstance(value, DenseArrayBase) else default
 
-        strip = integers("strip", (1, 6))
-
         def text(name: str) -> str:
             value = data.get(name)
             return value.data if isinstance(value, StringAttr) else ""
 
+        strip = integers("strip", (1, 6))
         return Plan(
             parameters,
-            (strip[0], strip[1]),
-            integer("vectors", 2),
-            integer("panels", 1),
-            integers("order", ()),
-            text("reason"),
-            text("unit"),
-            integer("group", 1),
+            strip=(strip[0], strip[1]),
+            vectors=integer("vectors", 2),
+            panels=integer("panels", 1),
+            order=integers("order", ()),
+            across=text("across"),
+            paired="paired" in data,
+            reason=text("reason"),
+            unit=text("unit"),
+            group=integer("group", 1),
         )

@@ -16,7 +16,6 @@ from infini_ir.dialects.tile import program
 from infini_ir.targets.cpu import contraction, equal_products
 from infini_ir.targets.cpu.contraction_plan import (
     PROGRAMS,
-    even_strip,
     plan_contraction,
     register_tile,
 )
@@ -131,7 +130,8 @@ def _plan_attention(kernel: tile.KernelOp, features: CpuFeatures) -> Plan:
     sizes = dict(zip((str(s) for s in kernel.steps.data), kernel.bounds.data, strict=True))
     rows = _known(sizes["BM"], 64) if "BM" in sizes else 1
     limit, vectors = register_tile(features, features.vector_bytes // 4, None)
-    block = min(max(1, rows), 64 if rows % 64 == 0 or rows > 128 else 128)
-    strip = (1, even_strip(block, limit))
+    lanes = features.vector_bytes // 4
+    block = min(-(-rows // lanes) * lanes, 4 * lanes)
     parameters = {"BM": block, "BN": 128, "BK": 128, "BR": 1, "BC": 64, "BH": 1, "BW": 1}
-    return Plan(parameters, strip, vectors, 1, (), "scores of one block stay in L2")
+    reason = "queries in lanes; scores of one block stay in L2"
+    return Plan(parameters, (1, limit), vectors, across="BM", reason=reason)

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 UNROLL_LIMIT = 64
 """Elements of a reduction inside another loop up to which it is written out."""
 
+CHAINS = 4
+"""Partial results that a long reduction of lanes goes on with in turn, so that it does not
+wait for each combination to end."""
+
 
 def reduce_at(e: KernelEmitter, op: tile.ReduceOp, point: Point) -> V:
     """The reduction at a point of the kept axes."""
@@ -44,18 +48,46 @@ def _reduce_lanes(
     for count in counts:
         total = total * int(count) if count is not None else UNROLL_LIMIT + 1
     neutral = e.f.splat(combiner.neutral(), e.lanes)
-    if total <= UNROLL_LIMIT:
+    if total <= UNROLL_LIMIT and e.keeping is None:
         return _written_out(e, op, combiner, extents, point, axes, neutral)
-    cell = e.f.alloca(neutral.full_type)
-    e.f.store(neutral, cell, 64)
+    cells = [e.f.alloca(neutral.full_type) for _ in range(CHAINS)]
+    for cell in cells:
+        e.f.store(neutral, cell, 64)
 
-    def body(full: Point) -> None:
+    def add(full: Point, cell: V) -> None:
         old = e.f.load(cell, neutral.type, e.lanes, 64)
-        value = e.f.splat(e.element(op.x, full), e.lanes)
+        value = e.f.splat(_reduced_element(e, op, full, e.keeping), e.lanes)
         e.f.store(combiner.apply(e.f, old, value), cell, 64)
 
-    e.nest(extents, axes, point, body)
-    return e.f.load(cell, neutral.type, e.lanes, 64)
+    last = axes[-1]
+
+    def row(base: Point) -> None:
+        def at(position: V, cell: V) -> None:
+            level = e.enter()
+            coordinate = Coordinate(position)
+            add(tuple(coordinate if a == last else c for a, c in enumerate(base)), cell)
+            e.leave(level)
+
+        def several(position: V) -> None:
+            for i, cell in enumerate(cells):
+                at(e.f.add(position, integer(i)), cell)
+
+        extent = extents[last]
+        if extent.number is not None:
+            whole = integer(int(extent.number) // CHAINS * CHAINS)
+        else:
+            whole = e.f.assign(f"and i64 {extent.text}, {-CHAINS}", "i64")
+        e.f.loop(whole, several, step=CHAINS, hint="chains")
+        e.f.loop(extent, lambda i: at(i, cells[0]), start=whole, hint="chain")
+
+    e.nest(extents, axes[:-1], point, row)
+    total_cells = [e.f.load(cell, neutral.type, e.lanes, 64) for cell in cells]
+    while len(total_cells) > 1:
+        total_cells = [
+            combiner.apply(e.f, a, b)
+            for a, b in zip(total_cells[::2], total_cells[1::2], strict=True)
+        ]
+    return total_cells[0]
 
 
 def _written_out(
@@ -104,7 +136,7 @@ def _reduce_scalar(
     def row(base: Point) -> None:
         def inner(coordinate: Coordinate) -> None:
             full = tuple(coordinate if a == axis else c for a, c in enumerate(base))
-            value = _reduced_element(e, op, full, kept if keeping else None)
+            value = _reduced_element(e, op, full, kept if keeping else e.keeping)
             _accumulate(e, combiner, value, coordinate, vector_cell, scalar_cell, wide)
 
         e.vector_loop(extents[axis], inner)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from xdsl.dialects.builtin import IntegerType, Signedness
 from xdsl.ir import Attribute
 
-from infini_ir.targets.cpu.scalars import llvm_type
+from infini_ir.targets.cpu.scalars import extremum, llvm_type
 from infini_ir.targets.cpu.writer import Function, V, boolean, floating, integer
 
 
@@ -64,16 +64,9 @@ class Combiner:
             instruction = "or" if self.kind == "max" else "and"
             return f.assign(f"{instruction} {a.full_type} {a.text}, {b.text}", a.type, lanes)
         if self.is_float:
-            return self._float_extremum(f, a, b)
+            return extremum(f, f"{self.kind}imum", a, b)
         name = f"llvm.{'u' if self.unsigned else 's'}{self.kind}"
         return f.intrinsic(name, [a, b], a.type, lanes)
-
-    def _float_extremum(self, f: Function, a: V, b: V) -> V:
-        predicate = "ugt" if self.kind == "max" else "ult"
-        chosen = f.assign(f"fcmp {predicate} {a.full_type} {a.text}, {b.text}", "i1", a.lanes)
-        result = f.assign(f"select {chosen.typed}, {a.typed}, {b.typed}", a.type, a.lanes)
-        nan = f.assign(f"fcmp uno {b.full_type} {b.text}, {b.text}", "i1", a.lanes)
-        return f.assign(f"select {nan.typed}, {b.typed}, {result.typed}", a.type, a.lanes)
 
     def across(self, f: Function, vector: V) -> V:
         """The combination of all lanes."""

@@ -76,6 +76,9 @@ class Product:
     emitter, this, and the register tile's pointers, cells, columns and masks."""
     finish_cost: int = 0
     """Scalar operations of `finish` for one element."""
+    even: bool = False
+    """Whether rows are divided evenly and columns left over have code for each number of
+    vectors, rather than whole register tiles and one for all that is left."""
 
 
 def run(e: KernelEmitter, p: Product) -> None:
@@ -91,9 +94,14 @@ def run(e: KernelEmitter, p: Product) -> None:
         whole = e.f.mul(e.f.udiv(p.columns, integer(width)), integer(width))
         rest = e.f.sub(p.columns, whole)
     e.f.loop(whole, lambda j: _rows(e, p, j, None, width), step=width, hint="panel")
-    e.f.when(
-        e.f.compare("sgt", rest, ZERO), lambda: _rows(e, p, whole, rest, width), hint="edge"
-    )
+    begins = range(0, width, e.lanes) if p.even and rest.number is None else (0,)
+    for begin in begins:
+        most = begin + e.lanes if len(begins) > 1 else width
+        some = e.f.compare("sgt", rest, integer(begin))
+        if most < width:
+            few = e.f.compare("sle", rest, integer(most))
+            some = e.f.assign(f"and i1 {some.text}, {few.text}", "i1")
+        e.f.when(some, lambda most=most: _rows(e, p, whole, rest, most), hint="edge")
     e.lanes = lanes
 
 
@@ -116,6 +124,7 @@ def _rows(e: KernelEmitter, p: Product, column: V, rest: V | None, width: int) -
             lambda position, size: _strip(
                 e, p, column, rest, width, outer_position, height, position, size
             ),
+            even=p.even,
         )
 
     if outer is None:
@@ -124,8 +133,19 @@ def _rows(e: KernelEmitter, p: Product, column: V, rest: V | None, width: int) -
         _chunks(e, outer, p.strip[0], last_axis)
 
 
-def _chunks(e: KernelEmitter, extent: V, size: int, body: Callable[[V, int], None]) -> None:
-    """Cover an extent by chunks of a size, then smaller ones."""
+def _chunks(
+    e: KernelEmitter,
+    extent: V,
+    size: int,
+    body: Callable[[V, int], None],
+    *,
+    even: bool = False,
+) -> None:
+    """Cover an extent by chunks of a size, then smaller ones; `even`: of two sizes next to
+    each other, where it is known."""
+    if extent.number is not None and even:
+        _even_chunks(e, int(extent.number), size, body)
+        return
     if extent.number is not None:
         total = int(extent.number)
         whole = total // size * size
@@ -155,6 +175,25 @@ def _chunks(e: KernelEmitter, extent: V, size: int, body: Callable[[V, int], Non
             hint=f"strip{chunk}.",
         )
         start = limit
+
+
+def _even_chunks(
+    e: KernelEmitter, total: int, size: int, body: Callable[[V, int], None]
+) -> None:
+    count = -(-total // size)
+    small, larger = divmod(total, max(1, count))
+    begin = 0
+    for chunk, times in ((small + 1, larger), (small, count - larger)):
+        if chunk:
+            end = begin + chunk * times
+            e.f.loop(
+                integer(end),
+                lambda i, chunk=chunk: _scoped(e, lambda: body(i, chunk)),
+                start=integer(begin),
+                step=chunk,
+                hint="strip",
+            )
+            begin = end
 
 
 def _scoped(e: KernelEmitter, body: Callable[[], None]) -> None:
@@ -448,7 +487,7 @@ def _multiply(
             p.b.memory_align,
             None if p.b.width else mask,
         )
-        right.append(_widen(e, narrowed(e, loaded, p.b.element), p.accumulator, p.b.unsigned))
+        right.append(widen(e, narrowed(e, loaded, p.b.element), p.accumulator, p.b.unsigned))
     a_index = e.f.mul(k, p.a_strides[-1])
     for row, offset in enumerate(offsets):
         address = e.f.gep(
@@ -456,7 +495,7 @@ def _multiply(
         )
         loaded = e.f.load(address, memory_of(p.a_element), 1, p.a_align)
         left = e.f.splat(
-            _widen(e, narrowed(e, loaded, p.a_element), p.accumulator, p.a_unsigned), e.lanes
+            widen(e, narrowed(e, loaded, p.a_element), p.accumulator, p.a_unsigned), e.lanes
         )
         for v, factor in enumerate(right):
             _multiply_add(e, p.accumulator, left, factor, cells[row][v])
@@ -474,7 +513,7 @@ def _multiply_add(e: KernelEmitter, type: str, left: V, right: V, cell: V) -> No
     e.f.store(total, cell, 64)
 
 
-def _widen(e: KernelEmitter, value: V, type: str, unsigned: bool) -> V:
+def widen(e: KernelEmitter, value: V, type: str, unsigned: bool) -> V:
     """An operand in the accumulator's type."""
     if value.type == type:
         return value

@@ -16,8 +16,9 @@ from xdsl.dialects.builtin import (
     IntegerAttr,
     IntegerType,
 )
-from xdsl.ir import Attribute, Operation
+from xdsl.ir import Attribute, Block, Operation
 
+from infini_ir.targets.cpu.native_math import EXP_OPERATIONS, emit_exp
 from infini_ir.targets.cpu.writer import Function, V, boolean, floating, integer
 from infini_ir.utils.errors import CompileError
 
@@ -70,6 +71,14 @@ def emit_scalar(f: Function, op: Operation, operands: Sequence[V]) -> V:
     lanes = max(v.lanes for v in operands)
     wide = [v if v.lanes == lanes else f.splat(v, lanes) for v in operands]
     return emitter(f, op, wide, llvm_type(op.results[0].type))
+
+
+def scalar_operations(block: Block) -> int:
+    """How many operations a map does for an element."""
+    return sum(
+        EXP_OPERATIONS if isinstance(op, math.ExpOp) else not isinstance(op, arith.ConstantOp)
+        for op in block.ops
+    )
 
 
 def _constant(op: arith.ConstantOp) -> V:
@@ -177,21 +186,32 @@ def _bitcast(f: Function, op: Operation, v: Sequence[V], type: str) -> V:
     return _convert("bitcast")(f, op, v, type)
 
 
-def _maximum(predicate: str) -> Emitter:
-    """max and min that carry NaN. The unordered comparison picks the first operand where
-    either is NaN, one instruction on x86; a second choice is needed only where the second
-    operand may be NaN, which a constant is not."""
+def _maximum(name: str) -> Emitter:
+    """max and min that carry NaN; of zeros, either."""
 
     def emit(f: Function, op: Operation, v: Sequence[V], type: str) -> V:
-        a, b = v if not _is_constant(v[0]) else (v[1], v[0])
-        chosen = f.assign(f"fcmp {predicate} {a.full_type} {a.text}, {b.text}", "i1", a.lanes)
-        result = f.assign(f"select {chosen.typed}, {a.typed}, {b.typed}", type, a.lanes)
-        if _is_constant(b):
-            return result
-        nan = f.assign(f"fcmp uno {b.full_type} {b.text}, {b.text}", "i1", a.lanes)
-        return f.assign(f"select {nan.typed}, {b.typed}, {result.typed}", type, a.lanes)
+        return extremum(f, name, v[0], v[1])
 
     return emit
+
+
+def extremum(f: Function, name: str, a: V, b: V) -> V:
+    """`maximum` or `minimum` of two floats, scalars or vectors: NaN where one is NaN.
+
+    The unordered comparison picks the first operand where either is NaN, one instruction on
+    x86; a second choice is needed only where the second operand may be NaN, which a constant
+    is not. LLVM writes the pair without mask registers where it is given as its intrinsic.
+    """
+    a, b = (b, a) if _is_constant(a) else (a, b)
+    if a.type in ("float", "double") and not _is_constant(b):
+        return f.intrinsic(f"llvm.{name}", [a, b], a.type, a.lanes, flags="nsz ")
+    predicate = "ugt" if name == "maximum" else "ult"
+    chosen = f.assign(f"fcmp {predicate} {a.full_type} {a.text}, {b.text}", "i1", a.lanes)
+    result = f.assign(f"select {chosen.typed}, {a.typed}, {b.typed}", a.type, a.lanes)
+    if _is_constant(b):
+        return result
+    nan = f.assign(f"fcmp uno {b.full_type} {b.text}, {b.text}", "i1", a.lanes)
+    return f.assign(f"select {nan.typed}, {b.typed}, {result.typed}", a.type, a.lanes)
 
 
 def _is_constant(value: V) -> bool:
@@ -207,8 +227,8 @@ _TABLE: dict[type[Operation], Emitter] = {
     arith.MulfOp: _binary("fmul"),
     arith.DivfOp: _binary("fdiv"),
     arith.NegfOp: _negate,
-    arith.MaximumfOp: _maximum("ugt"),
-    arith.MinimumfOp: _maximum("ult"),
+    arith.MaximumfOp: _maximum("maximum"),
+    arith.MinimumfOp: _maximum("minimum"),
     arith.MaxnumfOp: _intrinsic("llvm.maxnum"),
     arith.MinnumfOp: _intrinsic("llvm.minnum"),
     arith.AddiOp: _index_arithmetic("add"),
@@ -251,4 +271,5 @@ _TABLE: dict[type[Operation], Emitter] = {
     math.RoundEvenOp: _intrinsic("llvm.roundeven"),
     math.CopySignOp: _intrinsic("llvm.copysign"),
     math.AbsIOp: _abs_integer,
+    math.ExpOp: emit_exp,
 }

@@ -27,6 +27,7 @@ from infini_ir.targets.cpu.cost import program_nanoseconds
 from infini_ir.targets.cpu.emitter import KernelEmitter
 from infini_ir.targets.cpu.features import CpuFeatures, named
 from infini_ir.targets.cpu.linker import link
+from infini_ir.targets.cpu.native_math import native_functions
 from infini_ir.targets.cpu.packing import CpuPackWeightsPass
 from infini_ir.targets.cpu.plain_math import plain_math_ir
 from infini_ir.targets.cpu.plan import Plan
@@ -125,7 +126,7 @@ class CpuTarget:
             CpuPlanPass(self.architecture),
             *(self._measured() if measured else ()),
             CpuPackWeightsPass(lanes),
-            ExpandMathPass(),
+            ExpandMathPass(native_f32=native_functions(self.features)),
             PlanMemoryPass(),
             InsertBarriersPass(),
         )

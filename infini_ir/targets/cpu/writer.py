@@ -359,7 +359,9 @@ class Function:
 
     # Calls
 
-    def intrinsic(self, name: str, arguments: Sequence[V], type: str, lanes: int = 1) -> V:
+    def intrinsic(
+        self, name: str, arguments: Sequence[V], type: str, lanes: int = 1, flags: str = ""
+    ) -> V:
         """A call of an overloaded intrinsic whose suffix is its first argument's type."""
         first = arguments[0]
         suffix = (f"v{first.lanes}" if first.lanes > 1 else "") + suffix_of(first.type)
@@ -367,7 +369,7 @@ class Function:
         types = ", ".join(a.full_type for a in arguments)
         self.module.declare(f"declare {full} @{name}.{suffix}({types})")
         return self.assign(
-            f"call {full} @{name}.{suffix}({', '.join(a.typed for a in arguments)})",
+            f"call {flags}{full} @{name}.{suffix}({', '.join(a.typed for a in arguments)})",
             type,
             lanes,
         )

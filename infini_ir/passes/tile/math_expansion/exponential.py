@@ -63,8 +63,8 @@ _F64 = _Table(
 _EXP_SHORT_RANGE = (-88.0296, 88.72284)
 """n is -127 at the lower end and 128 at the upper: the scale factors 0 and infinity."""
 
-EXPM1 = _F32.expm1
-"""(e**r - 1 - r) / r**2 of f32."""
+EXPM1, EXP_RANGE, LN2, LOG2_E = _F32.expm1, _F32.exp_range, _F32.ln2, _F32.log2_e
+"""Of f32: (e**r - 1 - r) / r**2, where e**x is neither 0 nor infinite, and ln 2 in two."""
 
 _TABLES: dict[Format, _Table] = {F32: _F32, F64: _F64}
 
