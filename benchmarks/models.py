@@ -2,7 +2,8 @@
 
 Each model is measured by `infini bench` in a process of its own, and its row kept in
 `benchmarks/results` as it is done: a run that is broken off goes on where it was. Rows of the
-same commit are not measured again, unless `--again` asks for it.
+same commit are not measured again, unless `--again` asks for it. Without `--cold` nothing is
+said of what preparing `torch` costs, which keeps what it compiled; the next run has it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from rich.progress import track
 from benchmarks.results import FOLDER, Results, revision
 from benchmarks.tables import losses, models_table, summary_lines
 from infini_ir.models import quantized, torch_zoo, zoo
-from infini_ir.tools.engines.engine import choose_engines
+from infini_ir.tools.engines.engine import OURS, choose_engines
 from infini_ir.utils.errors import InfiniError
 
 MODES = {"f32": "f32", "bf16": "bf16", "int8": "f32", "int8-bf16": "bf16"}
@@ -95,6 +96,7 @@ def main(
         wanted = [c for c in chosen if again or not results.done(c.name, threads)]
         for case in track(wanted, mode, console=Console(stderr=True)):
             row = measure(case, MODES[mode], engines, threads, rounds, cold)
+            keep_costs(row, results.rows.get(case.name, {}))
             results.rows[case.name] = row
             results.write()
         failed |= any("problem" in results.rows[c.name] for c in chosen)
@@ -169,6 +171,14 @@ def short_row(facts: dict[str, Any]) -> dict[str, Any]:
         },
         "failed": facts["failed"],
     }
+
+
+def keep_costs(row: dict[str, Any], before: dict[str, Any]) -> None:
+    """What fresh processes told of other engines stays; it is long to measure."""
+    for name, cost in before.get("cold", {}).items():
+        known = row.get("cold", {})
+        if name in row.get("seconds", {}) and name != OURS and "peak_memory_bytes" in cost:
+            known[name] = cost | known.get(name, {})
 
 
 def draw_rows(path: str, results: Results) -> None:

@@ -37,14 +37,14 @@ def compare(
     """Measure our engine and `others`. `ours` is the job as prepared already.
 
     What preparing costs is measured in fresh processes, with the memory it takes; else as the
-    engines are prepared here, one after the other.
+    engines are prepared here, one after the other, where none keeps what it compiled before.
 
     Gives `times` (median, min and max), `ratios` (theirs by ours, the median over the rounds),
     `errors` by output against `reference`, `precisions`, `cold`, and `failed` with reasons.
     """
     names = [OURS, *others]
     facts: dict[str, Any] = {"failed": {}}
-    with _caches():
+    with _empty_cache(fresh_processes):
         cold = _cold(job, names, tell) if fresh_processes else {}
         runs, costs = _prepare(job, names, ours, facts["failed"], tell)
         facts["cold"] = {**costs, **cold}
@@ -63,8 +63,11 @@ def compare(
 
 
 @contextmanager
-def _caches() -> Iterator[None]:
-    """What an engine compiled in its fresh process, it need not compile for being timed."""
+def _empty_cache(wanted: bool) -> Iterator[None]:
+    """A folder for what fresh processes compile: it need not be compiled again for timing."""
+    if not wanted:
+        yield
+        return
     variable = fresh.TORCH_CACHE
     kept = os.environ.get(variable)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
@@ -102,9 +105,11 @@ def _prepare(
         engine = find_engine(name)
         try:
             engine.load()
-            with spent() as costs[name]:
+            with spent() as cost:
                 runs[name] = engine.prepare(job)
                 runs[name].call()
+            if not engine.keeps_code:
+                costs[name] = cost
         except Exception as error:  # runtimes' errors have no common base but Exception
             if name == OURS:
                 raise

@@ -64,6 +64,8 @@ class Engine(Protocol):
     name: str
     packages: tuple[str, ...]
     """What `pip install` wants for it; the first has the version."""
+    keeps_code: bool
+    """Whether it keeps on disk what it compiles: only a fresh process then shows the cost."""
 
     def load(self) -> None:
         """Import the runtime, which is no part of preparing a model."""

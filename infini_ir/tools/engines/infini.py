@@ -15,6 +15,7 @@ class Infini:
 
     name = OURS
     packages = ("infini-ir",)
+    keeps_code = False
 
     def load(self) -> None:
         """Import the compiler."""

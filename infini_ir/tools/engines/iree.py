@@ -23,6 +23,7 @@ class Iree:
 
     name = "iree"
     packages = ("iree-base-compiler", "iree-base-runtime")
+    keeps_code = False
 
     def load(self) -> None:
         """Import compiler, importer and runtime."""

@@ -145,8 +145,12 @@ def _conv(a: Attributes, x: torch.Tensor, w: torch.Tensor, b: Any = None) -> tor
 def _max_pool(a: Attributes, x: torch.Tensor) -> torch.Tensor:
     pads, kernel = _pads(a, x.shape[2:]), a["kernel_shape"]
     strides = a.get("strides", [1] * len(kernel))
-    x = _padded(x, _cut(a, x, pads, strides), -math.inf)
-    return F.max_pool2d(x, kernel, strides, 0, a.get("dilations", 1), bool(a.get("ceil_mode")))
+    dilations, whole = a.get("dilations", 1), bool(a.get("ceil_mode"))
+    if (pad := _same_around(pads, kernel)) is not None:
+        return F.max_pool2d(x, kernel, strides, pad, dilations, whole)
+    if whole:
+        raise InfiniError("no form in PyTorch for MaxPool with ceil_mode and uneven padding")
+    return F.max_pool2d(_padded(x, pads, -math.inf), kernel, strides, 0, dilations)
 
 
 def _average_pool(a: Attributes, x: torch.Tensor) -> torch.Tensor:
@@ -154,22 +158,22 @@ def _average_pool(a: Attributes, x: torch.Tensor) -> torch.Tensor:
     strides = a.get("strides", [1] * len(kernel))
     if a.get("ceil_mode"):
         raise InfiniError("no form in PyTorch for AveragePool with ceil_mode")
+    padded = bool(a.get("count_include_pad"))
+    if (pad := _same_around(pads, kernel)) is not None:
+        return F.avg_pool2d(x, kernel, strides, pad, count_include_pad=padded)
     sums = F.avg_pool2d(_padded(x, pads), kernel, strides)
-    if a.get("count_include_pad") or not any(pads):
+    if padded:
         return sums
     ones = torch.ones((1, 1, *x.shape[2:]), dtype=x.dtype)
     return sums / F.avg_pool2d(_padded(ones, pads), kernel, strides)
 
 
-def _cut(
-    a: Attributes, x: torch.Tensor, pads: Sequence[int], strides: Sequence[int]
-) -> Sequence[int]:
-    """The padding; with `ceil_mode` no window may begin in the padding after the end."""
-    if not a.get("ceil_mode"):
-        return pads
-    rank = len(pads) // 2
-    after = [min(pads[rank + i], strides[i] - 1) for i in range(rank)]
-    return [*pads[:rank], *after]
+def _same_around(pads: Sequence[int], kernel: Sequence[int]) -> list[int] | None:
+    """The padding of each axis, where PyTorch's pools have it: as much after as before."""
+    rank = len(kernel)
+    before = list(pads[:rank])
+    fits = all(2 * pad <= window for pad, window in zip(before, kernel))
+    return before if fits and before == list(pads[rank:]) else None
 
 
 def _lrn(a: Attributes, x: torch.Tensor) -> torch.Tensor:

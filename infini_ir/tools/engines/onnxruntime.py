@@ -10,6 +10,7 @@ class OnnxRuntime:
 
     name = "onnxruntime"
     packages = ("onnxruntime",)
+    keeps_code = False
 
     def load(self) -> None:
         """Import it."""

@@ -13,6 +13,7 @@ class OpenVino:
 
     name = "openvino"
     packages = ("openvino",)
+    keeps_code = False
 
     def load(self) -> None:
         """Import it."""

@@ -24,6 +24,7 @@ class TorchCompile:
 
     name = "torch"
     packages = ("torch",)
+    keeps_code = True
 
     def load(self) -> None:
         """Import PyTorch; inductor's own modules are imported as it compiles."""

@@ -338,14 +338,14 @@ def table(facts: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
             row.append(f"{facts['ratios'][name]:.2f}" if name in facts["ratios"] else "")
         if with_errors:
             row.append(f"{worst_error(facts, name):.1e}")
-        row += _cold_cells(cold[name], time_text, size_text)
+        row += _cold_cells(cold.get(name, {}), time_text, size_text)
         rows.append(row)
     return columns, rows
 
 
 def _cold_cells(cost: dict[str, Any], time_text: Any, size_text: Any) -> list[str]:
-    if "failed" in cost:
-        return ["failed", "", ""]
+    if "wall_seconds" not in cost:
+        return ["failed" if "failed" in cost else "", "", ""]
     return [
         time_text(cost["wall_seconds"]),
         time_text(cost["cpu_seconds"]),

@@ -18,6 +18,7 @@ class Slow:
 
     name = "slow"
     packages = ("numpy",)
+    keeps_code = False
 
     def load(self) -> None:
         """Nothing to import."""
@@ -34,6 +35,13 @@ class Slow:
             return outputs
 
         return Prepared(call, list, "f32")
+
+
+class Keeping(Slow):
+    """Keeps what it compiles."""
+
+    name = "keeping"
+    keeps_code = True
 
 
 class Failing(Slow):

@@ -1,10 +1,14 @@
 """`infini bench`: its engines, its arithmetic, its files."""
 
+import itertools
 import json
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 
 import fake_engines
 import numpy as np
+import onnx
+import onnx.parser
 import pytest
 from click.testing import CliRunner, Result
 from tool_models import mlp_reference
@@ -24,7 +28,7 @@ QUICK = ("--rounds", "3", "--threads", "1", "--no-cold")
 @pytest.fixture(autouse=True)
 def fakes(monkeypatch):
     """The engines of `fake_engines`, and outputs compared with ours."""
-    for name in ("Slow", "Failing", "Misshapen", "Absent"):
+    for name in ("Slow", "Keeping", "Failing", "Misshapen", "Absent"):
         monkeypatch.setitem(ENGINES, name.lower(), f"fake_engines:{name}")
 
     def reference(job: Job):
@@ -150,6 +154,52 @@ def test_reference(mlp):
     np.testing.assert_allclose(output, mlp_reference(given.arrays["x"]), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["openvino", "torch"])
+def test_engine_in_bf16(name, mlp):
+    engine = find_engine(name)
+    if version(engine) is None:
+        pytest.skip(f"{name} is not installed: its bf16 is not tested")
+    given = replace(job(mlp), precision="bf16")
+    ready = engine.prepare(given)
+    (output,) = ready.read(ready.call())
+    assert ready.precision == "bf16"
+    wanted = mlp_reference(given.arrays["x"])
+    assert np.abs(output - wanted).max() < 0.03 * np.abs(wanted).max()
+
+
+def test_pools_of_files_in_torch(tmp_path):
+    """With padding on one side, and windows that the end cuts, as well as without."""
+    torch = pytest.importorskip("torch")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    from infini_ir.tools.engines.onnx_in_torch import OnnxModule
+
+    x = np.random.default_rng(0).standard_normal((1, 2, 9, 9)).astype(np.float32) - 3
+    for pool, attributes in itertools.product(("MaxPool", "AveragePool"), POOLS):
+        if pool == "AveragePool" and "ceil" in attributes:
+            continue
+        more = ", count_include_pad = 1" if attributes.endswith("!") else ""
+        more = more if pool == "AveragePool" else ""
+        text = f"""<ir_version: 8, opset_import: ["" : 17]>
+            pools (float[1, 2, 9, 9] x) => (float[N, C, H, W] y)
+            {{ y = {pool}<{attributes.rstrip("!")}{more}>(x) }}"""
+        path = tmp_path / "pool.onnx"
+        onnx.save(onnx.parser.parse_model(text), path)
+        (wanted,) = onnxruntime.InferenceSession(str(path)).run(None, {"x": x})
+        (given,) = OnnxModule(str(path), ["x"])(torch.from_numpy(x))
+        np.testing.assert_allclose(given.numpy(), wanted, rtol=1e-5, atol=1e-5)
+
+
+POOLS = (
+    "kernel_shape = [3, 3]",
+    "kernel_shape = [3, 3], strides = [2, 2], pads = [1, 1, 1, 1]",
+    "kernel_shape = [3, 3], strides = [2, 2], pads = [1, 1, 1, 1]!",
+    "kernel_shape = [3, 3], strides = [2, 2], pads = [0, 0, 1, 1]",
+    "kernel_shape = [3, 3], strides = [2, 2], pads = [0, 1, 1, 0]!",
+    "kernel_shape = [3, 3], strides = [2, 2], ceil_mode = 1",
+)
+"""Attributes; ! counts the padding in averages."""
+
+
 # The command
 
 
@@ -203,6 +253,13 @@ def test_cold_costs(mlp):
     assert cold["slow"]["peak_memory_bytes"] > 0
     assert "no kernel" in cold["failing"]["failed"]
     assert facts["peak_memory_bytes"] == cold["infini"]["peak_memory_bytes"]
+
+
+def test_costs_without_fresh_processes(mlp):
+    cold = answer(mlp, "--against", "slow,keeping", *QUICK)["cold"]
+    assert set(cold) == {"infini", "slow"}
+    assert cold["slow"]["wall_seconds"] >= fake_engines.SECONDS
+    assert "peak_memory_bytes" not in cold["slow"]
 
 
 def test_network_of_the_zoo():
