@@ -145,11 +145,22 @@ class QuantizedValues:
             PadOp: (self.padded,),
             ConcatOp: (self.joined,),
             PoolOp: (self.pooled,),
+            DequantizeOp: (self.known,),
             CompareOp: (self.compared_with_itself,),
             QuantizeOp: (self.undone, self.unclamped, self.before_moving, self.below_transpose),
         }
 
     # Dequantising later
+
+    def known(self, op: DequantizeOp, b: GraphBuilder) -> SSAValue | None:
+        """One number everywhere is a constant."""
+        number, scale = splat(op.x), self.numbers.number(op.scale)
+        zero = self.numbers.zero_point(op.zero)
+        if number is None or scale is None or zero is None:
+            return None
+        out = tensor_type(op.out)
+        value = np.float32(number - zero) * np.float32(scale)
+        return b.full(out.shape, float(value), "f32") if out.dtype == "f32" else None
 
     def transposed(self, op: TransposeOp, b: GraphBuilder) -> SSAValue | None:
         source = byte_source(op.x)
