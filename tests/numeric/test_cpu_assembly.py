@@ -7,6 +7,7 @@ from collections import Counter
 
 import pytest
 from product_cases import Product
+from tile_cases import CASES
 from tile_programs import build
 
 MATMUL = Product((512,), (512,), 512, weight=True, epilogue="bias")
@@ -68,3 +69,15 @@ def test_as_many_accumulators_as_registers_hold():
         products = [line for line in hot_loop(MATMUL, cpu) if "vfmadd" in line]
         accumulators = Counter(line.rsplit("%", 1)[1] for line in products)
         assert sorted(accumulators.values()) == [len(products) // count] * count
+
+
+@pytest.mark.parametrize("name", ("f32-(3,3)-1-11", "bf16-(3,3)-1-30"))
+def test_strips_of_windows_stay_in_registers(name):
+    """Each element of a row of the input is loaded once for all windows that it is in."""
+    built = build(CASES[f"depthwise_convolutions[{name}]"]().program, "x86-64-v4")
+    loops = innermost_loops(built.texts["asm"])
+    loop = max(loops, key=lambda loop: sum("vfmadd" in line for line in loop))
+    assert sum("vfmadd" in line or "vmulps" in line for line in loop) == 9 * 8
+    assert not [line for line in loop if is_vector_stack_access(line)]
+    if name.startswith("bf16"):
+        assert sum("vpmovzxwd" in line for line in loop) == 3 * 10

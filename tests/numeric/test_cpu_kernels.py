@@ -38,6 +38,8 @@ SHARED = [
     "softmax[f32]",
     "normalised_rows[BR-R]",
     "column_reductions[add]",
+    "window_reductions[add-f32-(3,3)-1-40]",
+    "depthwise_convolutions[bf16-(3,3)-1-30]",
     "largest_of_blocks",
     "attention[f32]",
     "two_products",

@@ -298,20 +298,92 @@ def column_reductions(kind: str) -> Case:
     return Case(p, [[random(s, "f32")] for s in SHAPES], rtol=1e-4)
 
 
-@case((2, 2, 1), (3, 3, 2))
-def window_reductions(height: int, width: int, stride: int) -> Case:
+@case(
+    ("max", "f32", (2, 2), 1, 11),
+    ("max", "bf16", (3, 3), 2, 23),
+    ("min", "f32", (1, 3), 2, 4),
+    ("max", "f32", (9, 11), 1, 30),
+    ("add", "f32", (3, 3), 1, 40),
+    ("add", "f64", (2, 3), 2, 18),
+    ("max", "i32", (3, 2), 1, 9),
+    ("add", "f32", (3, 3), 3, 20),
+)
+def window_reductions(
+    kind: str, dtype: str, size: tuple[int, int], stride: int, w: int
+) -> Case:
     """Pooling: overlapping windows as a view, reduced over two of four axes."""
-    h, w, c = 9, 11, 19
+    (height, width), h, c = size, 9, 35
     oh, ow = (h - height) // stride + 1, (w - width) // stride + 1
-    p = TileProgram([([h, w, c], "f32")], [([oh, ow, c], "f32")])
+    p = TileProgram([([h, w, c], dtype)], [([oh, ow, c], dtype)])
     x, y = p.views
     windows = p.alias(x, [oh, ow, height, width, c], [w * c * stride, c * stride, w * c, c, 1])
     k = p.kernel("pool", [windows, y], [oh, ow, c], [1, "BW", "BC"])
     i, j, n = k.offsets
     t = k.load(k.views[0], [i, j, 0, 0, n], [1, 2, 3, 4], ["BW", height, width, "BC"])
-    k.store(k.reduce("max", t, [1, 2]), k.views[1], [i, j, n], [1, 2])
+    if dtype == "bf16":
+        shape = ["BW", height, width, "BC"]
+        (t,) = k.map([t], [[0, 1, 2, 3]], ["f32"], shape, lambda s, v: [s.widen(v)])
+    total = k.reduce(kind, t, [1, 2])
+    if dtype == "bf16":
+        (total,) = k.map(
+            [total], [[0, 1]], [dtype], ["BW", "BC"], lambda s, v: [s.narrow(v, dtype)]
+        )
+    k.store(total, k.views[1], [i, j, n], [1, 2])
     p.launch(k, [windows, y])
-    return Case(p, [[random([h, w, c], "f32")]], exact=True)
+    first = random([h, w, c], dtype)
+    inputs = [[first]]
+    if dtype in ("f32", "bf16"):
+        strange = first.copy()
+        strange[1, 2, :5] = [np.nan, np.inf, -np.inf, -np.nan, np.nan]
+        inputs.append([strange])
+    return Case(p, inputs, exact=kind != "add", rtol=1e-5, atol=1e-5)
+
+
+@case(
+    ("f32", (3, 3), 1, 11), ("bf16", (3, 3), 1, 30), ("bf16", (3, 3), 2, 16),
+    ("bf16", (5, 5), 1, 12), ("f32", (1, 7), 3, 33), ("bf16", (3, 3), 1, "W"),
+)  # fmt: skip
+def depthwise_convolutions(
+    dtype: str, size: tuple[int, int], stride: int, width: int | str
+) -> Case:
+    """Each window times filters of its channels, summed; then a bias and a maximum."""
+    (height, wide), h, c = size, 9, 35
+    w = Dim.of(width)
+    oh, ow = (h - height) // stride + 1, (w - wide) // stride + 1
+    p = TileProgram(
+        [([h, w, c], dtype), ([height, wide, c], "f32"), ([c], "f32")], [([oh, ow, c], dtype)]
+    )
+    x, f, b, y = p.views
+    windows = p.alias(x, [oh, ow, height, wide, c], [w * c * stride, c * stride, w * c, c, 1])
+    k = p.kernel("depthwise", [windows, f, b, y], [oh, ow, c], [1, "BW", "BC"])
+    i, j, n = k.offsets
+    shape = ["BW", height, wide, "BC"]
+    t = k.load(k.views[0], [i, j, 0, 0, n], [1, 2, 3, 4], shape)
+    filters = k.load(k.views[1], [0, 0, n], [0, 1, 2], shape[1:])
+    bias = k.load(k.views[2], [n], [0], ["BC"])
+    (products,) = k.map(
+        [t, filters],
+        [[0, 1, 2, 3], [1, 2, 3]],
+        ["f32"],
+        shape,
+        lambda s, v, u: [s.mul(s.widen(v) if dtype == "bf16" else v, u)],
+    )
+    total = k.reduce("add", products, [1, 2])
+
+    def finish(s: ScalarBuilder, v: SSAValue, u: SSAValue) -> list[SSAValue]:
+        y = s.max(s.add(v, u), s.constant(0, "f32"))
+        return [s.narrow(y, dtype) if dtype == "bf16" else y]
+
+    (out,) = k.map([total, bias], [[0, 1], [1]], [dtype], ["BW", "BC"], finish)
+    k.store(out, k.views[3], [i, j, n], [1, 2])
+    p.launch(k, [windows, f, b, y])
+    widths = [width] if isinstance(width, int) else [3, 4, 9, 17, 33]
+    inputs = [
+        [random([h, n, c], dtype), random([height, wide, c], "f32"), random([c], "f32")]
+        for n in widths
+    ]
+    tolerance = 1e-2 if dtype == "bf16" else 1e-5
+    return Case(p, inputs, rtol=tolerance, atol=tolerance)
 
 
 # Loops

@@ -18,7 +18,14 @@ from xdsl.dialects import arith
 from xdsl.ir import Block, Operation, SSAValue
 
 from infini_ir.dialects import tile
-from infini_ir.targets.cpu import across, amx, contraction, equal_products, overwriting
+from infini_ir.targets.cpu import (
+    across,
+    amx,
+    contraction,
+    equal_products,
+    overwriting,
+    window_sweeps,
+)
 from infini_ir.targets.cpu.cost import upper_bounds
 from infini_ir.targets.cpu.loops import LoopWriter
 from infini_ir.targets.cpu.plan import Plan
@@ -569,6 +576,10 @@ class KernelEmitter(LoopWriter):
 
         if axis is None:
             self.nest(extents, range(rank), [None] * rank, write)
+            return
+        windows = window_sweeps.find(self, [value for value, _ in targets], axis)
+        if windows is not None:
+            window_sweeps.sweep(self, windows, extents, axis, write)
             return
         outer = [a for a in range(rank) if a != axis]
 
