@@ -82,6 +82,23 @@ def elementwise(dtype: str) -> Case:
     return Case(p, inputs, exact=True)
 
 
+@case("f16", "bf16")
+def rounded(dtype: str) -> Case:
+    """f32 narrowed: halves to even, carries into the exponent, infinities, NaN."""
+    p = TileProgram([(["N"], "f32")], [(["N"], dtype)])
+    k = p.kernel("narrow", p.views, ["N"], ["BC"])
+    x = k.load(k.views[0], [k.offsets[0]], [0], ["BC"])
+    (y,) = k.map([x], [[0]], [dtype], ["BC"], lambda s, v: [s.narrow(v, dtype)])
+    k.store(y, k.views[1], [k.offsets[0]], [0])
+    p.launch(k, p.views)
+    bits = np.arange(0x3F80_0000, 0x3F84_0000, 0x0FFF, np.uint32)
+    large = np.array([0x7F7F_0000, 0x7F7F_8000, 0x7F7F_7FFF, 0x7F80_0000], np.uint32)
+    nan = np.array([0x7F80_0001, 0x7FC0_0000, 0x7FFF_FFFF, 0x7FA0_0000], np.uint32)
+    either = np.concatenate([bits, large, nan])
+    signed = np.concatenate([either, either | np.uint32(1 << 31), [np.uint32(0)]])
+    return Case(p, [[signed.view(np.float32)], [random([37], "f32")]], exact=True)
+
+
 def _matrix_kernel(
     p: TileProgram,
     name: str,

@@ -141,6 +141,11 @@ class CpuFeatures:
         return "avx512bf16" in self.features
 
     @property
+    def rounds_bf16(self) -> bool:
+        """An instruction that rounds f32 to bf16."""
+        return bool(self.features & {"avx512bf16", "bf16"})
+
+    @property
     def has_avx512_fp16(self) -> bool:
         return "avx512fp16" in self.features
 

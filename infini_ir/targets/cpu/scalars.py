@@ -117,6 +117,36 @@ def _convert(instruction: str) -> Emitter:
     return emit
 
 
+def _narrow(f: Function, op: Operation, v: Sequence[V], type: str) -> V:
+    """A float as a narrower one. Where no instruction rounds to bf16, LLVM would call a
+    function for each lane: half of the last kept place, less for an even one, is added to
+    the bits as an integer."""
+    x = v[0]
+    if (x.type, type) != ("float", "bfloat") or f.module.rounds_bf16:
+        return _convert("fptrunc")(f, op, v, type)
+    lanes = x.lanes
+
+    def whole(text: str) -> V:
+        return f.assign(text, "i32", lanes)
+
+    def number(value: int) -> str:
+        return f.splat(integer(value, "i32"), lanes).text
+
+    wide, narrow = ("i32", "i16") if lanes == 1 else (f"<{lanes} x i32>", f"<{lanes} x i16>")
+    bits = whole(f"bitcast {x.typed} to {wide}")
+    high = whole(f"lshr {bits.typed}, {number(16)}")
+    last = whole(f"and {high.typed}, {number(1)}")
+    half = whole(f"add {bits.typed}, {number(0x7FFF)}")
+    rounded = whole(f"add {half.typed}, {last.text}")
+    kept = whole(f"lshr {rounded.typed}, {number(16)}")
+    quiet = whole(f"or {high.typed}, {number(0x40)}")
+    is_nan = f.assign(f"fcmp uno {x.typed}, {x.text}", "i1", lanes)
+    chosen = whole(f"select {is_nan.typed}, {quiet.typed}, {kept.typed}")
+    short = f.assign(f"trunc {chosen.typed} to {narrow}", "i16", lanes)
+    wanted = type if lanes == 1 else f"<{lanes} x {type}>"
+    return f.assign(f"bitcast {short.typed} to {wanted}", type, lanes)
+
+
 def _index_cast(f: Function, op: Operation, v: Sequence[V], type: str) -> V:
     source, wanted = int(v[0].type[1:]), int(type[1:])
     if source == wanted:
@@ -252,7 +282,7 @@ _TABLE: dict[type[Operation], Emitter] = {
     arith.CmpfOp: _compare("fcmp", _FLOAT_PREDICATES),
     arith.SelectOp: _select,
     arith.ExtFOp: _convert("fpext"),
-    arith.TruncFOp: _convert("fptrunc"),
+    arith.TruncFOp: _narrow,
     arith.ExtSIOp: _convert("sext"),
     arith.ExtUIOp: _convert("zext"),
     arith.TruncIOp: _convert("trunc"),

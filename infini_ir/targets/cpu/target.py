@@ -153,7 +153,7 @@ class CpuTarget:
         texts: dict[str, str] = {}
         scratch: dict[str, Dim] = {}
         for name, kernel in kernels.items():
-            written = Module()
+            written = Module(rounds_bf16=self.features.rounds_bf16)
             emitter = KernelEmitter(
                 kernel, written, Plan.read(kernel.plan), index, features=self.features
             )

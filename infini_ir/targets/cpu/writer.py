@@ -445,6 +445,8 @@ class Module:
     declarations: dict[str, None] = field(default_factory=dict)
     functions: list[Function] = field(default_factory=list)
     attributes: str = "attributes #0 = { nounwind }"
+    rounds_bf16: bool = False
+    """Whether an instruction of the machine rounds f32 to bf16."""
 
     def declare(self, line: str) -> None:
         self.declarations.setdefault(line)
