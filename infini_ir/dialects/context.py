@@ -15,6 +15,7 @@ from xdsl.ir import Operation
 from infini_ir.dialects.buffer import Buffer
 from infini_ir.dialects.graph import Graph
 from infini_ir.dialects.tile import Tile
+from infini_ir.utils.symbolic import Dim
 from infini_ir.utils.weights import WeightStore
 
 
@@ -30,6 +31,9 @@ class Decision:
     """What was chosen."""
     reason: str
     """Why, with the numbers that decided."""
+    traffic: Dim | None = None
+    """Bytes to and from memory that the choice saves, or costs where it is negative; None
+    where it is not about these."""
 
 
 @dataclass
@@ -42,9 +46,11 @@ class CompilerContext(Context):
     """Kernels as they were before a target's plan was carried out, by name, for targets that
     try another plan where machine code shows that one does not serve."""
 
-    def decide(self, by: str, subject: str, choice: str, reason: str) -> None:
+    def decide(
+        self, by: str, subject: str, choice: str, reason: str, traffic: Dim | None = None
+    ) -> None:
         """Record a choice."""
-        self.decisions.append(Decision(by, subject, choice, reason))
+        self.decisions.append(Decision(by, subject, choice, reason, traffic))
 
 
 def weights_of(ctx: Context) -> WeightStore:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -69,6 +70,14 @@ class Machine:
         if self.l1_bytes:
             times.append((traffic / self.l1, "L1"))
         return max(times)
+
+    def worth(self, traffic: float) -> float:
+        """The time that bytes take from the smallest cache that could hold them all, or from
+        memory; negative for traffic that is negative."""
+        amount = abs(traffic)
+        in_l1, in_l2 = amount <= self.l1_bytes, amount <= self.l2_bytes
+        missing = (0.0 if in_l1 else amount, 0.0 if in_l2 else amount)
+        return math.copysign(self.moving(amount, *missing)[0], traffic)
 
     def best(self, other: Machine) -> Machine:
         """The higher of each limit, of two measurements of one machine."""

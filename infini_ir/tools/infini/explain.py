@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from xdsl.dialects.builtin import ModuleOp
 
     from infini_ir.compiler import Compilation, Observer, Options
+    from infini_ir.dialects.context import Decision
     from infini_ir.runtime.signature import TensorSpec
     from infini_ir.targets.cpu.in_place import CallTimes
     from infini_ir.tools.infini.progress import Tell
@@ -295,10 +296,27 @@ def _facts(
         "kernels": kernels_of(entries),
         "totals": totals_of(entries, times),
         "decisions": [
-            {"by": d.by, "subject": d.subject, "choice": d.choice, "reason": d.reason}
-            for d in compilation.ctx.decisions
+            decision_facts(decision, sizes, machine) for decision in compilation.ctx.decisions
         ],
         "passes": [*compilation.report["passes"], *compilation.report["tile_passes"]],
+    }
+
+
+def decision_facts(
+    decision: Decision, sizes: Mapping[str, int], machine: Machine
+) -> dict[str, Any]:
+    """A decision, with what its traffic is worth: the least time to move that, as for a kernel
+    whose operands are in no cache that is too small for them."""
+    traffic = None
+    if decision.traffic is not None and decision.traffic.symbols() <= set(sizes):
+        traffic = decision.traffic.evaluate(sizes)
+    return {
+        "by": decision.by,
+        "subject": decision.subject,
+        "choice": decision.choice,
+        "reason": decision.reason,
+        "traffic_bytes": traffic,
+        "worth_seconds": None if traffic is None else machine.worth(traffic),
     }
 
 

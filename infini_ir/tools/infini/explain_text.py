@@ -48,9 +48,22 @@ def _print_reasons(facts: dict[str, Any], entries: list[dict[str, Any]], by: str
         click.echo("\ndecisions")
         for entry in facts["decisions"]:
             click.echo(
-                f"  {entry['by']}: {entry['subject']}: {entry['choice']} ({entry['reason']})"
+                f"  {entry['by']}: {entry['subject']}: {entry['choice']} "
+                f"({entry['reason']}{worth_text(entry)})"
             )
+        worth = sum(entry["worth_seconds"] or 0.0 for entry in facts["decisions"])
+        click.echo(f"  all that is about traffic together: {_signed(worth)}")
     click.echo()
+
+
+def worth_text(decision: Entry) -> str:
+    """What a decision is worth, to follow its reason."""
+    worth = decision["worth_seconds"]
+    return "" if worth is None else f"; {_signed(worth)}"
+
+
+def _signed(seconds: float) -> str:
+    return f"{'saves' if seconds >= 0 else 'costs'} about {time_text(abs(seconds))}"
 
 
 def summary(facts: dict[str, Any]) -> dict[str, str]:

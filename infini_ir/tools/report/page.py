@@ -147,7 +147,9 @@ def _with_share(entry: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def _time(seconds: float | None) -> str:
-    return "" if seconds is None else time_text(seconds)
+    if seconds is None:
+        return ""
+    return time_text(seconds) if seconds >= 0 else f"-{time_text(-seconds)}"
 
 
 def _percent(share: float | None) -> str:

@@ -146,6 +146,8 @@ def test_explain(mlp):
     text = invoke("explain", mlp, *limits).stdout
     assert "of traffic" in text
     assert "decisions" in text
+    assert "saves about" in text
+    assert facts["decisions"][0]["worth_seconds"] > 0
 
 
 def test_explain_measures(mlp):

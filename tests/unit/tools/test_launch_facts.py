@@ -9,6 +9,7 @@ from xdsl.dialects.builtin import FloatAttr
 
 from infini_ir.compiler import Compilation, Options
 from infini_ir.dialects import tile
+from infini_ir.dialects.context import Decision
 from infini_ir.dialects.tile import program
 from infini_ir.runtime.executor import Executor
 from infini_ir.targets.cpu.features import named
@@ -18,10 +19,12 @@ from infini_ir.targets.cpu.stamps import BEGIN, END, EVENTS, INPUT, Stamps
 from infini_ir.targets.cpu.toolchain import compile_ir
 from infini_ir.targets.programs import remove_unused
 from infini_ir.tools import machine as machines
+from infini_ir.tools.infini.explain import decision_facts
 from infini_ir.tools.machine import Machine
 from infini_ir.tools.peaks import byte_peak, float_peak, half_peak, reading
 from infini_ir.tools.residency import PAGE, Region, resident_shares
 from infini_ir.tools.work import moved_bytes, work_of
+from infini_ir.utils.symbolic import Dim
 
 MACHINE = Machine(2, 100.0, 10.0, 80.0, 64, 40.0, 256, {"bf16": 1000.0}, ("bf16",))
 
@@ -56,6 +59,23 @@ def test_one_thread_has_its_part():
     part = MACHINE.part()
     assert part.computing({"f32": 100.0}) == (2.0, "compute")
     assert part.moving(0.0, 0.0, 10.0) == (1.0, "memory")
+
+
+def test_traffic_is_worth_time():
+    assert MACHINE.worth(40) == pytest.approx(0.5)
+    assert MACHINE.worth(200) == pytest.approx(5.0)
+    assert MACHINE.worth(-1000) == pytest.approx(-100.0)
+    assert MACHINE.worth(0) == 0.0
+
+
+def test_decisions_are_priced():
+    wide = Decision("graph-fuse", "n", "one kernel", "saves traffic", Dim.parse("100*B"))
+    facts = decision_facts(wide, {"B": 10}, MACHINE)
+    assert facts["traffic_bytes"] == 1000
+    assert facts["worth_seconds"] == pytest.approx(100.0)
+    assert decision_facts(wide, {}, MACHINE)["worth_seconds"] is None
+    plain = Decision("cpu-plan", "k", "c", "r")
+    assert decision_facts(plain, {}, MACHINE)["worth_seconds"] is None
 
 
 def test_the_best_of_two_measurements_counts():

@@ -72,12 +72,14 @@ def _outline(ctx: Context, cluster: Cluster, steps: frozenset[Operation]) -> boo
     fusion = Outliner(cluster, steps).outline("")
     if fusion is None:
         return False
-    saved = size_text(saved_bytes(fusion))
+    bytes_saved = saved_bytes(fusion)
+    saved = size_text(bytes_saved)
     parts = reason_for(cluster)
     alone = len(cluster.ops) == 1
     reason = f"{parts} with what it repeats" if alone else f"{parts}: saves {saved} of traffic"
     fusion.reason = StringAttr(reason)
     if isinstance(ctx, CompilerContext) and not alone:
         subject = subject_of(cluster.ops[-1])
-        ctx.decide("graph-fuse", subject, f"one kernel of {parts}", f"saves {saved} of traffic")
+        choice, why = f"one kernel of {parts}", f"saves {saved} of traffic"
+        ctx.decide("graph-fuse", subject, choice, why, bytes_saved)
     return True

@@ -111,4 +111,5 @@ def _explain(ctx: Context, module: Operation) -> None:
                 subject_of(op),
                 f"transpose {list(op.permutation)} stays",
                 f"moves {size_text(byte_count(op.out))}, and nothing after it undoes it",
+                byte_count(op.out) * -2,
             )

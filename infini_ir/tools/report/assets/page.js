@@ -34,7 +34,7 @@ for (const field of document.querySelectorAll("input[type=search]")) {
   });
 }
 
-// The drawing of the program: wheel and buttons zoom, dragging moves.
+// The drawing of the program: buttons and the wheel with Ctrl zoom, dragging moves.
 const drawing = document.querySelector("#program-drawing");
 if (drawing) {
   const whole = { w: Number(drawing.dataset.width), h: Number(drawing.dataset.height) };
@@ -58,7 +58,7 @@ if (drawing) {
     show();
   };
   drawing.addEventListener("wheel", event => {
-    if (!event.ctrlKey && !event.metaKey && !drawing.matches(":focus-within, :hover")) return;
+    if (!event.ctrlKey && !event.metaKey) return;
     event.preventDefault();
     const box = drawing.getBoundingClientRect();
     zoom(event.deltaY > 0 ? 1.15 : 1 / 1.15, (event.clientX - box.left) / box.width,
