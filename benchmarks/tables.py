@@ -44,6 +44,15 @@ def engines_of(results: Results) -> list[str]:
     return list(names)
 
 
+def _labels(results: Results) -> list[str]:
+    """The engines, with the precision of those that compute in another than ours."""
+    other: dict[str, str] = {}
+    for _, row in good_rows(results):
+        precisions = row.get("precisions", {})
+        other |= {k: f"{k} ({p})" for k, p in precisions.items() if p != precisions[OURS]}
+    return [other.get(engine, engine) for engine in engines_of(results)]
+
+
 def good_rows(results: Results) -> Iterator[tuple[str, dict[str, Any]]]:
     """Names and rows without a problem."""
     return ((name, row) for name, row in results.rows.items() if "problem" not in row)
@@ -52,7 +61,7 @@ def good_rows(results: Results) -> Iterator[tuple[str, dict[str, Any]]]:
 def models_table(results: Results) -> str:
     """Ours in milliseconds, and every other's time by ours."""
     engines = engines_of(results)
-    columns = ["model", "ms", *engines, "error", "compile s"]
+    columns = ["model", "ms", *_labels(results), "error", "compile s"]
     rows: list[list[str]] = []
     for name, row in results.rows.items():
         if "problem" in row:
@@ -101,6 +110,16 @@ def summary_lines(results: Results) -> list[str]:
     return lines
 
 
+def _errors_line(results: Results) -> str:
+    """The largest error of each engine."""
+    worst: dict[str, tuple[float, str]] = {}
+    for name, row in good_rows(results):
+        for engine, error in row["errors"].items():
+            worst[engine] = max(worst.get(engine, (0.0, "")), (error, name))
+    parts = [f"{engine} {error:.0e} ({name})" for engine, (error, name) in worst.items()]
+    return f"- largest errors: {', '.join(parts)}"
+
+
 def losses(results: Results) -> list[str]:
     """Failures with their reasons."""
     lines = [
@@ -133,7 +152,7 @@ def _cost_text(cost: dict[str, float] | None) -> str:
 def models_page(results: Results) -> str:
     """Machine, table, and what to say of it."""
     lines = [_measured_on(results), "", models_table(results), ""]
-    lines += [*summary_lines(results), *losses(results)]
+    lines += [*summary_lines(results), _errors_line(results), *losses(results)]
     lines += ["", "Compiling and loading:", "", cold_table(results)]
     return "\n".join(lines)
 
@@ -156,7 +175,7 @@ def speed_table(results: Results) -> str:
         [*left, *right]
         for left, right in zip(cells[:half], [*cells[half:], empty], strict=False)
     ]
-    columns = ["model", "ms", *engines] * 2
+    columns = ["model", "ms", *_labels(results)] * 2
     lines = [_measured_on(results), "", markdown(columns, pairs)]
     return "\n".join(lines)
 

@@ -86,6 +86,12 @@ def test_models_table(results):
     ]
 
 
+def test_other_precisions_are_said(results):
+    results.rows = {"a": row(1.0, 2.0, precisions={"infini": "bf16", "other": "f32"})}
+    assert "| model | ms | other (f32) | error |" in tables.models_page(results)
+    assert "- largest errors: infini 1e-06 (a)" in tables.models_page(results)
+
+
 def test_report_fills_what_was_measured(results, tmp_path):
     results.write()
     text = "a\n<!-- speed -->\nold\n<!-- end -->\nb\n<!-- products -->\nkept\n<!-- end -->\n"

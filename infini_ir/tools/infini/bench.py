@@ -314,8 +314,7 @@ def _print(facts: dict[str, Any]) -> None:
     else:
         lines["load"] = time_text(facts["load_seconds"])
     lines["memory"] = (
-        f"{size_text(facts['weight_bytes'])} of weights, {size_text(facts['code_bytes'])} of "
-        f"code; the process {size_text(facts['peak_memory_bytes'])} at most"
+        f"{size_text(facts['weight_bytes'])} of weights, {size_text(facts['code_bytes'])} of code"
     )
     print_facts(lines)
 
