@@ -10,7 +10,7 @@ from product_cases import Product
 from tile_cases import CASES
 from tile_programs import build
 
-MATMUL = Product((512,), (512,), 512, weight=True, epilogue="bias")
+MATMUL = Product((504,), (512,), 512, weight=True, epilogue="bias")
 UNPACKED = Product((512,), (512,), 512)
 SKINNY = Product((1,), (512,), 4096, weight=True)
 ROWS = Product((4,), (512,), 1024, weight=True)

@@ -35,6 +35,8 @@ FORMS = [
     Product((40,), (300,), 700, weight=True),
     Product((40,), (30,), 1000, a="i64", b="i64", acc="i64", weight=True),
     Product((40,), (30,), 1000, acc="f64", weight=True),
+    Product((60,), (5000,), 70, weight=True, epilogue="both"),
+    Product((33,), (7001,), 70, epilogue="bias"),
     Product((8,), (0,), 5),
     Product((0,), (3,), 5),
     Product((4,), (3,), 0),

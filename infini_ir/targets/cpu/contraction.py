@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from xdsl.dialects import arith
@@ -144,10 +144,18 @@ def nest_counts(e: KernelEmitter, nest: Nest) -> list[V]:
     return counts
 
 
-def nest_product(e: KernelEmitter, nest: Nest, finish: Callable[[Point, V], None]) -> Product:
-    """The product that a nest describes, at the current program."""
+def nest_product(
+    e: KernelEmitter,
+    nest: Nest,
+    finish: Callable[[Point, V], None],
+    part: tuple[V, V] | None = None,
+) -> Product:
+    """The product that a nest describes, at the current program; with `part`, only for so
+    many positions of its one loop, from a first one on."""
     counts = nest_counts(e, nest)
     variables = nest.variables
+    if part is not None:
+        e.scalars[variables[0]] = part[0]
     a_pointer, a_tile_strides = e.slice_address(
         nest.lhs.view, nest.lhs.offsets, nest.lhs.axis_list
     )
@@ -163,6 +171,12 @@ def nest_product(e: KernelEmitter, nest: Nest, finish: Callable[[Point, V], None
     plan = e.plan
     initial = nest.outer.carried[0]
     e.prepare(initial)
+    panels = _panels(e, nest, variables, counts, columns, b_view)
+    following = None
+    if part is not None:
+        if b_view.panel_width:
+            panels, following = _part_of(e, panels, part, counts[0], columns)
+        counts = [part[1]]
     return Product(
         a_pointer,
         a_rows,
@@ -173,7 +187,7 @@ def nest_product(e: KernelEmitter, nest: Nest, finish: Callable[[Point, V], None
         llvm_type(a_view.element),
         max(1, item_bytes(a_view)),
         is_unsigned(a_view.element),
-        _panels(e, nest, variables, counts, columns, b_view),
+        panels,
         counts,
         rows,
         columns,
@@ -186,6 +200,7 @@ def nest_product(e: KernelEmitter, nest: Nest, finish: Callable[[Point, V], None
         loops=None
         if nest.factor is None
         else computed_factor.FactorLoops(nest, b_view.panel_group > 1).emit,
+        following=following,
     )
 
 
@@ -256,6 +271,20 @@ def _panels(
             batch_stride = e.f.mul(batch_stride, e.sizes.of(view.shape[axis]))
     pointer = e.f.gep(e.view(nest.rhs.view), index, memory_of(element))
     return Panels(pointer, strides, element, align, width, depth, unsigned)
+
+
+def _part_of(
+    e: KernelEmitter, panels: Panels, part: tuple[V, V], count: V, columns: V
+) -> tuple[Panels, V]:
+    """Packed panels from some k on, and where the panel lies that is read after the last of
+    them: the first one's next part, or after the last part the next program's first."""
+    memory, stride = memory_of(panels.element), panels.k_strides[0]
+    first = e.f.gep(panels.pointer, e.f.mul(part[0], stride), memory)
+    end = e.f.add(part[0], part[1])
+    number = e.f.udiv(e.f.add(columns, integer(panels.width - 1)), integer(panels.width))
+    beyond = e.f.mul(number, panels.panel_stride)
+    step = e.f.select(e.f.compare("slt", end, count), e.f.mul(end, stride), beyond)
+    return replace(panels, pointer=first), e.f.gep(panels.pointer, step, memory)
 
 
 def _gathered(
@@ -362,8 +391,45 @@ def _finish_cost(e: KernelEmitter, value: SSAValue) -> int:
 def materialize(e: KernelEmitter, value: SSAValue, source: NestSource) -> None:
     """Compute a nest into scratch memory."""
     memory = e.scratch_tile(value)
-    emit_with_stores(e, source, [(value, memory)])
+    if in_parts(e, source.nest):
+        _accumulate(e, source.nest, value, memory)
+    else:
+        emit_with_stores(e, source, [(value, memory)])
     e.sources[value] = memory
+
+
+def in_parts(e: KernelEmitter, nest: Nest) -> bool:
+    """Whether the plan has the contracted axis done in parts, so that what a part reads of
+    both operands stays in the L2 cache. Sums of parts are kept in scratch memory."""
+    plain = not nest.whole and nest.factor is None and not e.plan.unit
+    if not plain or len(nest.loops) != 1 or "BK" not in e.plan.parameters:
+        return False
+    view, depth = tile.view_type(nest.rhs.view), loop_bound(nest.outer).value
+    unit = view.panel_width or view.strides[nest.rhs.axis_list[nest.column_axis]].value == 1
+    return bool(unit) and depth is not None and e.plan.parameters["BK"] < depth
+
+
+def _accumulate(e: KernelEmitter, nest: Nest, value: SSAValue, memory: MemorySource) -> None:
+    """Compute a nest into memory, part by part of its contracted axis."""
+    initial, size = nest.outer.carried[0], e.plan.parameters["BK"]
+    depth = loop_bound(nest.outer).value
+    assert depth is not None
+    e.prepare(initial)
+    e.sweep([(initial, memory)], e.extents(value))
+
+    def add(start: V) -> None:
+        level = e.enter()
+        count = integer(size)
+        if depth % size:
+            count = e.f.min(count, e.f.sub(integer(depth), start))
+        described = nest_product(
+            e, nest, lambda point, total: memory.store(e, point, total), (start, count)
+        )
+        described.initial = lambda point: memory.at(e, point)
+        run(e, described)
+        e.leave(level)
+
+    e.f.loop(integer(depth), add, step=size, hint="part")
 
 
 def emit_dot(e: KernelEmitter, op: tile.DotOp) -> None:

@@ -22,6 +22,12 @@ PROGRAMS = 16
 FEW_ROWS = 6
 """Rows below which a register tile waits for its additions instead of its products."""
 
+SHARING_STRIPS = 8
+"""Strips of rows that fetch a panel together without waiting for it."""
+
+PART_UNIT = 16
+"""Parts of a contracted axis are multiples of this: a cache line of the left operand."""
+
 UNKNOWN_ROWS, UNKNOWN_COLUMNS, UNKNOWN_DEPTH = 256, 1024, 1024
 """What symbolic sizes are taken for when costs are compared."""
 
@@ -81,6 +87,7 @@ def plan_contraction(
     # Rows of a symbolic number share badly: the last block may have any size.
     rows_known = None not in shape.rows or shape.column_count < 4 * shape.lanes
     order: tuple[int, ...] = ()
+    depth = shape.depth
     if (
         weights <= cache
         and rows_enough
@@ -90,18 +97,27 @@ def plan_contraction(
         columns = shape.column_count if shape.columns is not None else _whole_panels(shape)
         reason = f"right operand of {weights} bytes stays in L2, rows are shared"
     else:
-        at_once = max(1, -(-shape.row_count * shape.depth * shape.item // cache))
-        parameters, strip = _rows(shape, 1 if at_once == 1 else at_once)
+        in_parts = _divisible_depth(nest) and not shape.unit
+        parameters, strip, depth = _blocks(shape, cache, in_parts=in_parts)
         columns = _column_block(shape, wanted)
+        if depth < shape.depth:
+            # Few programs, as all of a row block's left operand is read by each; their sums
+            # take a quarter of the cache.
+            pieces = -(-shape.row_count // parameters["BM"])
+            fitting = cache // (4 * 4 * min(parameters["BM"], shape.row_count))
+            wanted = max(-(-wanted // pieces), -(-shape.column_count // fitting))
+            columns = _column_block(shape, wanted)
         order = _columns_first(kernel, nest)
         reason = f"right operand of {weights} bytes is read once, columns are shared"
+        if depth < shape.depth:
+            reason += f"; {depth} of k at once stay in L2"
     panels = 1
     rows = strip[0] * strip[1]
     if rows * 2 <= shape.limit:
         panels = max(1, min(4, shape.limit // (2 * rows)))
     if computed_factor.packs_nibbles(nest):
         panels *= 2
-    parameters = {**_named(kernel, parameters), "BN": columns, "BK": shape.depth}
+    parameters = {**_named(kernel, parameters), "BN": columns, "BK": depth}
     return Plan(
         parameters,
         strip,
@@ -112,6 +128,49 @@ def plan_contraction(
         unit=shape.unit,
         group=shape.group,
     )
+
+
+def _divisible_depth(nest: contraction.Nest) -> bool:
+    """Whether the contracted axis is one, known, and may be done in parts."""
+    b = tile.view_type(nest.rhs.view)
+    return (
+        len(nest.loops) == 1
+        and not nest.whole
+        and nest.factor is None
+        and len(nest.lhs.axis_list) == 2
+        and contraction.loop_bound(nest.outer).value is not None
+        and b.strides[nest.rhs.axis_list[nest.column_axis]].value == 1
+    )
+
+
+def _blocks(
+    shape: Shape, cache: int, *, in_parts: bool
+) -> tuple[dict[str, int], tuple[int, int], int]:
+    """Row blocks, register tile and how much of k is done at once, such that rows of the
+    left operand stay in the cache with the panel in use and the next one. Rows are divided
+    first, but not so far that few strips share the fetching of a panel."""
+    panels = 2 * shape.lanes * shape.vectors
+    rows, depth = shape.row_count, shape.depth
+    at_once = max(1, -(-rows * depth * shape.item // cache))
+    parameters, strip = _rows(shape, at_once)
+    fits = (rows + panels) * depth * shape.item <= cache + cache // 2
+    sharing = SHARING_STRIPS * shape.limit
+    block = _covered(parameters, shape)
+    divided = sharing <= block <= cache // (depth * shape.item) if depth else True
+    if not in_parts or divided or fits or rows < 2 * shape.limit:
+        return parameters, strip, depth
+    parameters, strip = _rows(shape, max(1, rows // sharing))
+    rows = _covered(parameters, shape)
+    return parameters, strip, _part(depth, cache // ((rows + panels) * shape.item))
+
+
+def _part(depth: int, limit: int) -> int:
+    """A part of the contracted axis, of at most about `limit`: a divisor where there is one."""
+    parts = -(-depth // max(1, limit))
+    for count in range(parts, 2 * parts + 1):
+        if depth % (count * PART_UNIT) == 0:
+            return depth // count
+    return -(-depth // (parts * PART_UNIT)) * PART_UNIT
 
 
 def _columns_first(kernel: tile.KernelOp, nest: contraction.Nest) -> tuple[int, ...]:

@@ -529,6 +529,8 @@ class KernelEmitter(LoopWriter):
         nests = [contraction.pending_nest(self, op.value) for op in group]
         plain = all(op.combine.data == tile.Combine.set for op in group)
         nest = nests[0] if plain and all(other is nests[0] for other in nests) else None
+        if nest is not None and contraction.in_parts(self, nest.nest):
+            nest = None
         for op in group:
             if nest is None:
                 self.prepare(op.value)

@@ -79,6 +79,8 @@ class Product:
     even: bool = False
     """Whether rows are divided evenly and columns left over have code for each number of
     vectors, rather than whole register tiles and one for all that is left."""
+    following: V | None = None
+    """Where packed panels that are read after the last one begin, if not behind it."""
 
 
 def run(e: KernelEmitter, p: Product) -> None:
@@ -226,7 +228,11 @@ def _strip(
     if p.loops is not None:
         p.loops(e, p, base, offsets, pointers, cells, columns, masks)
     else:
-        ahead = None if rest is not None else _ahead(e, p, pointers, (outer, inner), len(rows))
+        ahead = (
+            None
+            if rest is not None
+            else _ahead(e, p, pointers, column, (outer, inner), len(rows))
+        )
         _k_loops(e, p, base, offsets, pointers, cells, masks, ahead)
     if p.finish_cost > LOOPED_FINISH and len(rows) > 1:
         _finish_rows(e, p, cells, columns, masks, (outer, inner), (height, size))
@@ -391,7 +397,12 @@ class Ahead:
 
 
 def _ahead(
-    e: KernelEmitter, p: Product, panels: list[V], at: tuple[V | None, V], rows: int
+    e: KernelEmitter,
+    p: Product,
+    panels: list[V],
+    column: V,
+    at: tuple[V | None, V],
+    rows: int,
 ) -> Ahead | None:
     """What a register tile has fetched: its share, by rows, of the panels that come next, which
     would otherwise come from memory all at once for the first strip that reads them. Where
@@ -410,10 +421,16 @@ def _ahead(
         near = [e.f.gep(panel, integer(NEAR), "i8") for panel in firsts]
         return Ahead(near, lines, turn, 1)
     row = at[1] if at[0] is None else e.f.add(e.f.mul(at[0], p.rows[1]), at[1])
-    size = e.f.mul(p.b.panel_stride, integer(p.panels * item))
+    size = e.f.mul(product_of(e, p.counts), integer(p.b.width * p.panels * item))
     count = integer(total) if known else product_of(e, p.rows)
     share = e.f.udiv(e.f.mul(row, size), count)
-    start = e.f.gep(e.f.gep(panels[0], size, "i8"), share, "i8")
+    step = e.f.mul(p.b.panel_stride, integer(p.panels * item))
+    start = e.f.gep(panels[0], step, "i8")
+    if p.following is not None:
+        left = e.f.sub(p.columns, column)
+        more = e.f.compare("sgt", left, integer(p.panels * p.b.width))
+        start = e.f.select(more, start, p.following)
+    start = e.f.gep(start, share, "i8")
     each = -(-lines * p.panels * rows // max(1, total)) if known else 1
     return Ahead([start], each, turn, 2)
 

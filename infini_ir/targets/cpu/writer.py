@@ -236,6 +236,12 @@ class Function:
             return boolean(table[predicate])
         return self.assign(f"icmp {predicate} {a.full_type} {a.text}, {b.text}", "i1", a.lanes)
 
+    def select(self, condition: V, a: V, b: V) -> V:
+        """`a` where the condition holds, else `b`; scalars."""
+        if condition.number is not None:
+            return a if condition.number else b
+        return self.assign(f"select i1 {condition.text}, {a.typed}, {b.typed}", a.type, a.lanes)
+
     # Vectors
 
     def splat(self, value: V, lanes: int) -> V:
