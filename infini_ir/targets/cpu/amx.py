@@ -1,11 +1,14 @@
 """Products by the matrix unit of x86 (AMX): bf16 into f32, bytes into i32.
 
-The unit has eight tiles of 16 rows of 64 bytes. Four of them are a block of 32 x 32 results
-that stays in them over all of k; two hold 16 rows of the left operand each, two 16 columns
-of the right one each, which is in panels (`grouped`). Rows of the left operand are loaded
-from where they lie if they are at one distance and a run of k ends where the axis does;
-otherwise they are copied to scratch memory first, filled up with zeros. A block of results
-passes through memory in the first cache to the vectors that finish it.
+The unit has eight tiles of 16 rows of 64 bytes. Four of them are a block of 32 x 32 results,
+two hold 16 rows of the left operand each, two 16 columns of the right one each, which is in
+panels (`grouped`). A block of results passes through memory in the first cache to the vectors
+that finish it.
+
+Either strips of rows are the outer loop of a program and panels of columns the inner one, or
+the other way round (`Plan.outer`): the inner operand stays in the second cache, the next strip
+of the outer one is fetched meanwhile. Where k is long, it is gone through in passes such that a
+strip of the outer operand stays in the first cache; between passes results lie in scratch memory.
 """
 
 from __future__ import annotations
@@ -15,41 +18,37 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from infini_ir.dialects.tile.types import GROUPS
+from infini_ir.targets.cpu import amx_left
+from infini_ir.targets.cpu.amx_left import ROWS, even_rows
 from infini_ir.targets.cpu.grouped import ROW, GroupedProduct
 from infini_ir.targets.cpu.sources import Coordinate, Point
 from infini_ir.targets.cpu.writer import ZERO, Function, V, integer
-from infini_ir.utils.symbolic import product
+from infini_ir.utils.symbolic import Dim, product
 
 if TYPE_CHECKING:
     from infini_ir.targets.cpu.emitter import KernelEmitter
 
-ROWS = 16
-"""Rows of a tile."""
-
 BLOCK = 32
 """Rows and columns of a block of results."""
 
-LEAST_FILL = 0.8
-"""The share of tiles' rows that lines of an image must fill to be loaded in place."""
+TILE = ROWS * ROW
+"""Bytes of a tile."""
+
+PASS_RUNS = 16
+"""Runs of k in a pass: a strip of two tiles then takes 32 KB of the first cache."""
+
+FETCHES = 8
+"""Lines fetched ahead in a run of k at most."""
 
 LEFT, RIGHT = (4, 5), (6, 7)
 """Numbers of the tiles of the operands; those of results are 0 to 3."""
 
 
 def run(e: KernelEmitter, p: GroupedProduct) -> None:
-    """All blocks of a program's product: panels of columns outside, rows inside."""
+    """All blocks of a program's product."""
     lanes, e.lanes = e.lanes, GROUPS
     _Amx(e, p).run()
     e.lanes = lanes
-
-
-def even_rows(count: V) -> int:
-    """Rows of a tile such that tiles cover so many evenly, 16 where none do."""
-    if count.number is None or count.number == 0:
-        return ROWS
-    total = int(count.number)
-    tiles = -(-total // ROWS)
-    return total // tiles if total % tiles == 0 else ROWS
 
 
 def release(f: Function) -> None:
@@ -58,18 +57,7 @@ def release(f: Function) -> None:
     f.emit("call void @llvm.x86.tilerelease()")
 
 
-@dataclass
-class _Left:
-    """The left operand by tiles of rows; strides in bytes."""
-
-    pointer: Callable[[V, V], V]
-    """Where the tile begins whose first row is at (line, position)."""
-    row_stride: V
-    outer_strides: list[V]
-    run_stride: V
-
-
-@dataclass
+@dataclass(frozen=True)
 class _Strip:
     """Rows of one or two tiles: `lines` x `count`."""
 
@@ -80,144 +68,184 @@ class _Strip:
     tiles: int
 
 
+@dataclass(frozen=True)
+class _Panels:
+    """Columns of one or two panels."""
+
+    column: V
+    count: int
+    rest: V | None
+    """How many columns there are, None: all."""
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """A part of k, in runs; `first` and `last` say whether results begin and end in it."""
+
+    begin: V
+    end: V
+    first: bool = True
+    last: bool = True
+
+
 class _Amx:
     def __init__(self, e: KernelEmitter, p: GroupedProduct) -> None:
         self.e, self.f, self.p = e, e.f, p
-        self.item = 2 if p.depth.group == 2 else 1
+        self.by_rows = e.plan.outer == "rows"
         self.cells = e.f.alloca("float", BLOCK * BLOCK)
         self.config = e.f.alloca("i8", 64)
-        direct = p.left.k_stride.number == 1 and p.depth.is_whole
-        self.flat = len(p.rows) == 2 and not (direct and self._lines_fit())
+        self.passes = self._pass_count()
+        direct = amx_left.is_direct(p) and not (self.passes > 1 and amx_left.clashes(p))
+        self.flat = len(p.rows) == 2 and not (direct and amx_left.lines_fit(p))
         """Whether lines follow one another, so that tiles hold rows of several."""
         self.height = e.f.mul(*p.rows) if self.flat else p.rows[-1]
         """Rows of a line."""
         self.size = even_rows(self.height)
-        self.left = self._in_place() if direct and not self.flat else self._copied()
-
-    # The left operand
-
-    def _lines_fit(self) -> bool:
-        """Whether rows of one line each fill tiles well."""
-        width = self.p.row_dims[1].value
-        number = self.p.rows[1].number
-        if width is None or number is None:
-            return False
-        return int(number) / (-(-int(number) // ROWS) * ROWS) >= LEAST_FILL
-
-    def _in_place(self) -> _Left:
-        a, f = self.p.left, self.f
-        strides = [f.mul(s, integer(self.item)) for s in a.free_strides]
-
-        def pointer(line: V, position: V) -> V:
-            index = f.mul(position, strides[-1])
-            if len(strides) == 2:
-                index = f.add(index, f.mul(line, strides[0]))
-            return f.gep(a.pointer, index, "i8")
-
-        outer = [f.mul(s, integer(self.item)) for s in a.outer_strides]
-        run = integer(self.p.depth.height * 4)
-        return _Left(pointer, strides[-1], outer, run)
-
-    def _copied(self) -> _Left:
-        """All rows of the program in scratch memory, [tiles, k.., runs, 16, 64 bytes]."""
-        p, f = self.p, self.f
-        tile_bytes = p.depth.all_runs * (ROWS * ROW)
-        count = (product(p.row_dims) + (self.size - 1)) // self.size
-        scratch = self.e.scratch(count * tile_bytes)
-        run = integer(ROWS * ROW)
-        outer: list[V] = []
-        step = f.mul(p.depth.runs, run)
-        for size in reversed(p.depth.outer):
-            outer.insert(0, step)
-            step = f.mul(step, size)
-
-        def pointer(line: V, position: V) -> V:
-            return f.gep(scratch, f.mul(f.udiv(position, integer(self.size)), step), "i8")
-
-        left = _Left(pointer, integer(ROW), outer, run)
-        self._copy(scratch, step, left)
-        return left
-
-    def _copy(self, scratch: V, tile: V, left: _Left) -> None:
-        p, f, a = self.p, self.f, self.p.left
-        lines = p.rows[0] if len(p.rows) == 2 else integer(1)
-
-        def row(line: V, position: V) -> None:
-            number = position
-            index = f.mul(position, a.free_strides[-1])
-            if len(p.rows) == 2:
-                number = f.add(f.mul(line, p.rows[1]), position)
-                index = f.add(index, f.mul(line, a.free_strides[0]))
-            place = f.udiv(number, integer(self.size))
-            inside = f.sub(number, f.mul(place, integer(self.size)))
-            target = f.gep(scratch, f.mul(place, tile), "i8")
-            target = f.gep(target, f.mul(inside, integer(ROW)), "i8")
-            self._copy_axes(0, f.gep(a.pointer, index, a.element), target, left)
-
-        f.loop(
-            lines, lambda h: f.loop(p.rows[-1], lambda w: row(h, w), hint="row"), hint="line"
-        )
-
-    def _copy_axes(self, level: int, source: V, target: V, left: _Left) -> None:
-        p, f, a = self.p, self.f, self.p.left
-        if level < len(p.depth.outer):
-
-            def inside(i: V) -> None:
-                moved = f.gep(source, f.mul(i, a.outer_strides[level]), a.element)
-                place = f.gep(target, f.mul(i, left.outer_strides[level]), "i8")
-                self._copy_axes(level + 1, moved, place, left)
-
-            f.loop(p.depth.outer[level], inside, hint="k")
-            return
-        step = p.depth.step
-
-        def one(run: V, count: V) -> None:
-            begin = f.mul(f.mul(run, integer(step)), a.k_stride)
-            place = f.gep(target, f.mul(run, left.run_stride), "i8")
-            self._copy_run(f.gep(source, begin, a.element), place, count)
-
-        whole = f.udiv(p.depth.size, integer(step))
-        f.loop(whole, lambda r: one(r, integer(step)), hint="run")
-        rest = f.sub(p.depth.size, f.mul(whole, integer(step)))
-        f.when(f.compare("sgt", rest, ZERO), lambda: one(whole, rest), hint="rest")
-
-    def _copy_run(self, source: V, target: V, count: V) -> None:
-        """Up to 64 bytes of a row, filled up with zeros."""
-        a, f = self.p.left, self.f
-        lanes = ROW // self.item
-        mask = None
-        if count.number is None or int(count.number) < lanes:
-            mask = f.first_lanes(count, lanes)
-        if a.k_stride.number == 1:
-            value = f.load(source, a.element, lanes, 1, mask)
+        self.main = self._main_rows()
+        """Rows of the two tiles of most strips."""
+        if direct and not self.flat:
+            self.left = amx_left.in_place(e, p)
         else:
-            numbers = f.lane_numbers(lanes)
-            step = f.splat(a.k_stride, lanes)
-            indices = f.assign(
-                f"mul {numbers.full_type} {numbers.text}, {step.text}", "i64", lanes
-            )
-            value = f.gather(f.addresses(source, indices, a.element), a.element, 1, mask)
-        f.store(value, target, 64)
+            tiles = Dim.of(2) if self.by_rows else None
+            self.left = amx_left.copied(e, p, self.size, tiles)
+        if self.passes > 1:
+            blocks = self._panel_dim() if self.by_rows else self._strip_dim()
+            self.partial = e.scratch(blocks * (4 * TILE))
 
-    # Blocks
+    def _pass_count(self) -> int:
+        """Convolutions in place read the same lines several times: these stay in the cache."""
+        runs = self.p.depth.all_runs.value
+        if runs is None or runs <= 3 * PASS_RUNS // 2:
+            return 1
+        if self.p.depth.outer:
+            return 1
+        inner = self.p.column_dim if self.by_rows else product(self.p.row_dims)
+        return -(-runs // PASS_RUNS) if (inner.value or 0) >= 4 * BLOCK else 1
+
+    def _strip_dim(self) -> Dim:
+        """How many strips a program has at most."""
+        if len(self.p.rows) == 1 or self.flat:
+            return (product(self.p.row_dims) + (2 * self.size - 1)) // (2 * self.size)
+        if self.main[0] is self.height:
+            return (self.p.row_dims[0] + 1) // 2
+        return self.p.row_dims[0] * self._line_strips()
+
+    def _line_strips(self) -> int:
+        return -(-int(self.height.number or 0) // (2 * self.size))
+
+    def _strip_number(self, strip: _Strip) -> V:
+        f = self.f
+        inside = f.udiv(strip.position, integer(2 * self.size))
+        if len(self.p.rows) == 1 or self.flat:
+            return inside
+        if self.main[0] is self.height:
+            return f.udiv(strip.line, integer(2))
+        return f.add(f.mul(strip.line, integer(self._line_strips())), inside)
+
+    def _panel_dim(self) -> Dim:
+        return (self.p.column_dim + (BLOCK - 1)) // BLOCK
+
+    # Loops
 
     def run(self) -> None:
+        """Strips and panels, one inside the other."""
+        self._configure(*self.main)
+        if self.by_rows:
+            self._strips(self._row_outside)
+            return
+        if self.left.copy is not None:
+            self.left.copy(ZERO, self.height)
+        self._panels(
+            lambda panels: self._in_passes(
+                lambda part: self._strips(lambda strip: self._block(strip, panels, part))
+            )
+        )
+
+    def _row_outside(self, strip: _Strip) -> None:
+        if self.left.copy is not None:
+            self.left.copy(strip.position, strip.count)
+        self._in_passes(
+            lambda part: self._panels(lambda panels: self._block(strip, panels, part))
+        )
+
+    def _in_passes(self, body: Callable[[_Pass], None]) -> None:
+        f = self.f
+        if self.passes == 1:
+            runs = self.p.depth.runs
+            if not self.left.outer_strides:
+                runs = self.e.sizes.of(self.p.depth.all_runs)
+            body(_Pass(ZERO, runs))
+            return
+        runs = int(self.p.depth.all_runs.value or 0)
+        step = -(-runs // self.passes)
+        body(_Pass(ZERO, integer(step), last=False))
+        begin = step * (-(-runs // step) - 1)
+        f.loop(
+            integer(begin),
+            lambda k: body(_Pass(k, f.add(k, integer(step)), first=False, last=False)),
+            start=integer(step),
+            step=step,
+            hint="pass",
+        )
+        body(_Pass(integer(begin), integer(runs), first=False))
+
+    def _panels(self, body: Callable[[_Panels], None]) -> None:
         """Columns by two panels, then what is left."""
         f, columns = self.f, self.p.columns
-        self.main = self._main_rows()
-        self._configure(*self.main)
         whole = f.mul(f.udiv(columns, integer(BLOCK)), integer(BLOCK))
-        f.loop(whole, lambda j: self._rows(j, 2, None), step=BLOCK, hint="panel")
+        f.loop(whole, lambda j: body(_Panels(j, 2, None)), step=BLOCK, hint="panel")
         rest = f.sub(columns, whole)
-        wide = f.compare("sgt", rest, integer(ROWS))
-        f.when(wide, lambda: self._rows(whole, 2, rest), hint="edge")
-        narrow = f.compare("sgt", rest, ZERO)
+        self._one_or_two(rest, GROUPS, lambda n: body(_Panels(whole, n, rest)), "edge")
+
+    def _one_or_two(self, count: V, size: int, body: Callable[[int], None], hint: str) -> None:
+        """`body(2)` for more than `size`, `body(1)` for fewer but some."""
+        f = self.f
+        wide = f.compare("sgt", count, integer(size))
+        f.when(wide, lambda: body(2), hint=hint)
+        narrow = f.compare("sgt", count, ZERO)
         if wide.number is None:
-            both = f.assign(f"xor i1 {wide.text}, true", "i1")
-            narrow = f.assign(f"and i1 {narrow.text}, {both.text}", "i1")
+            not_wide = f.assign(f"xor i1 {wide.text}, true", "i1")
+            narrow = f.assign(f"and i1 {narrow.text}, {not_wide.text}", "i1")
         elif wide.number:
             return
-        f.when(narrow, lambda: self._rows(whole, 1, rest), hint="edge")
+        f.when(narrow, lambda: body(1), hint=hint)
+
+    def _strips(self, body: Callable[[_Strip], None]) -> None:
+        f, p = self.f, self.p
+        if len(p.rows) == 1 or self.flat:
+            self._line(ZERO, body)
+            return
+        if self.main[0] is not self.height:
+            f.loop(p.rows[0], lambda h: self._line(h, body), hint="line")
+            return
+        # Two short lines, a tile each.
+        whole = f.mul(f.udiv(p.rows[0], integer(2)), integer(2))
+        f.loop(whole, lambda h: body(_Strip(h, ZERO, 2, self.height, 2)), step=2, hint="strip")
+        odd = f.compare("sgt", f.sub(p.rows[0], whole), ZERO)
+        f.when(odd, lambda: body(_Strip(whole, ZERO, 1, self.height, 1)), hint="odd")
+
+    def _line(self, line: V, body: Callable[[_Strip], None]) -> None:
+        """Strips of two tiles, then one of what is left."""
+        f, two = self.f, 2 * self.size
+        whole = f.mul(f.udiv(self.height, integer(two)), integer(two))
+        f.loop(
+            whole,
+            lambda i: body(_Strip(line, i, 1, integer(two), 2)),
+            step=two,
+            hint="strip",
+        )
+        left = f.sub(self.height, whole)
+
+        def tail(tiles: int) -> None:
+            rows = self._tile_rows(left)
+            other = [r.text for r in rows] != [r.text for r in self.main]
+            if other:
+                self._configure(*rows)
+            body(_Strip(line, whole, 1, left, tiles))
+            if other:
+                self._configure(*self.main)
+
+        self._one_or_two(left, self.size, tail, "tail")
 
     def _main_rows(self) -> tuple[V, V]:
         """Rows of the two tiles of most strips."""
@@ -233,70 +261,44 @@ class _Amx:
         second = self.f.max(self.f.sub(count, integer(self.size)), integer(1))
         return first, second
 
-    def _rows(self, column: V, panels: int, rest: V | None) -> None:
-        f, p = self.f, self.p
-        if len(p.rows) == 2 and not self.flat:
-            if self.main[0] is self.height:
-                whole = f.mul(f.udiv(p.rows[0], integer(2)), integer(2))
-                pair = lambda h: _Strip(h, ZERO, 2, self.height, 2)  # noqa: E731
-                f.loop(
-                    whole,
-                    lambda h: self._strip(pair(h), column, panels, rest),
-                    step=2,
-                    hint="strip",
-                )
-                odd = f.compare("sgt", f.sub(p.rows[0], whole), ZERO)
-                last = _Strip(whole, ZERO, 1, self.height, 1)
-                f.when(odd, lambda: self._strip(last, column, panels, rest), hint="odd")
-                return
-            f.loop(p.rows[0], lambda h: self._line(h, column, panels, rest), hint="line")
-            return
-        self._line(ZERO, column, panels, rest)
+    # A block of results
 
-    def _line(self, line: V, column: V, panels: int, rest: V | None) -> None:
-        """Strips of two tiles, then one of what is left."""
-        f = self.f
-        whole = f.mul(f.udiv(self.height, integer(2 * self.size)), integer(2 * self.size))
-        full = lambda i: _Strip(line, i, 1, integer(2 * self.size), 2)  # noqa: E731
-        f.loop(
-            whole,
-            lambda i: self._strip(full(i), column, panels, rest),
-            step=2 * self.size,
-            hint="strip",
-        )
-        left = f.sub(self.height, whole)
-        wide = f.compare("sgt", left, integer(self.size))
-
-        def tail(tiles: int) -> None:
-            rows = self._tile_rows(left)
-            other = tuple(r.text for r in rows) != tuple(r.text for r in self.main)
-            if other:
-                self._configure(*rows)
-            self._strip(_Strip(line, whole, 1, left, tiles), column, panels, rest)
-            if other:
-                self._configure(*self.main)
-
-        f.when(wide, lambda: tail(2), hint="tail")
-        some = f.compare("sgt", left, ZERO)
-        if wide.number is None:
-            not_wide = f.assign(f"xor i1 {wide.text}, true", "i1")
-            some = f.assign(f"and i1 {some.text}, {not_wide.text}", "i1")
-        elif wide.number:
-            return
-        f.when(some, lambda: tail(1), hint="tail")
-
-    def _strip(self, strip: _Strip, column: V, panels: int, rest: V | None) -> None:
+    def _block(self, strip: _Strip, panels: _Panels, part: _Pass) -> None:
         level = self.e.enter()
-        self._multiply(strip, column, panels)
-        self._store_tiles(strip, panels)
-        self._finish(strip, column, panels, rest)
+        numbers = [2 * t + v for t in range(strip.tiles) for v in range(panels.count)]
+        place = self._partial_place(strip, panels)
+        if part.first:
+            self.f.module.declare("declare void @llvm.x86.tilezero(i8)")
+            for number in numbers:
+                self.f.emit(f"call void @llvm.x86.tilezero(i8 {number})")
+        else:
+            for number in numbers:
+                cell = self.f.gep(place, integer(number * TILE), "i8")
+                self._load(number, cell, integer(ROW))
+        self._multiply(strip, panels, part)
+        if part.last:
+            stride = 4 * BLOCK
+            for number in numbers:
+                index = number // 2 * self.size * stride + number % 2 * ROW
+                self._store(number, self.f.gep(self.cells, integer(index), "i8"), stride)
+            self._finish(strip, panels)
+        else:
+            for number in numbers:
+                self._store(number, self.f.gep(place, integer(number * TILE), "i8"), ROW)
         self.e.leave(level)
 
-    def _multiply(self, strip: _Strip, column: V, panels: int) -> None:
+    def _partial_place(self, strip: _Strip, panels: _Panels) -> V:
+        """Where a block's results lie between passes."""
+        if self.passes == 1:
+            return self.cells
+        f = self.f
+        number = (
+            f.udiv(panels.column, integer(BLOCK)) if self.by_rows else self._strip_number(strip)
+        )
+        return f.gep(self.partial, f.mul(number, integer(4 * TILE)), "i8")
+
+    def _multiply(self, strip: _Strip, panels: _Panels, part: _Pass) -> None:
         f, p = self.f, self.p
-        f.module.declare("declare void @llvm.x86.tilezero(i8)")
-        for number in self._results(strip, panels):
-            f.emit(f"call void @llvm.x86.tilezero(i8 {number})")
         rows = [self.left.pointer(strip.line, strip.position)]
         if strip.tiles == 2:
             second = (
@@ -305,40 +307,72 @@ class _Amx:
                 else (strip.line, f.add(strip.position, integer(self.size)))
             )
             rows.append(self.left.pointer(*second))
-        panel = f.udiv(column, integer(GROUPS))
+        panel = f.udiv(panels.column, integer(GROUPS))
         first = f.gep(p.right.pointer, f.mul(panel, p.right.panel_stride), "i8")
         right = [first]
-        if panels == 2:
+        if panels.count == 2:
             right.append(f.gep(first, p.right.panel_stride, "i8"))
-        self._k_loops(0, rows, right)
+        fetch = lambda here, run: self._fetch(strip, panels, here, run)  # noqa: E731
+        self._k_loops(0, rows, right, part, fetch)
 
-    @staticmethod
-    def _results(strip: _Strip, panels: int) -> list[int]:
-        return [2 * t + v for t in range(strip.tiles) for v in range(panels)]
-
-    def _k_loops(self, level: int, rows: list[V], right: list[V]) -> None:
+    def _k_loops(
+        self,
+        level: int,
+        rows: list[V],
+        right: list[V],
+        part: _Pass,
+        fetch: Callable[[list[V], V], None],
+    ) -> None:
         f, p, left = self.f, self.p, self.left
-        if level < len(p.depth.outer):
+        if level < len(left.outer_strides):
 
             def inside(i: V) -> None:
-                a, b = (
-                    f.mul(i, left.outer_strides[level]),
-                    f.mul(i, p.right.outer_strides[level]),
-                )
+                a = f.mul(i, left.outer_strides[level])
+                b = f.mul(i, p.right.outer_strides[level])
                 moved = [f.gep(pointer, a, "i8") for pointer in rows]
-                self._k_loops(level + 1, moved, [f.gep(q, b, "i8") for q in right])
+                others = [f.gep(pointer, b, "i8") for pointer in right]
+                self._k_loops(level + 1, moved, others, part, fetch)
 
             f.loop(p.depth.outer[level], inside, hint="k")
             return
 
         def step(i: V) -> None:
             a, b = f.mul(i, left.run_stride), f.mul(i, p.right.run_stride)
-            self._products(
-                [f.gep(pointer, a, "i8") for pointer in rows],
-                [f.gep(pointer, b, "i8") for pointer in right],
-            )
+            here = [f.gep(pointer, b, "i8") for pointer in right]
+            fetch(here, i)
+            self._products([f.gep(pointer, a, "i8") for pointer in rows], here)
 
-        f.loop(p.depth.runs, step, hint="k")
+        f.loop(part.end, step, start=part.begin, hint="k")
+
+    def _fetch(self, strip: _Strip, panels: _Panels, right: list[V], run: V) -> None:
+        """Bring a share of the next strip of the outer operand into the second cache, such
+        that the inner loop brings all of it."""
+        f, p = self.f, self.p
+        if self.by_rows:
+            if self.left.outer_strides or len(p.rows) > 1 or p.left.k_stride.number != 1:
+                return
+            share = -(-2 * self.size // max(1, self._panel_dim().value or 1))
+            if share > FETCHES:
+                return
+            stride = f.mul(p.left.free_strides[0], integer(4 // p.depth.group))
+            number = f.mul(f.udiv(panels.column, integer(BLOCK)), integer(share))
+            row = f.add(f.add(strip.position, integer(2 * self.size)), number)
+            begin = f.gep(p.left.pointer, f.mul(row, stride), "i8")
+            at = f.gep(begin, f.mul(run, integer(4 * p.depth.height)), "i8")
+            for line in range(share):
+                self._prefetch(f.gep(at, f.mul(integer(line), stride), "i8"))
+            return
+        share = -(-ROWS // max(1, self._strip_dim().value or 1))
+        following = f.mul(p.right.panel_stride, integer(panels.count))
+        begin = f.mul(self._strip_number(strip), integer(share * ROW))
+        for pointer in right:
+            at = f.gep(f.gep(pointer, following, "i8"), begin, "i8")
+            for line in range(min(share, p.depth.height)):
+                self._prefetch(f.gep(at, integer(line * ROW), "i8"))
+
+    def _prefetch(self, pointer: V) -> None:
+        self.f.module.declare("declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+        self.f.emit(f"call void @llvm.prefetch.p0(ptr {pointer.text}, i32 0, i32 2, i32 1)")
 
     def _products(self, rows: list[V], right: list[V]) -> None:
         """One run of k for a block: each tile is loaded just before its first use."""
@@ -358,6 +392,12 @@ class _Amx:
             f"call void @llvm.x86.tileloadd64(i8 {tile}, ptr {pointer.text}, {stride.typed})"
         )
 
+    def _store(self, tile: int, pointer: V, stride: int) -> None:
+        self.f.module.declare("declare void @llvm.x86.tilestored64(i8, ptr, i64)")
+        self.f.emit(
+            f"call void @llvm.x86.tilestored64(i8 {tile}, ptr {pointer.text}, i64 {stride})"
+        )
+
     def _dot(self, result: int, left: int, right: int) -> None:
         name = "tdpbf16ps"
         if self.p.depth.group == 4:
@@ -366,23 +406,14 @@ class _Amx:
         self.f.module.declare(f"declare void @llvm.x86.{name}(i8, i8, i8)")
         self.f.emit(f"call void @llvm.x86.{name}(i8 {result}, i8 {left}, i8 {right})")
 
-    # Results
-
-    def _store_tiles(self, strip: _Strip, panels: int) -> None:
-        f = self.f
-        f.module.declare("declare void @llvm.x86.tilestored64(i8, ptr, i64)")
-        for number in self._results(strip, panels):
-            index = number // 2 * self.size * BLOCK + number % 2 * GROUPS
-            cell = f.gep(self.cells, integer(index), "float")
-            f.emit(
-                f"call void @llvm.x86.tilestored64(i8 {number}, ptr {cell.text}, i64 {4 * BLOCK})"
-            )
-
-    def _finish(self, strip: _Strip, column: V, panels: int, rest: V | None) -> None:
+    def _finish(self, strip: _Strip, panels: _Panels) -> None:
         """What follows the product, row by row."""
         e, f, p = self.e, self.f, self.p
-        columns = [Coordinate(f.add(column, integer(v * GROUPS)), True) for v in range(panels)]
-        masks = self._masks(panels, rest)
+        columns = [
+            Coordinate(f.add(panels.column, integer(v * GROUPS)), True)
+            for v in range(panels.count)
+        ]
+        masks = self._masks(panels.count, panels.rest)
 
         def row(t: int, r: V) -> None:
             level = e.enter()

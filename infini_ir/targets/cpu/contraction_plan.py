@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from infini_ir.dialects import tile
 from infini_ir.dialects.tile.types import GROUPS
-from infini_ir.targets.cpu import amx, computed_factor, contraction, grouped
+from infini_ir.targets.cpu import computed_factor, contraction
 from infini_ir.targets.cpu.features import CpuFeatures
 from infini_ir.targets.cpu.plan import Plan
 from infini_ir.utils.dtypes import item_size
@@ -48,10 +48,6 @@ class Shape:
     limit: int
     """Rows of the register tile at most."""
     vectors: int
-    group: int = 1
-    """Neighbours along k that are summed at once."""
-    unit: str = ""
-    """What multiplies groups."""
 
     @property
     def row_count(self) -> int:
@@ -118,16 +114,7 @@ def plan_contraction(
     if computed_factor.packs_nibbles(nest):
         panels *= 2
     parameters = {**_named(kernel, parameters), "BN": columns, "BK": depth}
-    return Plan(
-        parameters,
-        strip,
-        shape.vectors,
-        panels,
-        order,
-        reason=reason,
-        unit=shape.unit,
-        group=shape.group,
-    )
+    return Plan(parameters, strip, shape.vectors, panels, order, reason=reason)
 
 
 def _divisible_depth(nest: contraction.Nest) -> bool:
@@ -189,10 +176,6 @@ def _shape(kernel: tile.KernelOp, nest: contraction.Nest, features: CpuFeatures)
         1, features.vector_bytes // max(4, item_size(tile.tile_type(nest.dot.acc).dtype))
     )
     limit, vectors = register_tile(features, lanes, columns.value)
-    group = grouped.group_of(a.element, b.element, tile.tile_type(nest.dot.acc).element)
-    unit = grouped.unit_for(group, features)
-    if unit:
-        limit, vectors = 2 * amx.ROWS, 2
     if nest.factor is not None:
         # Computing factors takes registers of its own.
         limit = max(1, limit - limit // 6)
@@ -212,8 +195,6 @@ def _shape(kernel: tile.KernelOp, nest: contraction.Nest, features: CpuFeatures)
         lanes,
         limit,
         vectors,
-        group if unit else 1,
-        unit,
     )
 
 

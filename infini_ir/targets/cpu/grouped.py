@@ -131,6 +131,8 @@ class GroupedProduct:
     row_dims: list[Dim]
     """What they are at most."""
     columns: V
+    column_dim: Dim
+    """How many there are at most."""
     accumulator: str
     """`float` or `i32`."""
     unsigned: tuple[bool, bool]

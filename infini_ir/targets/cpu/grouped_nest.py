@@ -55,6 +55,7 @@ def run(e: KernelEmitter, nest: Nest, finish: Callable[[Point, V], None]) -> Non
         rows,
         capacity,
         columns,
+        tile.tile_type(right.out).shape[nest.column_axis].substitute(e.plan.substitution),
         accumulator,
         (contraction.is_unsigned(a_type.element), contraction.is_unsigned(b_type.element)),
         total,

@@ -40,6 +40,8 @@ class Plan:
     reason: str = ""
     unit: str = ""
     """What multiplies: "" vectors of the accumulator's type, "amx" tiles."""
+    outer: str = "columns"
+    """Which is the outer loop of a program on tiles: panels of "columns" or strips of "rows"."""
     group: int = 1
     """How many neighbours along k one instruction multiplies and sums for a lane."""
     across: str = ""
@@ -65,6 +67,8 @@ class Plan:
             entries["order"] = ints(self.order)
         if self.unit:
             entries["unit"] = StringAttr(self.unit)
+        if self.outer != "columns":
+            entries["outer"] = StringAttr(self.outer)
         if self.group > 1:
             entries["group"] = IntegerAttr(self.group, i64)
         if self.across:
@@ -108,5 +112,6 @@ class Plan:
             paired="paired" in data,
             reason=text("reason"),
             unit=text("unit"),
+            outer=text("outer") or "columns",
             group=integer("group", 1),
         )

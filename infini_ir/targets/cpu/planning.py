@@ -14,6 +14,7 @@ from xdsl.passes import ModulePass
 from infini_ir.dialects import tile
 from infini_ir.dialects.tile import program
 from infini_ir.targets.cpu import contraction, equal_products
+from infini_ir.targets.cpu.amx_plan import plan_amx
 from infini_ir.targets.cpu.contraction_plan import (
     PROGRAMS,
     plan_contraction,
@@ -71,7 +72,8 @@ def plan_kernel(kernel: tile.KernelOp, features: CpuFeatures) -> Plan:
         if isinstance(op, tile.ForOp) and (nest := contraction.match(op)) is not None
     ]
     if nests:
-        return plan_contraction(kernel, nests[0], features)
+        nest = nests[0]
+        return plan_amx(kernel, nest, features) or plan_contraction(kernel, nest, features)
     if (products := equal_products.in_kernel(kernel)) is not None:
         return plan_tiles(kernel, products, features)
     if any(isinstance(op, tile.DotOp) for op in kernel.body.walk()):
