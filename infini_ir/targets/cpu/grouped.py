@@ -92,7 +92,7 @@ def depth_of(e: KernelEmitter, counts: Sequence[V], dims: Sequence[Dim], group: 
         height = GROUPS
     else:
         runs, height = group_runs(last, group)
-        runs_dim = Dim.of(runs)
+        runs_dim = Dim.of(runs if last else 0)
     runs = e.sizes.of(runs_dim)
     return Depth(list(counts[:-1]), counts[-1], group, height, runs, list(dims[:-1]), runs_dim)
 
