@@ -93,7 +93,7 @@ def plan_contraction(
         columns = shape.column_count if shape.columns is not None else _whole_panels(shape)
         reason = f"right operand of {weights} bytes stays in L2, rows are shared"
     else:
-        in_parts = _divisible_depth(nest) and not shape.unit
+        in_parts = _divisible_depth(nest)
         parameters, strip, depth = _blocks(shape, cache, in_parts=in_parts)
         columns = _column_block(shape, wanted)
         if depth < shape.depth:
