@@ -53,7 +53,7 @@ from infini_ir.targets.cpu.sources import (
     is_signed,
 )
 from infini_ir.targets.cpu.transposing import operand_axis, transposing_sweep
-from infini_ir.targets.cpu.writer import ONE, ZERO, Function, Module, V
+from infini_ir.targets.cpu.writer import ONE, ZERO, Function, Module, V, integer
 from infini_ir.utils import dtypes
 from infini_ir.utils.errors import CompileError
 from infini_ir.utils.symbolic import Dim, product
@@ -144,11 +144,20 @@ class KernelEmitter(LoopWriter):
                 quotient = self.f.udiv(rest, count)
                 position = self.f.sub(rest, self.f.mul(quotient, count))
                 rest = quotient
+            if self.plan.paired and axis == len(counts) - 1 and count.number != 1:
+                position = self._paired(position, count)
             offset = self.kernel.offsets[axis]
             self.scalars[offset] = self.f.mul(position, steps[axis])
             self.strides_of[offset] = ([self.kernel.bounds.data[axis]], steps[axis])
         self.block(self.kernel.body.block)
         self.leave(with_scope)
+
+    def _paired(self, position: V, count: V) -> V:
+        """0, the last, 1, the last but one, ...: neighbours have the same work together."""
+        half = self.f.udiv(position, integer(2))
+        other = self.f.sub(self.f.sub(count, ONE), half)
+        odd = self.f.assign(f"trunc i64 {position.text} to i1", "i1")
+        return self.f.assign(f"select i1 {odd.text}, i64 {other.text}, i64 {half.text}", "i64")
 
     # Values
 

@@ -34,14 +34,18 @@ def emit_exp(f: Function, op: Operation, v: Sequence[V], type: str) -> V:
             f"insertelement <4 x float> zeroinitializer, float {x.text}, i64 0", type, 4
         )
     p, n = _parts(f, x)
-    result = _scaled(f, p, n)
+    low = f.splat(floating(EXP_RANGE[0]), x.lanes)
+    # Lanes that give 0 are left out: making it of a subnormal takes the processor long.
+    kept = f.assign(f"fcmp uge {x.full_type} {x.text}, {low.text}", "i1", x.lanes)
+    result = _scaled(f, p, n, kept)
     if lanes > 1:
         return result
     return f.assign(f"extractelement {result.typed}, i64 0", type)
 
 
 def _parts(f: Function, x: V) -> tuple[V, V]:
-    """p and n with e**x = p * 2**n, n a whole number as a float."""
+    """p and n with e**x = p * 2**n, n a whole number as a float; where x is far below 0,
+    anything."""
 
     def number(value: float) -> V:
         return f.splat(floating(value), x.lanes)
@@ -49,9 +53,9 @@ def _parts(f: Function, x: V) -> tuple[V, V]:
     def fma(a: V, b: V, c: V) -> V:
         return f.intrinsic("llvm.fma", [a, b, c], "float", x.lanes)
 
-    low, high = EXP_RANGE
-    x = _bounded(f, x, number(high), "olt")
-    x = _bounded(f, x, number(low), "ogt")
+    high = number(EXP_RANGE[1])
+    beyond = f.assign(f"fcmp olt {x.full_type} {high.text}, {x.text}", "i1", x.lanes)
+    x = f.assign(f"select {beyond.typed}, {high.typed}, {x.typed}", "float", x.lanes)
     shifted = fma(x, number(LOG2_E), number(_MAGIC))
     n = f.assign(f"fsub {x.full_type} {shifted.text}, {number(_MAGIC).text}", "float", x.lanes)
     r = x
@@ -63,19 +67,18 @@ def _parts(f: Function, x: V) -> tuple[V, V]:
     return p, n
 
 
-def _bounded(f: Function, x: V, bound: V, predicate: str) -> V:
-    """The bound where it compares so with x; NaN stays."""
-    beyond = f.assign(f"fcmp {predicate} {x.full_type} {bound.text}, {x.text}", "i1", x.lanes)
-    return f.assign(f"select {beyond.typed}, {bound.typed}, {x.typed}", "float", x.lanes)
-
-
-def _scaled(f: Function, p: V, n: V) -> V:
-    """p * 2**n."""
+def _scaled(f: Function, p: V, n: V, kept: V) -> V:
+    """p * 2**n in the lanes kept, 0 in the others."""
     bits = 32 * p.lanes
     name, mask = f"llvm.x86.avx512.mask.scalef.ps.{bits}", "i16" if p.lanes == 16 else "i8"
+    if p.lanes == 4:
+        wide = ", ".join(f"i32 {i}" for i in range(8))
+        text = f"shufflevector {kept.typed}, <4 x i1> zeroinitializer, <8 x i32> <{wide}>"
+        kept = f.assign(text, "i1", 8)
+    lanes = f.assign(f"bitcast {kept.typed} to {mask}", mask)
     rounding = ("i32",) if bits == 512 else ()
     types = ", ".join([p.full_type] * 3 + [mask, *rounding])
     f.module.declare(f"declare {p.full_type} @{name}({types})")
     current = ", i32 4" if rounding else ""
-    text = f"call {p.full_type} @{name}({p.typed}, {n.typed}, {p.full_type} zeroinitializer, {mask} -1{current})"
+    text = f"call {p.full_type} @{name}({p.typed}, {n.typed}, {p.full_type} zeroinitializer, {lanes.typed}{current})"
     return f.assign(text, "float", p.lanes)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp, UnitAttr
+from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
 
 from infini_ir.dialects import tile
@@ -134,6 +135,22 @@ def _plan_attention(kernel: tile.KernelOp, features: CpuFeatures) -> Plan:
     limit, vectors = register_tile(features, features.vector_bytes // 4, None)
     lanes = features.vector_bytes // 4
     block = min(-(-rows // lanes) * lanes, 4 * lanes)
-    parameters = {"BM": block, "BN": 128, "BK": 128, "BR": 1, "BC": 64, "BH": 1, "BW": 1}
+    grows = _grows(kernel)
+    # Half of a block on the diagonal is lost where later keys are not seen.
+    keys = block if grows else 128
+    parameters = {"BM": block, "BN": keys, "BK": 128, "BR": 1, "BC": 64, "BH": 1, "BW": 1}
     reason = "queries in lanes; scores of one block stay in L2"
-    return Plan(parameters, (1, limit), vectors, across="BM", reason=reason)
+    return Plan(parameters, (1, limit), vectors, across="BM", paired=grows, reason=reason)
+
+
+def _grows(kernel: tile.KernelOp) -> bool:
+    """Whether a loop goes the further, the later the program on the last axis of the grid."""
+    last = kernel.offsets[-1]
+
+    def depends(value: SSAValue) -> bool:
+        owner = value.owner
+        return value is last or (
+            isinstance(owner, Operation) and any(depends(v) for v in owner.operands)
+        )
+
+    return any(isinstance(op, tile.ForOp) and depends(op.to) for op in kernel.body.block.ops)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from infini_ir.dialects import tile
+from infini_ir.targets.cpu import across
 from infini_ir.targets.cpu.reductions import Combiner
 from infini_ir.targets.cpu.sources import Coordinate, Point
 from infini_ir.targets.cpu.writer import V, integer
@@ -48,7 +49,7 @@ def _reduce_lanes(
     for count in counts:
         total = total * int(count) if count is not None else UNROLL_LIMIT + 1
     neutral = e.f.splat(combiner.neutral(), e.lanes)
-    if total <= UNROLL_LIMIT and e.keeping is None:
+    if total <= UNROLL_LIMIT and across.axis_of(e, op.x) is None:
         return _written_out(e, op, combiner, extents, point, axes, neutral)
     cells = [e.f.alloca(neutral.full_type) for _ in range(CHAINS)]
     for cell in cells:
