@@ -72,6 +72,7 @@ PASSES = {
                 "passes.graph.quantized_products:GraphQuantizedProductsPass"
             ),
             "graph-quantized-values": "passes.graph.quantized_values:GraphQuantizedValuesPass",
+            "graph-causal-bias": "passes.graph.causal_bias:GraphCausalBiasPass",
             "graph-recognize-composites": "passes.graph.recognize:GraphRecognizeCompositesPass",
             "graph-simplify": "passes.graph.simplify:GraphSimplifyPass",
             "graph-store-bf16": "passes.graph.store_bf16:GraphStoreBf16Pass",

@@ -5,6 +5,7 @@ quantized values      dequantize and quantize as the model has them
 integer products      no weight folded to floats yet, convolutions with their channels first
 cleanup               simplify, fold constants, merge equal and remove dead operations
 recognise composites  a clean graph in the model's layout
+causal bias           attention whole, its bias folded to numbers
 fold batch norm       one factor and one summand after a convolution (cleanup leaves that)
 layout                composites whole, weights that can still be transposed
 quantized products    dequantize operations whole, their layouts decided
@@ -24,6 +25,7 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
 from infini_ir.dialects.context import weights_of
+from infini_ir.passes.graph.causal_bias import GraphCausalBiasPass
 from infini_ir.passes.graph.cse import eliminate_common_subexpressions
 from infini_ir.passes.graph.dce import GraphDcePass, eliminate_dead_code
 from infini_ir.passes.graph.expand_composites import DEFINITIONS, ExpandCompositesPass
@@ -116,6 +118,7 @@ def graph_pipeline(
         cleanup,
         GraphRecognizeCompositesPass(),
         cleanup,
+        GraphCausalBiasPass(),
         GraphFoldBatchNormPass(),
         GraphLayoutPass(layout),
         cleanup,
