@@ -70,6 +70,7 @@ class Case:
 @click.option("--rounds", type=click.IntRange(min=1), default=10, show_default=True)
 @click.option("--cold", is_flag=True, help="Compile time and memory in fresh processes.")
 @click.option("--again", is_flag=True, help="Measure rows of this commit too.")
+@click.option("--missing", is_flag=True, help="Only rows that are not there, of any commit.")
 @click.option("--results", "folder", type=click.Path(path_type=Path), default=FOLDER)
 @click.option("--plot", metavar="FILE", help="A .png or .svg of one precision's rows.")
 def main(
@@ -80,6 +81,7 @@ def main(
     rounds: int,
     cold: bool,
     again: bool,
+    missing: bool,
     folder: Path,
     plot: str | None,
 ) -> None:
@@ -94,6 +96,8 @@ def main(
         results.describe(threads, engines)
         chosen = [c for c in cases(mode) if models is None or c.name in models.split(",")]
         wanted = [c for c in chosen if again or not results.done(c.name, threads)]
+        if missing:
+            wanted = [c for c in wanted if "seconds" not in results.rows.get(c.name, {})]
         for case in track(wanted, mode, console=Console(stderr=True)):
             row = measure(case, MODES[mode], engines, threads, rounds, cold)
             keep_costs(row, results.rows.get(case.name, {}))
