@@ -11,7 +11,8 @@ import pytest
 
 import infini_ir
 from infini_ir.models.zoo import models
-from infini_ir.utils.errors import OptionError
+from infini_ir.runtime.model import CompiledModel
+from infini_ir.utils.errors import ArtifactError, OptionError
 from tests.models.test_models import THREADS, reference
 
 TOLERANCE = 3e-2
@@ -49,6 +50,25 @@ def test_saved_model_computes_the_same(tmp_path: Path):
     expected = compiled(arrays)
     for name, output in loaded(arrays).items():
         np.testing.assert_array_equal(output, expected[name])
+
+
+@pytest.mark.parametrize("target", ("cpu:x86-64-v3", "cpu:x86-64-v4"))
+@pytest.mark.parametrize("name", ("light_shufflenet", "bert_dynamic"))
+def test_processors_without_bf16(name: str, target: str):
+    model = SMALL[name]
+    if reason := model.missing():
+        pytest.skip(reason)
+    arrays = model.inputs(0)
+    try:
+        compiled = infini_ir.compile(
+            model.source(), target=target, precision="bf16", threads=THREADS
+        )
+    except ArtifactError as reason:
+        pytest.skip(str(reason))
+    assert isinstance(compiled, CompiledModel)
+    (expected,) = reference(model.source(), [arrays])
+    for given, wanted in zip(compiled(arrays).values(), expected, strict=True):
+        assert np.abs(given - wanted).max() <= TOLERANCE * np.abs(wanted).max()
 
 
 def test_weights_take_half_the_memory(tmp_path: Path):

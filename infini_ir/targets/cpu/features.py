@@ -162,6 +162,15 @@ class CpuFeatures:
         return self.features >= {"amx-tile", "amx-bf16"}
 
     @property
+    def bf16_products(self) -> str:
+        """How factors of bf16 are multiplied, in words."""
+        if self.has_amx_bf16:
+            return "multiplied in tiles (AMX): --precision bf16 pays"
+        if self.has_avx512_bf16:
+            return "multiplied in vectors (AVX512-BF16): --precision bf16 pays"
+        return "converted to f32: --precision bf16 only saves memory"
+
+    @property
     def has_amx_int8(self) -> bool:
         return self.features >= {"amx-tile", "amx-int8"}
 

@@ -63,6 +63,7 @@ def _facts() -> dict[str, Any]:
         "processors": cpu_count_available(),
         "features": _quietly(lambda: sorted(host().features), []),
         "vector_bytes": _quietly(lambda: host().vector_bytes, 0),
+        "bf16_products": _quietly(lambda: host().bf16_products, "unknown"),
         "cache": _cache_facts(),
         "checks": checks,
         "healthy": all(check["ok"] for check in checks.values()),
@@ -180,6 +181,7 @@ def _print(facts: dict[str, Any]) -> None:
             "system": f"{facts['system']}, {facts['arch']}, {facts['processors']} processors",
             "features": " ".join(facts["features"]) or "base",
             "vectors": f"{facts['vector_bytes'] * 8} bits",
+            "bf16": facts["bf16_products"],
             "needed": ", ".join(
                 f"{k} {v or 'MISSING'}" for k, v in facts["dependencies"].items()
             ),
