@@ -1,0 +1,88 @@
+"""Attention as machine code: queries in lanes, blocks of keys, causal ones in pairs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from special_kernels import graph_module
+from test_cpu_assembly import innermost_loops, is_vector_stack_access
+
+from infini_ir.dialects import graph
+from infini_ir.dialects.context import compiler_context
+from infini_ir.dialects.graph import TensorType
+from infini_ir.lowering.graph_to_tile import GraphToTilePass
+from infini_ir.runtime import executor
+from infini_ir.runtime.model import CompiledModel
+from infini_ir.targets.cpu.target import CpuTarget
+
+T = TensorType.of
+
+
+def built(types, options, cpu="native"):
+    ctx = compiler_context()
+    module = graph_module(
+        types, lambda b, *x: [b.insert(graph.AttentionOp(*x[:3], **_given(x, options))).out]
+    )
+    target = CpuTarget(cpu, cache=False)
+    for current in (GraphToTilePass(), *target.passes()):
+        current.apply(ctx, module)
+    return target.build(module, ctx)
+
+
+def _given(x, options):
+    return {"scale": 0.3, **options, **({"bias": x[3]} if len(x) > 3 else {})}
+
+
+def exact(q, k, v, bias, causal):
+    """In f64; rows that see nothing are 0."""
+    q, k, v = (x.astype(np.float64) for x in (q, k, v))
+    k, v = (np.repeat(x, q.shape[1] // k.shape[1], axis=1) for x in (k, v))
+    scores = 0.3 * q @ k.swapaxes(-1, -2) + (0 if bias is None else bias)
+    queries, keys = scores.shape[-2:]
+    if causal:
+        seen = np.tri(queries, keys, keys - queries, dtype=bool)
+        scores = np.where(seen, scores, -np.inf)
+    top = scores.max(-1, keepdims=True)
+    weights = np.where(np.isneginf(top), 0, np.exp(scores - np.where(np.isneginf(top), 0, top)))
+    total = weights.sum(-1, keepdims=True)
+    return weights @ v / np.where(total == 0, 1, total)
+
+
+SHAPES = [(1, 2, 2, 70, 150, 64, 64), (2, 4, 2, 33, 33, 24, 20), (1, 3, 1, 197, 197, 16, 16),
+          (1, 2, 1, 1, 300, 32, 32), (1, 1, 1, 130, 131, 8, 5)]  # fmt: skip
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_against_wider_arithmetic_on_any_number_of_threads(shape, causal, bias, monkeypatch):
+    batch, heads, groups, queries, keys, width, values = shape
+    rng = np.random.default_rng(queries)
+    sizes = [(batch, heads, queries, width), (batch, groups, keys, width),
+             (batch, groups, keys, values)]  # fmt: skip
+    inputs = [rng.normal(size=size).astype(np.float32) for size in sizes]
+    added = None
+    if bias:
+        added = rng.normal(size=(1, 1, queries, keys)).astype(np.float32)
+        added[0, 0, 0] = -np.inf
+        inputs.append(added)
+    program = built([T(x.shape, "f32") for x in inputs], {"causal": causal})
+    monkeypatch.setattr(executor, "cpu_count_available", lambda: 5)
+    results = [CompiledModel(program, threads=n)(*inputs) for n in (1, 2, 3, 5)]
+    wanted = exact(*inputs[:3], added, causal)
+    np.testing.assert_allclose(results[0], wanted, rtol=2e-5, atol=2e-6)
+    assert all(result.tobytes() == results[0].tobytes() for result in results)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_products_keep_their_sums_in_registers(causal):
+    types = [T((1, 12, 128, 64), "f32")] * 3
+    assembly = built(types, {"causal": causal}, "x86-64-v4").texts["asm"]
+    loops = [
+        loop for loop in innermost_loops(assembly) if sum("vfmadd" in x for x in loop) > 80
+    ]
+    assert len(loops) >= 2
+    for loop in loops:
+        assert not [line for line in loop if is_vector_stack_access(line)]
+    # No element is gathered: what lies across is transposed by shuffles.
+    assert "vgather" not in assembly
