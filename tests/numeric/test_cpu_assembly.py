@@ -10,6 +10,8 @@ from product_cases import Product
 from tile_cases import CASES
 from tile_programs import build
 
+from infini_ir.targets.cpu.features import named
+
 MATMUL = Product((504,), (512,), 512, weight=True, epilogue="bias")
 UNPACKED = Product((512,), (512,), 512)
 SKINNY = Product((1,), (512,), 4096, weight=True)
@@ -39,6 +41,19 @@ def hot_loop(product: Product, cpu: str) -> list[str]:
     """The innermost loop with the most multiply-adds."""
     loops = innermost_loops(build(product.program, cpu).texts["asm"])
     return max(loops, key=lambda loop: sum("vfmadd" in line for line in loop))
+
+
+@pytest.mark.skipif(
+    not named("native").has_avx512_vnni, reason="this machine has no instruction for bytes"
+)
+def test_windows_of_bytes():
+    """Four products in one instruction, whose factors stay in registers."""
+    loops = innermost_loops(
+        build(CASES["byte_windows[2-2-2-48]"]().program, "native").texts["asm"]
+    )
+    loop = max(loops, key=lambda loop: sum("vpdpbusd" in line for line in loop))
+    assert sum("vpdpbusd" in line for line in loop) == 1
+    assert not [line for line in loop if "vpmull" in line or is_vector_stack_access(line)]
 
 
 def is_vector_stack_access(line: str) -> bool:

@@ -11,6 +11,7 @@ from tile_programs import Array, TileProgram, random
 from xdsl.ir import SSAValue
 
 from infini_ir.dialects.tile import ViewType, view_type
+from infini_ir.lowering.conversions import convert
 from infini_ir.lowering.kernel_builder import KernelBuilder
 from infini_ir.lowering.scalar_builder import ScalarBuilder
 from infini_ir.utils.dtypes import is_float, is_unsigned
@@ -401,6 +402,31 @@ def depthwise_convolutions(
     ]
     tolerance = 1e-2 if dtype == "bf16" else 1e-5
     return Case(p, inputs, rtol=tolerance, atol=tolerance)
+
+
+@case((3, 3, 1, 19), (2, 2, 2, 48), (1, 3, 1, 7), (5, 5, 1, 33))
+def byte_windows(height: int, width: int, stride: int, c: int) -> Case:
+    """Depthwise convolution of bytes in i32."""
+    h, w = 9, 11
+    oh, ow = (h - height) // stride + 1, (w - width) // stride + 1
+    filters = [height, width, c]
+    p = TileProgram([([h, w, c], "ui8"), (filters, "i8")], [([oh, ow, c], "i32")])
+    x, f, y = p.views
+    windows = p.alias(x, [oh, ow, height, width, c], [w * c * stride, c * stride, w * c, c, 1])
+    k = p.kernel("depthwise", [windows, f, y], [oh, ow, c], [1, "BW", "BC"])
+    i, j, n = k.offsets
+    inner = [height, width, "BC"]
+    a = k.load(k.views[0], [i, j, 0, 0, n], [1, 2, 3, 4], ["BW", *inner])
+    b = k.load(k.views[1], [0, 0, n], [0, 1, 2], inner)
+
+    def product(s: ScalarBuilder, u: SSAValue, v: SSAValue) -> list[SSAValue]:
+        return [s.mul(convert(s, u, "ui8", "i32"), convert(s, v, "i8", "i32"))]
+
+    dims = [[0, 1, 2, 3], [1, 2, 3]]
+    (products,) = k.map([a, b], dims, ["i32"], ["BW", *inner], product)
+    k.store(k.reduce("add", products, [1, 2]), k.views[2], [i, j, n], [1, 2])
+    p.launch(k, [windows, f, y])
+    return Case(p, [[random([h, w, c], "ui8"), random(filters, "i8")]], exact=True)
 
 
 # Loops

@@ -21,6 +21,7 @@ from infini_ir.dialects import tile
 from infini_ir.targets.cpu import (
     across,
     amx,
+    byte_windows,
     contraction,
     equal_products,
     overwriting,
@@ -588,11 +589,22 @@ class KernelEmitter(LoopWriter):
         if axis is None:
             self.nest(extents, range(rank), [None] * rank, write)
             return
+        outer = [a for a in range(rank) if a != axis]
+        none: list[Coordinate | None] = [None] * rank
+        products = [w for value, _ in targets for w in byte_windows.windows_behind(self, value)]
+
+        def column(coordinate: Coordinate) -> None:
+            for each in products if axis == rank - 1 else ():
+                byte_windows.prepare(self, each, coordinate)
+            self.nest(extents, outer, [*none[:axis], coordinate, *none[axis + 1 :]], write)
+
+        if products:
+            self.vector_loop(extents[axis], column)
+            return
         windows = window_sweeps.find(self, [value for value, _ in targets], axis)
         if windows is not None:
             window_sweeps.sweep(self, windows, extents, axis, write)
             return
-        outer = [a for a in range(rank) if a != axis]
 
         def row(point: Point) -> None:
             def inner(coordinate: Coordinate) -> None:
@@ -602,7 +614,7 @@ class KernelEmitter(LoopWriter):
 
             self.vector_loop(extents[axis], inner)
 
-        self.nest(extents, outer, [None] * rank, row)
+        self.nest(extents, outer, none, row)
 
     def _sweep_axis(
         self, target: tuple[SSAValue, MemorySource], extents: Sequence[V]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from infini_ir.dialects import tile
-from infini_ir.targets.cpu import across
+from infini_ir.targets.cpu import across, byte_windows
 from infini_ir.targets.cpu.reductions import Combiner
 from infini_ir.targets.cpu.sources import Coordinate, Point
 from infini_ir.targets.cpu.writer import V, integer
@@ -43,6 +43,9 @@ def _reduce_lanes(
     point: list[Coordinate | None],
 ) -> V:
     """Each lane reduces on its own."""
+    window = byte_windows.byte_window(e, op.out)
+    if window is not None:
+        return byte_windows.sum_at(e, window, [c for c in point if c is not None])
     axes = list(op.axis_list)
     counts = [extents[a].number for a in axes]
     total = 1
