@@ -96,3 +96,23 @@ def test_strips_of_windows_stay_in_registers(name):
     assert not [line for line in loop if is_vector_stack_access(line)]
     if name.startswith("bf16"):
         assert sum("vpmovzxwd" in line for line in loop) == 3 * 10
+
+
+TILES = [
+    Product((512,), (512,), 512, a="bf16", b="bf16", out="bf16", weight=True, epilogue="bias"),
+    Product((512,), (2048,), 512, a="bf16", b="bf16", weight=True),
+    Product((64,), (512,), 512, a="ui8", b="i8", acc="i32", weight=True),
+    Product((28, 28), (3, 3 * 64), 64, a="bf16", b="bf16", weight=True, epilogue="both"),
+    Product((28, 28), (3, 3 * 64), 64, a="i8", b="i8", acc="i32", weight=True),
+]
+
+
+@pytest.mark.parametrize("product", TILES, ids=str)
+def test_products_of_tiles(product):
+    """Four products for four loads of tiles, and beside them only fetches and addresses."""
+    loops = innermost_loops(build(product.program, "sapphirerapids").texts["asm"])
+    hot = max(loops, key=lambda loop: sum(line.startswith("tdp") for line in loop))
+    counts = Counter(line.split()[0] for line in hot)
+    name = "tdpbf16ps" if product.a == "bf16" else f"tdpb{'u' if product.a == 'ui8' else 's'}sd"
+    assert counts[name] == counts["tileloadd"] == 4
+    assert not [line for line in hot if re.search(r"%[xyz]mm|call|tilestore|cfg", line)]

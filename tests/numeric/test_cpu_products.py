@@ -84,6 +84,7 @@ GROUPED = [
         ((40,), (17,), 21, {"column_stride": 3}),
         ((1,), (70,), 900, {"weight": True}),
         ((8,), (0,), 5, {}),
+        ((130,), (2100,), 300, {"weight": True}),
     ]
 ]
 """Types whose products are summed by groups of neighbours along k."""
@@ -107,6 +108,12 @@ def test_native(product):
 @pytest.mark.parametrize("product", GROUPED, ids=str)
 def test_groups(product):
     run(product, "native")
+
+
+@pytest.mark.parametrize("product", GROUPED[::5], ids=str)
+def test_groups_on_several_threads(product):
+    for threads in (2, 3, 5):
+        run(product, "native", threads)
 
 
 @pytest.mark.parametrize("type", ["bf16", "i8"])
