@@ -50,6 +50,9 @@ class SplitReductionPass(ModulePass):
     columns: int = 64
     """Elements of a grid's axis that a program is taken to have where a parameter says so."""
 
+    least: int = 2
+    """Elements that an axis of known size must have."""
+
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         for kernel in list(op.body.block.ops):
             if not isinstance(kernel, tile.KernelOp) or kernel.plan is not None:
@@ -71,6 +74,8 @@ def choose_parts(long: LongAxis, limits: SplitReductionPass) -> Parts | None:
     if own is None:
         return None
     known = long.size.value
+    if known is not None and known < limits.least:
+        return None
     each = _bytes_read(long) // max(1, own)
     times = 1 if known is not None else SYMBOLIC_WEIGHT
     least = limits.bytes // 8 * (long.stages - 1)

@@ -125,7 +125,10 @@ def emit(e: KernelEmitter, group: EqualProducts) -> None:
         level = e.enter()
         moved = _moved(e, left, point, left_step), _moved(e, results[0], point, result_step)
         pointer = e.f.gep(panels.pointer, e.f.mul(point, panel_step), memory_of(panels.element))
-        run(e, _product(e, first, *moved, replace(panels, pointer=pointer)))
+        following = e.f.gep(pointer, panel_step, memory_of(panels.element))
+        described = _product(e, first, *moved, replace(panels, pointer=pointer))
+        described.following = following
+        run(e, described)
         e.leave(level)
 
     e.f.loop(integer(len(group.dots)), one, hint="point")

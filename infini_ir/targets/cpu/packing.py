@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp, SymbolRefAttr
-from xdsl.ir import OpResult, SSAValue
+from xdsl.ir import SSAValue
 from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint, Rewriter
 
@@ -87,15 +87,16 @@ class _Packer:
         position = packable_view(kernel)
         if position is None:
             return
-        view = launch.views[position]
-        if not isinstance(view, OpResult) or not isinstance(view.op, program.WeightOp):
-            view = _through_alias(view)
-            if view is None:
-                return
-        weight = view.owner
-        assert isinstance(weight, program.WeightOp)
+        found = _weight_behind(launch.views[position])
+        if found is None:
+            return
+        weight, offset = found
         type = tile.view_type(kernel.views[position])
-        if weight.handle.data not in self.store or type.panel_width or not type.is_dense():
+        if weight.handle.data not in self.store or type.panel_width:
+            return
+        if any(size.value is None for size in type.shape) or any(
+            not step.value for step in type.strides
+        ):
             return
         plan = Plan.read(kernel.plan)
         nest = _nest_of(kernel)
@@ -103,8 +104,13 @@ class _Packer:
         group = computed_factor.NIBBLES if nibbles else plan.group
         width = GROUPS if group > 1 else plan.vectors * self.lanes_of(kernel)
         packed = tile.ViewType.of(type.shape, type.element, panel=width, group=group)
-        make = self._packed_nibbles if nibbles else self._packed_weight
-        handle = make(weight.handle.data, type, _batch_axes(kernel, position), width, group)
+        batch = _batch_axes(kernel, position)
+        if nibbles:
+            if offset or not type.is_dense():
+                return
+            handle = self._packed_nibbles(weight.handle.data, type, batch, width, group)
+        else:
+            handle = self._packed_weight(weight.handle.data, offset, type, batch, width, group)
         new = program.WeightOp(handle, packed)
         Rewriter.insert_op(new, InsertPoint.before(launch))
         operands = list(launch.operands)
@@ -122,15 +128,21 @@ class _Packer:
         return max(1, self.lanes * 4 // max(4, item))
 
     def _packed_weight(
-        self, handle: str, type: tile.ViewType, batch: int, width: int, group: int
+        self, handle: str, offset: int, type: tile.ViewType, batch: int, width: int, group: int
     ) -> str:
         shape = tuple(d.value or 0 for d in type.shape)
+        strides = [d.value or 0 for d in type.strides]
 
         def compute(source: np.ndarray) -> np.ndarray:
-            return pack_panels(source.reshape(shape), batch, width, group)
+            flat = np.ascontiguousarray(source).reshape(-1)[offset:]
+            steps = [stride * flat.itemsize for stride in strides]
+            seen = np.lib.stride_tricks.as_strided(flat, shape, steps, writeable=False)
+            return pack_panels(seen, batch, width, group)
 
         by = f"by{group}" if group > 1 else ""
         key = f"panels{width}{by}.{batch}.{'x'.join(map(str, shape))}"
+        if offset or not type.is_dense():
+            key += f"at{offset}:{'x'.join(map(str, strides))}"
         sizes = packed_shape(shape, batch, width, group)
         return self.store.derive([handle], key, type.dtype, sizes, compute)
 
@@ -165,19 +177,16 @@ class _Packer:
         return known
 
 
-def _through_alias(view: SSAValue) -> SSAValue | None:
-    """The weight behind an alias that shows all of it in the same order."""
+def _weight_behind(view: SSAValue) -> tuple[program.WeightOp, int] | None:
+    """The weight of which a view shows elements, and where in it the view begins."""
+    offset = 0
     while isinstance(view.owner, program.AliasOp):
         alias = view.owner
-        if alias.offset_dim.value != 0 or not tile.view_type(alias.out).is_dense():
+        if alias.offset_dim.value is None:
             return None
+        offset += alias.offset_dim.value
         view = alias.source
-        if (
-            tile.view_type(view).element_count()
-            is not tile.view_type(alias.out).element_count()
-        ):
-            return None
-    return view if isinstance(view.owner, program.WeightOp) else None
+    return (view.owner, offset) if isinstance(view.owner, program.WeightOp) else None
 
 
 def _nest_of(kernel: tile.KernelOp) -> contraction.Nest | None:

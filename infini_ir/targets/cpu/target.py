@@ -58,6 +58,9 @@ if TYPE_CHECKING:
 PRODUCER = "infini-ir 0.1.0"
 
 
+REDUCED_ELEMENTS = 64
+"""Elements of a reduced axis, such as that of a window, from which on it may be shared out."""
+
 COLUMN_ROWS = 64
 """Rows from which on columns are reduced some rows at a time, and not one after the other."""
 
@@ -120,7 +123,7 @@ class CpuTarget:
         shared memory decides them."""
         lanes = self.features.vector_bytes // 4
         return (
-            SplitReductionPass(PROGRAMS, columns=SWEEP_ELEMENTS),
+            SplitReductionPass(PROGRAMS, columns=SWEEP_ELEMENTS, least=REDUCED_ELEMENTS),
             SplitAxisPass(limit=1 << 62, symbolic=False, beside=COLUMN_ROWS),
             *(self._tuning() if measured else ()),
             CpuPlanPass(self.architecture),
