@@ -36,9 +36,6 @@ SWEEP_ELEMENTS = 4096
 LOOP_ELEMENTS = 1024
 """Elements of a chunk of a row that a program takes in a loop: it stays in the L1 cache."""
 
-WINDOWS = 8
-"""Windows that a program takes at least, where a row has as many."""
-
 LOOP_ROWS = 16
 """Rows that a program reduces at once into the sums of columns: so many streams of loads."""
 
@@ -108,7 +105,7 @@ def _plan_sweep(kernel: tile.KernelOp) -> Plan:
         "BK": 64,
     }
     if "BW" in sizes:
-        parameters |= _plan_windows(sizes, width, piece, total)
+        parameters["BW"] = max(1, min(_known(sizes["BW"], 8), 8))
     if "BH" in sizes:
         parameters["BH"] = 1
     if "BM" in sizes:
@@ -117,23 +114,6 @@ def _plan_sweep(kernel: tile.KernelOp) -> Plan:
         name: max(1, value) for name, value in parameters.items() if name in mentioned(kernel)
     }
     return Plan(used, reason=f"programs of about {piece} elements")
-
-
-def _plan_windows(
-    sizes: dict[str, Dim], columns: int, piece: int, total: int
-) -> dict[str, int]:
-    """Windows next to each other and channels of a program: positions that divide the row,
-    and channels in parts where there would be few programs."""
-    across = _known(sizes["BW"], WINDOWS)
-    wanted = max(WINDOWS, piece // max(1, columns))
-    windows = max(d for d in range(1, across + 1) if d <= wanted and across % d == 0)
-    if windows * 2 < WINDOWS <= across:
-        windows = WINDOWS
-    programs = max(1, total // max(1, windows * columns))
-    if programs < PROGRAMS and columns > 64:
-        parts = -(-PROGRAMS // programs)
-        columns = max(64, -(-columns // parts // 16) * 16)
-    return {"BW": windows, "BC": max(1, columns)}
 
 
 def mentioned(kernel: tile.KernelOp) -> set[str]:
