@@ -216,10 +216,11 @@ def _weight(run: _Run, op: program.WeightOp) -> None:
 
 
 def _apart(words: Array, *, signed: bool) -> Array:
-    """The eight 4-bit elements that each word of a packed weight holds, the lowest first."""
-    bits = (words[:, None] >> np.arange(0, 32, 4, dtype=np.uint32)) & 15
-    numbers = bits.reshape(-1).astype(np.int8)
-    return (numbers ^ 8) - 8 if signed else numbers
+    """The eight 4-bit elements that each word of a packed weight holds: lower halves of its
+    bytes first, signed ones stored with 8 added."""
+    shifts = np.array([0, 8, 16, 24, 4, 12, 20, 28], np.uint32)
+    numbers = ((words[:, None] >> shifts) & 15).reshape(-1).astype(np.int8)
+    return numbers - 8 if signed else numbers
 
 
 def _alias(run: _Run, op: program.AliasOp) -> None:

@@ -20,6 +20,7 @@ from xdsl.dialects.builtin import IntegerType
 from xdsl.ir import Operation, SSAValue
 
 from infini_ir.dialects import tile
+from infini_ir.targets.cpu import sliced_factor
 from infini_ir.targets.cpu.scalars import emit_scalar, memory_of
 from infini_ir.targets.cpu.sources import Coordinate, narrowed
 from infini_ir.targets.cpu.writer import V, integer
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
 
 NIBBLES = 8
 """Elements of 4 bits, neighbours along k, in the 32 bits of a lane of a packed panel."""
+
+NIBBLE_PLACES = (0, 2, 4, 6, 1, 3, 5, 7)
+"""Where each of the eight lies, counted from the lowest bits: the first four are the lower
+halves of the lane's bytes. Signed ones are stored with 8 added."""
 
 UNROLL = 4
 """Steps of the innermost loop written out, for elements of whole bytes."""
@@ -139,14 +144,33 @@ class FactorLoops:
         assert isinstance(last, tile.YieldOp)
         return last.values[0]
 
+    @property
+    def offset(self) -> int:
+        """What was added to 4-bit elements so that they have no sign."""
+        conversion = _conversion(self.nest)
+        return 8 if conversion is not None and conversion[1] else 0
+
+    @property
+    def linear_form(self) -> sliced_factor.LinearForm | None:
+        """The factor as a zero point and a scale, where it is no more."""
+        conversion = _conversion(self.nest)
+        if conversion is None:
+            return None
+        return sliced_factor.linear_form(self._result, conversion[0].results[0], self._same)
+
+    @property
+    def _same(self) -> list[SSAValue]:
+        """What is the same for all of the innermost loop."""
+        computed = [result for op in self.fixed for result in op.results]
+        return [*computed, *(argument for _, dims, argument in self._inputs if 0 not in dims)]
+
     @cached_property
     def scaling(self) -> tuple[SSAValue, SSAValue] | None:
         """The factor as a product of something and what is the same for a block."""
         op = self._result.owner
         if not isinstance(op, arith.MulfOp) or len(self.nest.loops) < 2 - self.nest.whole:
             return None
-        same = {result for other in self.fixed for result in other.results}
-        same |= {argument for _, dims, argument in self._inputs if 0 not in dims}
+        same = self._same
         for value, scale in ((op.lhs, op.rhs), (op.rhs, op.lhs)):
             if scale in same and value not in same and len(list(self._result.uses)) == 1:
                 return value, scale
@@ -197,11 +221,7 @@ class FactorLoops:
         columns: list[Coordinate],
         masks: list[V | None],
     ) -> None:
-        self._load_others(e)
-        self.known = [
-            self._fixed_values(e, column, mask)
-            for column, mask in zip(columns, masks, strict=True)
-        ]
+        self.known = self.fixed_values(e, columns, masks)
         count = len(offsets) * len(b)
         apart = self.scaling if 2 * count + 4 <= e.features.vector_registers else None
         wanted = self._result if apart is None else apart[0]
@@ -233,6 +253,16 @@ class FactorLoops:
                 for v, cell in enumerate(line):
                     part = _read(e, p, cell)
                     _multiply_add(e, p, part, self.known[v][apart[1]], cells[row][v])
+
+    def fixed_values(
+        self, e: KernelEmitter, columns: Sequence[Coordinate], masks: Sequence[V | None]
+    ) -> list[dict[SSAValue, V]]:
+        """By vector of columns, what is the same at the current outer positions."""
+        self._load_others(e)
+        return [
+            self._fixed_values(e, column, mask)
+            for column, mask in zip(columns, masks, strict=True)
+        ]
 
     def _load_others(self, e: KernelEmitter) -> None:
         """Where the operands beside the narrow one lie, at the current outer positions."""
@@ -286,15 +316,10 @@ class FactorLoops:
 
     def _nibble(self, e: KernelEmitter, word: V, number: int) -> V:
         """One of the eight elements of each lane, as floats."""
-        conversion = _conversion(self.nest)
-        signed = conversion is not None and conversion[1]
-        kind = f"<{e.lanes} x i32>"
+        shifted = _shifted(e, "lshr", word, 4 * NIBBLE_PLACES[number])
         if e.features.has_avx512:
-            shifted = _shifted(e, "lshr", word, 4 * number)
             # The permutation looks at the low 4 bits of each index alone.
-            table = ", ".join(
-                f"float {float(q - 16 if signed and q > 7 else q):e}" for q in range(16)
-            )
+            table = ", ".join(f"float {float(q - self.offset):e}" for q in range(16))
             name = "@llvm.x86.avx512.permvar.sf.512"
             e.module.declare(f"declare <16 x float> {name}(<16 x float>, <16 x i32>)")
             return e.f.assign(
@@ -302,20 +327,11 @@ class FactorLoops:
                 "float",
                 16,
             )
-        if signed:
-            left = _shifted(e, "shl", word, 28 - 4 * number)
-            return e.f.assign(
-                f"sitofp {_shifted(e, 'ashr', left, 28).typed} to <{e.lanes} x float>",
-                "float",
-                e.lanes,
-            )
-        right = _shifted(e, "lshr", word, 4 * number)
-        low = e.f.assign(
-            f"and {kind} {right.text}, {e.f.splat(integer(15, 'i32'), e.lanes).text}",
-            "i32",
-            e.lanes,
-        )
-        return e.f.assign(f"uitofp {low.typed} to <{e.lanes} x float>", "float", e.lanes)
+        fifteen = e.f.splat(integer(15, "i32"), e.lanes)
+        low = e.f.assign(f"and {shifted.typed}, {fifteen.text}", "i32", e.lanes)
+        if self.offset:
+            low = e.f.sub(low, e.f.splat(integer(self.offset, "i32"), e.lanes))
+        return e.f.assign(f"sitofp {low.typed} to <{e.lanes} x float>", "float", e.lanes)
 
     def _factor(self, e: KernelEmitter, wanted: SSAValue, raw: V, k: V, v: int) -> V:
         """The factor at one k for a vector of columns."""

@@ -20,7 +20,7 @@ from xdsl.ir import Attribute, Operation, SSAValue
 
 from infini_ir.dialects import tile
 from infini_ir.dialects.tile.types import group_runs
-from infini_ir.targets.cpu import computed_factor, grouped_nest
+from infini_ir.targets.cpu import computed_factor, grouped_nest, sliced_factor
 from infini_ir.targets.cpu.register_tile import Panels, Product, run
 from infini_ir.targets.cpu.scalars import llvm_type, memory_of, scalar_operations
 from infini_ir.targets.cpu.sources import (
@@ -177,7 +177,7 @@ def nest_product(
         if b_view.panel_width:
             panels, following = _part_of(e, panels, part, counts[0], columns)
         counts = [part[1]]
-    return Product(
+    product = Product(
         a_pointer,
         a_rows,
         [
@@ -197,11 +197,12 @@ def nest_product(
         plan.strip,
         plan.vectors,
         plan.panels,
-        loops=None
-        if nest.factor is None
-        else computed_factor.FactorLoops(nest, b_view.panel_group > 1).emit,
         following=following,
     )
+    if nest.factor is not None:
+        loops = computed_factor.FactorLoops(nest, b_view.panel_group > 1)
+        product.loops = sliced_factor.loops_of(e, loops, product)
+    return product
 
 
 def item_bytes(view: tile.ViewType) -> int:

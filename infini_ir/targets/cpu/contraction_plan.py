@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from infini_ir.dialects import tile
 from infini_ir.dialects.tile.types import GROUPS
-from infini_ir.targets.cpu import computed_factor, contraction
+from infini_ir.targets.cpu import computed_factor, contraction, sliced_factor
 from infini_ir.targets.cpu.features import CpuFeatures
 from infini_ir.targets.cpu.plan import Plan
 from infini_ir.utils.dtypes import item_size
@@ -112,7 +112,7 @@ def plan_contraction(
     if rows * 2 <= shape.limit:
         panels = max(1, min(4, shape.limit // (2 * rows)))
     if computed_factor.packs_nibbles(nest):
-        panels *= 2
+        panels = sliced_factor.sliced_panels(rows) if rows <= sliced_factor.MOST_ROWS else 2
     parameters = {**_named(kernel, parameters), "BN": columns, "BK": depth}
     return Plan(parameters, strip, shape.vectors, panels, order, reason=reason)
 

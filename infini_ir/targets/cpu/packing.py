@@ -45,10 +45,10 @@ def pack_panels(weight: np.ndarray, batch: int, width: int, group: int = 1) -> n
 
 
 def joined_nibbles(bits: np.ndarray) -> np.ndarray:
-    """[.., 8] numbers below 16 as [..] of 32 bits, the first of the eight lowest."""
+    """[.., 8] numbers below 16 as [..] of 32 bits (`NIBBLE_PLACES`)."""
     total = np.zeros(bits.shape[:-1], np.uint32)
-    for number in range(bits.shape[-1]):
-        total |= bits[..., number].astype(np.uint32) << np.uint32(4 * number)
+    for number, place in enumerate(computed_factor.NIBBLE_PLACES):
+        total |= bits[..., number].astype(np.uint32) << np.uint32(4 * place)
     return total
 
 
@@ -149,11 +149,13 @@ class _Packer:
     def _packed_nibbles(
         self, handle: str, type: tile.ViewType, batch: int, width: int, group: int
     ) -> str:
-        """The same with the 4-bit elements of a group in one number, the first lowest."""
+        """The same with the 4-bit elements of a group in one number, signed ones plus 8."""
         shape = tuple(d.value or 0 for d in type.shape)
 
         def compute(source: np.ndarray) -> np.ndarray:
             bits = source.reshape(shape).astype(np.int8).view(np.uint8) & 15
+            if type.dtype == "i4":
+                bits ^= 8
             return joined_nibbles(pack_panels(bits, batch, width, group))
 
         key = f"nibbles{width}.{batch}.{'x'.join(map(str, shape))}"

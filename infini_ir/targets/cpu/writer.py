@@ -112,11 +112,15 @@ class Function:
     def branch_if(self, condition: V, on_true: str, on_false: str) -> None:
         self.emit(f"br i1 {condition.text}, label %{on_true}, label %{on_false}")
 
-    def alloca(self, type: str, count: int = 1, align: int = 64) -> V:
-        """Stack memory, taken once in the entry block."""
+    def alloca(
+        self, type: str, count: int = 1, align: int = 64, initial: str | None = None
+    ) -> V:
+        """Stack memory, taken once in the entry block, and there given its first value."""
         name = self.name("stack")
         size = f", i64 {count}" if count != 1 else ""
         self.allocas.append(f"  {name} = alloca {type}{size}, align {align}")
+        if initial is not None:
+            self.allocas.append(f"  store {type} {initial}, ptr {name}, align {align}")
         return V(name, "ptr")
 
     def text(self) -> str:
