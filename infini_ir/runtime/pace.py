@@ -66,35 +66,49 @@ class ShortPace:
     """The same for calls that are shorter than it takes to wake a thread (about 50 us).
 
     More threads pay only while the pool's are awake, so the first call after a pause runs
-    alone; of calls in quick succession the first wakes them, and from then on whichever has
-    been quicker is chosen.
+    alone; of calls in quick succession the next wakes them, and from then on whichever has
+    been quicker is chosen. A call that woke threads says nothing of how quick others will be,
+    so another one follows it with as many.
     """
 
     many: float = 0.0
     one: float = 0.0
     ended: float = 0.0
     """When the latest call ended, on the caller's clock."""
+    together: float = 0.0
+    """When the latest call with all threads ended."""
     since: int = 0
+    waking: bool = False
+    """Whether the latest call had to wake threads."""
 
     def choose(self, workers: int, now: float) -> int:
         """How many threads a call that begins now should use, at most `workers`."""
         if now - self.ended > AWAKE or not self.one:
+            self.waking = False
             return 1
-        if not self.many:
-            return workers
+        if not self._wants_all():
+            return 1
+        self.waking = not self.waking and now - self.together > AWAKE
+        return workers
+
+    def _wants_all(self) -> bool:
+        if self.waking or not self.many:
+            return True
         self.since += 1
-        faster_alone = self.one < self.many
+        all_threads = self.many <= self.one
         if self.since >= SHORT_RETRY:
             self.since = 0
-            faster_alone = not faster_alone
-        return 1 if faster_alone else workers
+            return not all_threads
+        return all_threads
 
     def note(self, workers: int, begin: float, end: float) -> None:
         """Take in a call with that many threads."""
         self.ended, seconds = end, end - begin
         if workers == 1:
             self.one = _lower(self.one, seconds)
-        else:
+            return
+        self.together = end
+        if not self.waking:
             self.many = _lower(self.many, seconds)
 
 
