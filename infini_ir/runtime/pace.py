@@ -67,8 +67,8 @@ class ShortPace:
 
     More threads pay only while the pool's are awake, so the first call after a pause runs
     alone; of calls in quick succession the next wakes them, and from then on whichever has
-    been quicker is chosen. A call that woke threads says nothing of how quick others will be,
-    so another one follows it with as many.
+    been quicker is chosen. The first call after a pause and one that woke threads say nothing
+    of how quick others will be.
     """
 
     many: float = 0.0
@@ -78,20 +78,23 @@ class ShortPace:
     together: float = 0.0
     """When the latest call with all threads ended."""
     since: int = 0
+    unusual: bool = False
+    """Whether the latest call came after a pause, or had to wake threads."""
     waking: bool = False
-    """Whether the latest call had to wake threads."""
 
     def choose(self, workers: int, now: float) -> int:
         """How many threads a call that begins now should use, at most `workers`."""
-        if now - self.ended > AWAKE or not self.one:
-            self.waking = False
+        if now - self.ended > AWAKE:
+            self.unusual, self.waking = True, False
             return 1
-        if not self._wants_all():
-            return 1
-        self.waking = not self.waking and now - self.together > AWAKE
-        return workers
+        chosen = workers if self._wants_all() else 1
+        self.waking = not self.waking and chosen > 1 and now - self.together > AWAKE
+        self.unusual = self.waking
+        return chosen
 
     def _wants_all(self) -> bool:
+        if not self.one:
+            return False
         if self.waking or not self.many:
             return True
         self.since += 1
@@ -104,17 +107,19 @@ class ShortPace:
     def note(self, workers: int, begin: float, end: float) -> None:
         """Take in a call with that many threads."""
         self.ended, seconds = end, end - begin
-        if workers == 1:
-            self.one = _lower(self.one, seconds)
+        if workers > 1:
+            self.together = end
+        if self.unusual:
             return
-        self.together = end
-        if not self.waking:
-            self.many = _lower(self.many, seconds)
+        if workers == 1:
+            self.one = _steady(self.one, seconds)
+        else:
+            self.many = _steady(self.many, seconds)
 
 
-def _lower(old: float, new: float) -> float:
-    """Running mean that follows quicker calls at once: slow ones woke a thread, or waited."""
-    return new if not old or new < old else 0.95 * old + 0.05 * new
+def _steady(old: float, new: float) -> float:
+    """Running mean in which one interrupted call counts little."""
+    return old + 0.1 * (min(new, 4 * old) - old) if old else new
 
 
 def _mean(old: float, new: float) -> float:

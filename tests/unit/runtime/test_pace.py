@@ -59,7 +59,7 @@ def test_short_calls_with_pauses_run_alone():
 
 def test_short_calls_in_quick_succession_use_all_threads_where_that_is_faster():
     used = short_times(ShortPace(), 12e-6, 20e-6, 4 * SHORT_RETRY)
-    assert used[:3] == [1, 2, 2]
+    assert used[:4] == [1, 1, 2, 2]
     assert used.count(1) <= 5
     used = short_times(ShortPace(), 30e-6, 20e-6, 4 * SHORT_RETRY)
     assert used.count(2) <= 9
@@ -77,6 +77,6 @@ def test_a_short_call_that_woke_a_thread_says_nothing_of_the_next_ones():
         together = clock if workers == 2 else together
         pace.note(workers, begin, clock)
     assert used.count(1) <= 8
-    # Also where they are asleep again and again, as two calls in a row then tell.
-    short_times(pace, 90e-6, 20e-6, 3 * SHORT_RETRY)
+    # Where another program takes the processor, one thread is soon back.
+    short_times(pace, 90e-6, 20e-6, 30)
     assert short_times(pace, 90e-6, 20e-6, SHORT_RETRY).count(1) >= SHORT_RETRY - 3
