@@ -1,11 +1,11 @@
 """Few rows times weights of 4 bits by integer instructions, with the accuracy of f32.
 
-`vpdpbusd` multiplies and sums four bytes a lane, twelve times as many products as the
-conversion of each weight to a float would allow. So that nothing of the left operand is lost,
+`vpdpbusd` multiplies and sums four bytes a lane, where floats take three instructions for each
+vector of weights: to shift, to convert, to multiply. The left operand keeps the accuracy of f32:
 each block of it is written in fixed point, x = s X with |X| <= 2^20 (2^-21 of the block's
 largest element off at most, where sums in f32 of as many terms lose more), and X in three
 slices of seven bits, X = 2^14 X2 + 2^7 X1 + X0; their sums with weights are exact. This is the
-scheme of Ootomo, Ozaki and Yokota (DGEMM on integer matrix multiplication units, 2024), for
+scheme of Ootomo, Ozaki and Yokota (DGEMM on Integer Matrix Multiplication Unit, 2024), for
 one of the two factors. Zero points are taken out by the sums of X. Rows with infinities or NaN
 are multiplied in floats instead.
 """
@@ -113,9 +113,9 @@ class _Sliced:
         self.plain, self.form = plain, form
         self.rows, self.depth = int(p.rows[-1].number or 0), int(p.counts[-1].number or 0)
         blocks = p.counts[0].number
-        count = Dim.of(int(blocks)) if blocks is not None else Dim.of(0)
         assert blocks is not None, "weights have known sizes"
         self.blocks = int(blocks)
+        count = Dim.of(self.blocks)
         size = self.rows * self.depth * SLICES
         self.slices = e.scratch(count * size)
         self.scales = e.scratch(count * (4 * self.rows))
@@ -254,10 +254,11 @@ class _Sliced:
             for row in range(self.rows)
         ]
 
-        def word(w: V) -> None:
+        def two_words(w: V) -> None:
             self._word(e, w, p, words, starts, sums)
+            self._word(e, f.add(w, integer(1)), p, words, starts, sums)
 
-        f.loop(integer(self.depth // WORD), lambda w: _unrolled(w, word, f), step=2, hint="w")
+        f.loop(integer(self.depth // WORD), two_words, step=2, hint="w")
         for row in range(self.rows):
             self._add_block(e, c, row, sums[row], cells[row], known)
         e.leave(scope)
@@ -337,11 +338,6 @@ class _Sliced:
             total = e.f.intrinsic("llvm.fma", [total, base, real], "float", LANES)
         assert total is not None
         return total
-
-
-def _unrolled(w: V, word: Callable[[V], None], f: object) -> None:
-    word(w)
-    word(f.add(w, integer(1)))  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _float(e: KernelEmitter, how: str, a: V, b: V) -> V:
