@@ -1,5 +1,8 @@
 """IREE's compiler and local runtime."""
 
+# pyright: reportMissingImports=false, reportAttributeAccessIssue=false
+# IREE is installed by those who measure against it.
+
 from __future__ import annotations
 
 import tempfile
