@@ -27,7 +27,7 @@ from infini_ir.dialects.buffer.types import (
     local_type,
 )
 from infini_ir.dialects.graph.base import ints, ints_of
-from infini_ir.dialects.tile.kernel import Combine, CombineAttr
+from infini_ir.dialects.tile.accesses import Combine, CombineAttr
 from infini_ir.dialects.tile.types import ViewType, scalar_of, view_type
 
 Value = SSAValue | Operation

@@ -24,7 +24,7 @@ from xdsl.utils.exceptions import VerifyException
 from infini_ir.dialects.buffer.types import LocalType, local_type
 from infini_ir.dialects.buffer.vector import Place, Value, check_scalar, same_elements
 from infini_ir.dialects.graph.base import ints, ints_of
-from infini_ir.dialects.tile.kernel import ReduceKind, ReduceKindAttr
+from infini_ir.dialects.tile.values import ReduceKind, ReduceKindAttr
 
 IntsConstraint = DenseArrayBase.constr(i64)
 

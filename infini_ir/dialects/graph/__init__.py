@@ -3,9 +3,11 @@
 from xdsl.ir import Dialect
 
 from infini_ir.dialects.dims import DimsAttr, FactsAttr
+from infini_ir.dialects.graph.attention import *  # noqa: F403
+from infini_ir.dialects.graph.attention import ATTENTION_OPS
 from infini_ir.dialects.graph.base import GraphOp, ints, ints_of, type_of
 from infini_ir.dialects.graph.composites import *  # noqa: F403
-from infini_ir.dialects.graph.composites import COMPOSITE_ATTRIBUTES, COMPOSITE_OPS
+from infini_ir.dialects.graph.composites import COMPOSITE_OPS
 from infini_ir.dialects.graph.control import *  # noqa: F403
 from infini_ir.dialects.graph.control import (
     CONTROL_OPS,
@@ -26,6 +28,8 @@ from infini_ir.dialects.graph.elementwise import (
 )
 from infini_ir.dialects.graph.indexing import *  # noqa: F403
 from infini_ir.dialects.graph.indexing import INDEXING_ATTRIBUTES, INDEXING_OPS
+from infini_ir.dialects.graph.quantization import *  # noqa: F403
+from infini_ir.dialects.graph.quantization import QUANTIZATION_OPS
 from infini_ir.dialects.graph.reducing import *  # noqa: F403
 from infini_ir.dialects.graph.reducing import REDUCING_ATTRIBUTES, REDUCING_OPS
 from infini_ir.dialects.graph.shaping import *  # noqa: F403
@@ -37,6 +41,8 @@ from infini_ir.dialects.graph.types import (
     is_tensor,
     tensor_type,
 )
+from infini_ir.dialects.graph.windows import *  # noqa: F403
+from infini_ir.dialects.graph.windows import WINDOW_ATTRIBUTES, WINDOW_OPS
 
 Graph = Dialect(
     "graph",
@@ -46,6 +52,9 @@ Graph = Dialect(
         *INDEXING_OPS,
         *REDUCING_OPS,
         *COMPOSITE_OPS,
+        *ATTENTION_OPS,
+        *WINDOW_OPS,
+        *QUANTIZATION_OPS,
         *CONTROL_OPS,
     ],
     [
@@ -55,6 +64,6 @@ Graph = Dialect(
         *SHAPING_ATTRIBUTES,
         *INDEXING_ATTRIBUTES,
         *REDUCING_ATTRIBUTES,
-        *COMPOSITE_ATTRIBUTES,
+        *WINDOW_ATTRIBUTES,
     ],
 )

@@ -5,14 +5,28 @@ from __future__ import annotations
 import abc
 from collections.abc import Sequence
 
-from xdsl.dialects.builtin import DenseArrayBase, i64
+from xdsl.dialects.builtin import DenseArrayBase, FloatAttr, UnitAttr, f64, i64
 from xdsl.ir import Operation, SSAValue
-from xdsl.irdl import IRDLOperation
+from xdsl.irdl import AnyAttr, EqAttrConstraint, IRDLOperation, ParamAttrConstraint
 from xdsl.utils.exceptions import VerifyException
 
 from infini_ir.dialects.graph.types import TensorType, tensor_type
 
+Value = SSAValue | Operation
 IntsConstraint = DenseArrayBase.constr(i64)
+F64 = ParamAttrConstraint(FloatAttr, (AnyAttr(), EqAttrConstraint(f64)))
+"""A float whose type goes without saying in text: `scale 0.125`."""
+OPERANDS_FORMAT = " attr-dict `:` functional-type(operands, results)"
+
+
+def flag(value: bool) -> UnitAttr | None:
+    """A property that is there or is not."""
+    return UnitAttr() if value else None
+
+
+def optional_operands(*values: Value | None) -> list[Value | list[Value]]:
+    """Operands for a build: None is an absent optional one."""
+    return [[] if value is None else value for value in values]
 
 
 def ints(values: Sequence[int]) -> DenseArrayBase:

@@ -12,8 +12,8 @@ from xdsl.ir import SSAValue
 
 from infini_ir.dialects.graph.base import ints_of
 from infini_ir.dialects.graph.builder import GraphBuilder
-from infini_ir.dialects.graph.composites import ConvOp, Layout
 from infini_ir.dialects.graph.types import tensor_type
+from infini_ir.dialects.graph.windows import ConvOp, Layout
 from infini_ir.utils.symbolic import ONE, ZERO, Dim, product
 
 Axes = tuple[Sequence[int], Sequence[int]]

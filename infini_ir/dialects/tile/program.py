@@ -31,11 +31,10 @@ from xdsl.traits import IsolatedFromAbove, NoTerminator, SymbolOpInterface, Symb
 from xdsl.utils.exceptions import VerifyException
 
 from infini_ir.dialects.dims import DimsAttr, FactsAttr
+from infini_ir.dialects.tile.base import Value
 from infini_ir.dialects.tile.kernel import KernelOp
 from infini_ir.dialects.tile.types import ViewType, view_type
 from infini_ir.utils.symbolic import Dim
-
-Value = SSAValue | Operation
 
 
 @irdl_op_definition

@@ -9,7 +9,7 @@ import onnx
 from xdsl.ir import Block, Operation, SSAValue
 from xdsl.utils.exceptions import VerifyException
 
-from infini_ir.dialects.graph.composites import DequantizeOp
+from infini_ir.dialects.graph.quantization import DequantizeOp
 from infini_ir.dialects.graph.shaping import CONSTANT_LIMIT, ConstantOp
 from infini_ir.dialects.graph.types import tensor_type
 from infini_ir.frontends.onnx.errors import NeedsValue

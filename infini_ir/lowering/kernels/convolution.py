@@ -8,7 +8,7 @@ from xdsl.rewriter import InsertPoint, Rewriter
 from infini_ir.dialects import graph
 from infini_ir.dialects.graph import tensor_type
 from infini_ir.dialects.graph.builder import GraphBuilder
-from infini_ir.dialects.graph.composites import Layout, channel_axis
+from infini_ir.dialects.graph.windows import Layout, channel_axis
 from infini_ir.lowering.cluster import Cluster
 from infini_ir.lowering.epilogue import Epilogue
 from infini_ir.lowering.expression import accumulation_type

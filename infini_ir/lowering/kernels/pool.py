@@ -11,8 +11,8 @@ from xdsl.rewriter import InsertPoint, Rewriter
 from infini_ir.dialects import graph
 from infini_ir.dialects.graph import TensorType, ints_of, tensor_type
 from infini_ir.dialects.graph.builder import GraphBuilder
-from infini_ir.dialects.graph.composites import PoolKind, spatial_axes
 from infini_ir.dialects.graph.shaping import CONSTANT_LIMIT
+from infini_ir.dialects.graph.windows import PoolKind, spatial_axes
 from infini_ir.lowering.cluster import Cluster
 from infini_ir.lowering.epilogue import Epilogue
 from infini_ir.lowering.expression import accumulation_type

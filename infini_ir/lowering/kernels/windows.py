@@ -9,7 +9,7 @@ from xdsl.ir import Operation, SSAValue
 
 from infini_ir.dialects import graph
 from infini_ir.dialects.graph import ints_of, tensor_type
-from infini_ir.dialects.graph.composites import Layout, PoolKind, spatial_axes
+from infini_ir.dialects.graph.windows import Layout, PoolKind, spatial_axes
 from infini_ir.lowering.cluster import Cluster, UnfusableError
 from infini_ir.lowering.host_builder import HostBuilder, places_operand
 from infini_ir.lowering.kernels.joining import pad

@@ -13,7 +13,7 @@ from infini_ir.dialects import tile
 from infini_ir.dialects.buffer import Queue, vector
 from infini_ir.dialects.graph.types import element_name, element_type
 from infini_ir.dialects.tile import TileType, ViewType, tile_type, view_type
-from infini_ir.dialects.tile.kernel import yielded
+from infini_ir.dialects.tile.base import yielded
 from infini_ir.dialects.tile.types import scalar_of
 from infini_ir.passes.buffer.builder import Builder, Size
 from infini_ir.passes.buffer.extents import Extents, dim_of

@@ -10,7 +10,7 @@ from xdsl.ir import Operation, SSAValue
 
 from infini_ir.dialects import tile
 from infini_ir.dialects.buffer import vector
-from infini_ir.dialects.tile.kernel import yielded
+from infini_ir.dialects.tile.base import yielded
 from infini_ir.passes.buffer.instructions import Instructions, Operand
 from infini_ir.passes.buffer.map_rules import rows_dtype, rule_of
 from infini_ir.passes.buffer.scalar_loops import BOOL, ScalarLoop

@@ -13,13 +13,13 @@ from xdsl.passes import ModulePass
 from infini_ir.dialects.context import weights_of
 from infini_ir.dialects.graph import ConvOp, DequantizeOp, DotOp, QuantizeOp
 from infini_ir.dialects.graph.builder import GraphBuilder
-from infini_ir.dialects.graph.composites import Layout
 from infini_ir.dialects.graph.integer_products import (
     axes_of_result,
     integer_conv,
     integer_dot,
 )
 from infini_ir.dialects.graph.types import tensor_type
+from infini_ir.dialects.graph.windows import Layout
 from infini_ir.passes.graph.matching import producer
 from infini_ir.passes.graph.quantized_values import Numbers, byte_source
 from infini_ir.passes.graph.rules import apply_rules

@@ -31,8 +31,8 @@ from infini_ir.dialects.graph import (
     WeightOp,
 )  # fmt: skip
 from infini_ir.dialects.graph.builder import GraphBuilder
-from infini_ir.dialects.graph.composites import PoolKind
 from infini_ir.dialects.graph.types import tensor_type
+from infini_ir.dialects.graph.windows import PoolKind
 from infini_ir.passes.graph.byte_factors import BYTES
 from infini_ir.passes.graph.matching import (
     commuted,

@@ -14,7 +14,7 @@ from xdsl.passes import ModulePass
 from infini_ir.dialects import tile
 from infini_ir.dialects.context import CompilerContext
 from infini_ir.dialects.tile import program, view_type
-from infini_ir.dialects.tile.kernel import yielded
+from infini_ir.dialects.tile.base import yielded
 from infini_ir.passes.tile.row_tiles import RowTiles
 from infini_ir.passes.tile.split_axis import used_parameters
 from infini_ir.utils.symbolic import ONE, Dim, product

@@ -10,7 +10,7 @@ from xdsl.ir import Block, Operation, Region, SSAValue
 from xdsl.rewriter import InsertPoint, Rewriter
 
 from infini_ir.dialects import tile
-from infini_ir.dialects.tile.kernel import INDEX
+from infini_ir.dialects.tile.base import INDEX
 from infini_ir.passes.tile.chunk_ops import ChunkWriter, is_zero
 from infini_ir.passes.tile.combining import combining_map, neutral_tile
 from infini_ir.utils.errors import CompileError

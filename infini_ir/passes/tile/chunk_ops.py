@@ -10,7 +10,7 @@ from xdsl.dialects.builtin import IntegerAttr
 from xdsl.ir import Block, Operation, Region, SSAValue
 
 from infini_ir.dialects import tile
-from infini_ir.dialects.tile.kernel import INDEX
+from infini_ir.dialects.tile.base import INDEX
 from infini_ir.dialects.tile.types import scalar_of
 from infini_ir.passes.tile.combining import neutral_constant
 from infini_ir.utils.errors import CompileError

@@ -10,7 +10,7 @@ from xdsl.dialects.builtin import FloatAttr, IntegerAttr
 from xdsl.ir import Operation, SSAValue
 
 from infini_ir.dialects import tile
-from infini_ir.dialects.tile.kernel import yielded
+from infini_ir.dialects.tile.base import yielded
 
 
 @dataclass

@@ -12,7 +12,7 @@ from xdsl.rewriter import InsertPoint, Rewriter
 
 from infini_ir.dialects import tile
 from infini_ir.dialects.tile import ViewType, program, tile_type, view_type
-from infini_ir.dialects.tile.kernel import INDEX
+from infini_ir.dialects.tile.base import INDEX
 from infini_ir.passes.tile.chunk_ops import ChunkWriter
 from infini_ir.passes.tile.combining import combining_map
 from infini_ir.passes.tile.cut_epilogue import (

@@ -13,7 +13,7 @@ from infini_ir.dialects import tile
 from infini_ir.dialects.dims import DimsAttr
 from infini_ir.dialects.graph.base import ints
 from infini_ir.dialects.tile import tile_type
-from infini_ir.dialects.tile.kernel import INDEX
+from infini_ir.dialects.tile.base import INDEX
 from infini_ir.dialects.tile.types import scalar_of
 from infini_ir.utils.symbolic import Dim
 

@@ -15,7 +15,7 @@ from xdsl.rewriter import InsertPoint, Rewriter
 from infini_ir.dialects import tile
 from infini_ir.dialects.graph.base import ints
 from infini_ir.dialects.tile import ViewType, program, view_type
-from infini_ir.dialects.tile.kernel import INDEX
+from infini_ir.dialects.tile.base import INDEX
 from infini_ir.passes.tile.contraction import Contraction, find_contraction
 from infini_ir.passes.tile.cut_epilogue import (
     epilogue_kernel,

@@ -14,7 +14,7 @@ from xdsl.rewriter import InsertPoint, Rewriter
 
 from infini_ir.dialects import tile
 from infini_ir.dialects.tile import ViewType
-from infini_ir.dialects.tile.kernel import yielded
+from infini_ir.dialects.tile.base import yielded
 from infini_ir.passes.buffer.parameters import set_parameters
 from infini_ir.passes.tile.contraction import Contraction, find_contraction
 from infini_ir.passes.tile.cut_epilogue import (

@@ -17,7 +17,7 @@ from xdsl.ir import Block, Operation, SSAValue
 
 from infini_ir.dialects import tile
 from infini_ir.dialects.tile import tile_type
-from infini_ir.dialects.tile.kernel import yielded
+from infini_ir.dialects.tile.base import yielded
 from infini_ir.targets.nvidia.accesses import Accesses
 from infini_ir.targets.nvidia.combining import Combining
 from infini_ir.targets.nvidia.emitted import Argument, EmittedKernel

@@ -13,7 +13,7 @@ from xdsl.ir import Block, Operation, SSAValue
 
 from infini_ir.dialects import tile
 from infini_ir.dialects.tile import tile_type, view_type
-from infini_ir.dialects.tile.kernel import yielded
+from infini_ir.dialects.tile.base import yielded
 from infini_ir.targets.nvidia.indices import IndexRanges
 from infini_ir.utils.errors import CompileError
 from infini_ir.utils.symbolic import Dim

@@ -22,7 +22,7 @@ from infini_ir.dialects import tile
 from infini_ir.dialects.context import CompilerContext
 from infini_ir.dialects.dims import DimsAttr
 from infini_ir.dialects.tile import TileType, tile_type
-from infini_ir.dialects.tile.kernel import yielded
+from infini_ir.dialects.tile.base import yielded
 from infini_ir.targets.nvidia.plan import Plan
 from infini_ir.utils.symbolic import Dim
 

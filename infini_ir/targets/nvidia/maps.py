@@ -9,7 +9,7 @@ from xdsl.ir import Operation, SSAValue
 
 from infini_ir.dialects import tile
 from infini_ir.dialects.tile import tile_type
-from infini_ir.dialects.tile.kernel import yielded
+from infini_ir.dialects.tile.base import yielded
 from infini_ir.targets.nvidia.frame import Frame, Held, tuple_text
 from infini_ir.targets.nvidia.scalars import scalar_text
 from infini_ir.targets.nvidia.shapes import Shape

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from xdsl.ir import SSAValue
 
+from infini_ir.dialects.graph.attention import AttentionOp, RopeOp
 from infini_ir.dialects.graph.builder import GraphBuilder
-from infini_ir.dialects.graph.composites import AttentionOp, RopeOp
 from infini_ir.dialects.graph.types import tensor_type
 from infini_ir.frontends.onnx.node import Node
 from infini_ir.frontends.onnx.operators.common import dtype_named, dtype_of

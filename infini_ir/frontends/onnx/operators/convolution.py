@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from xdsl.ir import SSAValue
 
 from infini_ir.dialects.graph.builder import GraphBuilder
-from infini_ir.dialects.graph.composites import ConvOp
 from infini_ir.dialects.graph.types import tensor_type
+from infini_ir.dialects.graph.windows import ConvOp
 from infini_ir.frontends.onnx.node import Node
 from infini_ir.frontends.onnx.operators.common import size_as
 from infini_ir.frontends.onnx.operators.positions import (

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from xdsl.ir import SSAValue
 
 from infini_ir.dialects.graph.builder import GraphBuilder
-from infini_ir.dialects.graph.composites import PoolOp
 from infini_ir.dialects.graph.types import tensor_type
+from infini_ir.dialects.graph.windows import PoolOp
 from infini_ir.frontends.onnx.node import Node
 from infini_ir.frontends.onnx.operators.positions import accumulating, mean, wants
 from infini_ir.frontends.onnx.operators.spatial import (
