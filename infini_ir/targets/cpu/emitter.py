@@ -21,25 +21,22 @@ from infini_ir.dialects import tile
 from infini_ir.targets.cpu import (
     across,
     amx,
-    byte_windows,
     contraction,
     equal_products,
     overwriting,
-    window_sweeps,
 )
-from infini_ir.targets.cpu.cost import upper_bounds
+from infini_ir.targets.cpu.carried_loops import emit_for
 from infini_ir.targets.cpu.loops import LoopWriter
 from infini_ir.targets.cpu.plan import Plan
 from infini_ir.targets.cpu.reduce_sweeps import reduce_at
-from infini_ir.targets.cpu.reductions import Combiner
 from infini_ir.targets.cpu.scalars import (
     emit_scalar,
     llvm_type,
-    memory_of,
     scalar_operations,
     stored_type,
 )
 from infini_ir.targets.cpu.scans import emit_scan
+from infini_ir.targets.cpu.scatters import emit_scatter
 from infini_ir.targets.cpu.sizes import Sizes
 from infini_ir.targets.cpu.sources import (
     Coordinate,
@@ -53,7 +50,7 @@ from infini_ir.targets.cpu.sources import (
     element_type_of,
     is_signed,
 )
-from infini_ir.targets.cpu.transposing import operand_axis, transposing_sweep
+from infini_ir.targets.cpu.sweeps import sweep
 from infini_ir.targets.cpu.writer import ONE, ZERO, Function, Module, V, integer
 from infini_ir.utils import dtypes
 from infini_ir.utils.errors import CompileError
@@ -565,65 +562,7 @@ class KernelEmitter(LoopWriter):
         combines: Sequence[tile.StoreOp | None] | None = None,
     ) -> None:
         """Compute values at every point of their extent and write each to its memory."""
-        rank = len(extents)
-        axis = self._sweep_axis(targets[0], extents)
-        plain = combines is None or all(combine is None for combine in combines)
-        if axis is not None and rank > 1 and plain:
-            other = operand_axis(self, targets, extents, axis)
-            if other is not None:
-                transposing_sweep(self, targets, extents, axis, other)
-                return
-
-        def write(point: Point) -> None:
-            # All are computed first: a store may write what another's value is loaded from.
-            results = [self.element(value, point) for value, _ in targets]
-            for index, (value, memory) in enumerate(targets):
-                result = results[index]
-                combine = combines[index] if combines else None
-                if combine is not None:
-                    old = memory.at(self, point)
-                    combiner = Combiner(combine.combine.data, tile.tile_type(value).element)
-                    result = combiner.apply(self.f, old, result)
-                memory.store(self, point, result)
-
-        if axis is None:
-            self.nest(extents, range(rank), [None] * rank, write)
-            return
-        outer = [a for a in range(rank) if a != axis]
-        none: list[Coordinate | None] = [None] * rank
-        products = [w for value, _ in targets for w in byte_windows.windows_behind(self, value)]
-
-        def column(coordinate: Coordinate) -> None:
-            for each in products if axis == rank - 1 else ():
-                byte_windows.prepare(self, each, coordinate)
-            self.nest(extents, outer, [*none[:axis], coordinate, *none[axis + 1 :]], write)
-
-        if products:
-            self.vector_loop(extents[axis], column)
-            return
-        windows = window_sweeps.find(self, [value for value, _ in targets], axis)
-        if windows is not None:
-            window_sweeps.sweep(self, windows, extents, axis, write)
-            return
-
-        def row(point: Point) -> None:
-            def inner(coordinate: Coordinate) -> None:
-                full = [*point]
-                full[axis] = coordinate
-                write(tuple(full))
-
-            self.vector_loop(extents[axis], inner)
-
-        self.nest(extents, outer, none, row)
-
-    def _sweep_axis(
-        self, target: tuple[SSAValue, MemorySource], extents: Sequence[V]
-    ) -> int | None:
-        value, memory = target
-        axis = across.axis_of(self, value)
-        if axis is not None and memory.strides[axis].number == 1:
-            return axis
-        return self.vector_axis_of(memory.strides, extents)
+        sweep(self, targets, extents, combines)
 
     def copy(self, source: MemorySource, target: MemorySource, extents: Sequence[V]) -> None:
         """Copy memory to memory, vectors along the last axis."""
@@ -639,90 +578,6 @@ class KernelEmitter(LoopWriter):
         self.nest(extents, range(last), [None] * (last + 1), row)
 
     # Loops, products, scalars from memory
-
-    def _for(self, op: tile.ForOp) -> None:
-        nest = contraction.match(op)
-        if nest is not None and contraction.emit(self, nest):
-            return
-        self._prepare_outside(op)
-        overwriting.keep_before_loop(self, op)
-        carried = self._carried_cells(op)
-        body = op.body.block
-        step = self.sizes.of(op.step_size)
-
-        def iteration(position: V) -> None:
-            level = self.enter()
-            self.scalars[body.args[0]] = position
-            for argument, cell in zip(body.args[1:], carried, strict=True):
-                self.sources[argument] = self._current(cell)
-            self.block(body)
-            self._carry(list(tile.yielded(op.body)), carried, op)
-            self.leave(level)
-
-        limit = self.scalar(op.to)
-        bounds = upper_bounds(op.to)
-        self.strides_of[body.args[0]] = (bounds, step)
-        if step.number is None:
-            raise CompileError("the step of a loop must be known; the plan fixes it")
-        across.place_in_cells(self, op, carried)
-        known = [dim.value for dim in bounds if dim.value is not None]
-        if known and min(known) <= int(step.number):
-            # It runs once at most.
-            self.f.when(self.f.compare("sgt", limit, ZERO), lambda: iteration(ZERO), "for")
-        else:
-            self.f.loop(limit, iteration, step=int(step.number), hint="for")
-        for result, cell in zip(op.outs, carried, strict=True):
-            self.sources[result] = self._current(cell)
-
-    def _prepare_outside(self, loop: tile.ForOp) -> None:
-        """Compute what a loop's body needs of the values before it: once, and also where
-        the loop runs zero times, as what follows may need them too."""
-        for op in loop.body.walk():
-            for operand in op.operands:
-                if operand in self.sources:
-                    self.prepare(operand)
-        across.operands_before(self, loop)
-
-    def _carried_cells(self, op: tile.ForOp) -> list[MemorySource]:
-        """Memory for the carried tiles, holding their initial values."""
-        cells: list[MemorySource] = []
-        for initial in op.carried:
-            self.prepare(initial)
-            type = tile.tile_type(initial)
-            if type.rank == 0:
-                element = element_type_of(initial)
-                stored = memory_of(element)
-                cell = MemorySource(self.f.alloca(stored), (), element, 1, is_signed(initial))
-                cell.store(self, (), self.element(initial, ()))
-            else:
-                cell = self.scratch_tile(initial)
-                self.sweep([(initial, cell)], self.extents(initial))
-            cells.append(cell)
-        return cells
-
-    def _current(self, cell: MemorySource) -> Source:
-        return ScalarSource(cell.at(self, ())) if not cell.strides else cell
-
-    def _carry(self, values: list[SSAValue], cells: list[MemorySource], op: tile.ForOp) -> None:
-        """Store the next carried values, all computed before any is overwritten."""
-        moved: list[tuple[SSAValue, MemorySource, MemorySource]] = []
-        scalars: list[tuple[V, MemorySource]] = []
-        for value, cell in zip(values, cells, strict=True):
-            self.prepare(value)
-            if not cell.strides:
-                scalars.append((self.element(value, ()), cell))
-            elif self.sources[value] is not cell:
-                source = self.sources[value]
-                if not isinstance(source, MemorySource):
-                    fresh = self.scratch_tile(value)
-                    self.sweep([(value, fresh)], self.extents(value))
-                    self.sources[value] = fresh
-                    source = fresh
-                moved.append((value, source, cell))
-        for value, _, cell in moved:
-            self.sweep([(value, cell)], self.extents(value))
-        for value, cell in scalars:
-            cell.store(self, (), value)
 
     def _dot(self, op: tile.DotOp) -> None:
         if not across.applies(self, op):
@@ -745,46 +600,6 @@ class KernelEmitter(LoopWriter):
         )
         self.scalars[op.out] = source.at(self, ())
 
-    def _scatter(self, op: tile.ScatterOp) -> None:
-        """Elements one by one, in row-major order, those inside the view."""
-        overwriting.keep_before(self, [op])
-        self.prepare(op.value)
-        memory = tile.view_type(op.view)
-        strides = [self.sizes.of(d) for d in memory.strides]
-        limits = [self.sizes.of(d) for d in memory.shape]
-        item = dtypes.item_size(memory.dtype)
-        extents = self.extents(op.value)
-
-        def write(point: Point) -> None:
-            positions = [
-                self.position(operand, dims, point).value
-                for operand, dims in zip(op.positions, op.dim_lists, strict=True)
-            ]
-            inside = ONE_BIT
-            index = ZERO
-            for position, stride, limit in zip(positions, strides, limits, strict=True):
-                fits = self.f.assign(f"icmp ult i64 {position.text}, {limit.text}", "i1")
-                inside = self.f.assign(f"and i1 {inside.text}, {fits.text}", "i1")
-                index = self.f.add(index, self.f.mul(position, stride))
-            pointer = self.f.gep(self.view(op.view), index, stored_type(memory.element))
-            cell = MemorySource(
-                pointer, (), element_type_of(op.value), item, is_signed(op.value)
-            )
-            self.f.when(inside, lambda: self._combine_at(op, cell, point), "scatter")
-
-        self.nest(extents, range(len(extents)), [None] * len(extents), write)
-
-    def _combine_at(self, op: tile.ScatterOp, cell: MemorySource, point: Point) -> None:
-        level = self.enter()
-        value = self.element(op.value, point)
-        if op.combine.data != tile.Combine.set:
-            combiner = Combiner(op.combine.data, tile.tile_type(op.value).element)
-            value = combiner.apply(self.f, cell.at(self, ()), value)
-        cell.store(self, (), value)
-        self.leave(level)
-
-
-ONE_BIT = V("true", "i1")
 
 _HANDLERS: dict[type[Operation], Callable[..., None]] = {
     tile.LoadOp: KernelEmitter._load,
@@ -794,11 +609,11 @@ _HANDLERS: dict[type[Operation], Callable[..., None]] = {
     tile.MapOp: KernelEmitter._map,
     tile.ReduceOp: KernelEmitter._reduce,
     tile.ScanOp: emit_scan,
-    tile.ForOp: KernelEmitter._for,
+    tile.ForOp: emit_for,
     tile.DotOp: KernelEmitter._dot,
     tile.SizeOp: KernelEmitter._size,
     tile.ReadOp: KernelEmitter._read,
-    tile.ScatterOp: KernelEmitter._scatter,
+    tile.ScatterOp: emit_scatter,
 }
 
 
