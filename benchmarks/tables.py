@@ -110,14 +110,26 @@ def summary_lines(results: Results) -> list[str]:
     return lines
 
 
-def _errors_line(results: Results) -> str:
-    """The largest error of each engine."""
+def _error_lines(results: Results) -> list[str]:
+    """The largest error of each engine, and by how much it is the smaller one."""
     worst: dict[str, tuple[float, str]] = {}
     for name, row in good_rows(results):
         for engine, error in row["errors"].items():
             worst[engine] = max(worst.get(engine, (0.0, "")), (error, name))
     parts = [f"{engine} {error:.0e} ({name})" for engine, (error, name) in worst.items()]
-    return f"- largest errors: {', '.join(parts)}"
+    lines = [f"- largest errors: {', '.join(parts)}"]
+    for engine in engines_of(results):
+        ratios = [
+            (row["errors"][OURS] / row["errors"][engine], name)
+            for name, row in good_rows(results)
+            if row["errors"].get(engine) and OURS in row["errors"]
+        ]
+        if ratios:
+            most, name = max(ratios)
+            lines.append(
+                f"- errors against those of {engine}: at most {most:.1f} times ({name})"
+            )
+    return lines
 
 
 def losses(results: Results) -> list[str]:
@@ -152,7 +164,7 @@ def _cost_text(cost: dict[str, float] | None) -> str:
 def models_page(results: Results) -> str:
     """Machine, table, and what to say of it."""
     lines = [_measured_on(results), "", models_table(results), ""]
-    lines += [*summary_lines(results), _errors_line(results), *losses(results)]
+    lines += [*summary_lines(results), *_error_lines(results), *losses(results)]
     lines += ["", "Compiling and loading:", "", cold_table(results)]
     return "\n".join(lines)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ import pytest
 
 import infini_ir
 from infini_ir.models.zoo import Arrays, Model, models
+from infini_ir.tools.engines.engine import Job
+from infini_ir.tools.engines.reference import reference_outputs
 
 THREADS = 2
 SMALL = models(small=True)
@@ -59,6 +62,25 @@ def test_model(name: str):
 @pytest.mark.parametrize("name", FULL_SIZE)
 def test_full_size(name: str):
     check(LARGE[name])
+
+
+@pytest.mark.parametrize("name", ("light_squeezenet", "light_inception_v1"))
+def test_errors_are_like_those_of_onnxruntime(name: str):
+    """Against float64, in the largest element, ours are at most twice theirs."""
+    pytest.importorskip("torch")
+    model = LARGE[name]
+    source, arrays = model.source(), model.inputs()
+    assert isinstance(source, onnx.ModelProto)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        onnx.save(source, path)
+        job = Job(str(path), arrays, (source.graph.output[0].name,), THREADS)
+        found = reference_outputs(job)
+    assert found is not None and found[0].startswith("float64")
+    exact = found[1][0]
+    ours = next(iter(infini_ir.compile(source, threads=THREADS)(arrays).values()))
+    theirs = reference(source, [arrays])[0][0]
+    assert np.abs(ours - exact).max() <= 2 * np.abs(theirs - exact).max()
 
 
 def test_saved_model_computes_the_same(tmp_path: Path):

@@ -161,7 +161,11 @@ class Product:
         return [*given, *(_factor(s, self.out, self.seed + 2) for s in shapes[self.epilogue])]  # fmt: skip
 
     def wanted(self, inputs: Sequence[Array]) -> list[Array]:
-        """The results in f64 (i64 for integers), rounded once."""
+        """The results, rounded once."""
+        return [r.astype(numpy_dtype(self.out)) for r in self.exact(inputs)]
+
+    def exact(self, inputs: Sequence[Array]) -> list[Array]:
+        """The results in f64 (i64 for integers)."""
         wide = np.float64 if is_float(self.acc) else np.int64
         batch, depth = int(np.prod(self.batch)), int(np.prod(self.k))
         batch_b = 1 if self.shared else batch
@@ -171,8 +175,7 @@ class Product:
         total = (a @ b).reshape(*self.batch, *self.m, self.n)
         for other in inputs[1 if self.weight else 2 :]:
             total = total + other.astype(wide)
-        results = [total, total * total][: 2 if self.epilogue == "two" else 1]
-        return [r.astype(numpy_dtype(self.out)) for r in results]
+        return [total, total * total][: 2 if self.epilogue == "two" else 1]
 
     def tolerance(self) -> float:
         if not is_float(self.acc):

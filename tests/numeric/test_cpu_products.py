@@ -58,6 +58,15 @@ TYPES = [
     for weight, epilogue in ((False, ""), (True, "bias"))
 ]
 
+LONG = [
+    Product((33,), (8192,), 70, weight=True),
+    Product((1,), (8192,), 100, weight=True),
+    Product((40,), (8190,), 33, symbolic=True),
+    Product((3, 9), (3, 3, 911), 48, weight=True, epilogue="bias"),
+    Product((5,), (128, 64), 20),
+]
+"""Sums of many products."""
+
 GROUPED = [
     Product(m, k, n, a=a, b=b, acc=acc, **form)
     for a, b, acc in [
@@ -103,6 +112,25 @@ def run(product: Product, cpu: str, threads: int = 1, **options: object) -> None
 @pytest.mark.parametrize("product", [*SMALL, *SYMBOLIC, *FORMS, *TYPES], ids=str)
 def test_native(product):
     run(product, "native")
+
+
+@pytest.mark.parametrize("product", LONG, ids=str)
+@pytest.mark.parametrize("cpu", CPUS)
+def test_long_sums(product, cpu):
+    """Sums of thousands of products are nearly as exact as those of some hundred."""
+    built, inputs = build(product.program, cpu), product.inputs()
+    given = run_native(built, inputs, 1)[0].astype(np.float64)
+    exact = product.exact(inputs)[0]
+    assert np.sqrt(np.mean((given - exact) ** 2) / np.mean(exact**2)) < 8e-7
+
+
+def test_long_sums_on_several_threads():
+    """Their parts do not depend on who computes them."""
+    for product in LONG:
+        built, inputs = build(product.program, "native"), product.inputs()
+        one, *others = (run_native(built, inputs, threads)[0] for threads in (1, 2, 3))
+        for other in others:
+            np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("product", GROUPED, ids=str)

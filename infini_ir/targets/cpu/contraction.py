@@ -21,7 +21,7 @@ from xdsl.ir import Attribute, Operation, SSAValue
 from infini_ir.dialects import tile
 from infini_ir.dialects.tile.types import group_runs
 from infini_ir.targets.cpu import computed_factor, grouped_nest, sliced_factor
-from infini_ir.targets.cpu.register_tile import Panels, Product, run
+from infini_ir.targets.cpu.register_tile import Panels, Product, accumulator_lanes, run
 from infini_ir.targets.cpu.scalars import llvm_type, memory_of, scalar_operations
 from infini_ir.targets.cpu.sources import (
     MemorySource,
@@ -198,6 +198,7 @@ def nest_product(
         plan.vectors,
         plan.panels,
         following=following,
+        long=True,
     )
     if nest.factor is not None:
         loops = computed_factor.FactorLoops(nest, b_view.panel_group > 1)
@@ -417,16 +418,22 @@ def _accumulate(e: KernelEmitter, nest: Nest, value: SSAValue, memory: MemorySou
     assert depth is not None
     e.prepare(initial)
     e.sweep([(initial, memory)], e.extents(value))
+    type = llvm_type(tile.tile_type(value).element)
+    zero = V("zeroinitializer", type, accumulator_lanes(e, type))
+
+    def finish(point: Point, part: V) -> None:
+        old, prefix = memory.at(e, point), "f" if part.is_float else ""
+        kind = part.full_type
+        total = e.f.assign(f"{prefix}add {kind} {old.text}, {part.text}", type, part.lanes)
+        memory.store(e, point, total)
 
     def add(start: V) -> None:
         level = e.enter()
         count = integer(size)
         if depth % size:
             count = e.f.min(count, e.f.sub(integer(depth), start))
-        described = nest_product(
-            e, nest, lambda point, total: memory.store(e, point, total), (start, count)
-        )
-        described.initial = lambda point: memory.at(e, point)
+        described = nest_product(e, nest, finish, (start, count))
+        described.initial = lambda point: zero
         run(e, described)
         e.leave(level)
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING
 
+from infini_ir.targets.cpu.partial_sums import Parts, Sums, divide
 from infini_ir.targets.cpu.scalars import memory_of
 from infini_ir.targets.cpu.sources import Coordinate, Point, narrowed
 from infini_ir.targets.cpu.writer import ONE, ZERO, V, integer
@@ -81,11 +82,20 @@ class Product:
     vectors, rather than whole register tiles and one for all that is left."""
     following: V | None = None
     """Where packed panels that are read after the last one begin, if not behind it."""
+    long: bool = False
+    """Whether counts that are known only while running may be large."""
+    parts: Parts | None = None
+    """How long sums are cut, and where those of a register tile are kept: `run` decides."""
+    sums: Sums | None = None
 
 
 def run(e: KernelEmitter, p: Product) -> None:
     """All strips of a product: panels of columns outside, rows inside."""
     lanes, e.lanes = e.lanes, accumulator_lanes(e, p.accumulator)
+    if p.loops is None:
+        p.parts = divide(p.counts, p.accumulator, UNROLL, long=p.long)
+    if p.parts is not None:
+        p.sums = Sums.of(e, math.prod(p.strip) * p.vectors * p.panels)
     width = p.vectors * e.lanes * p.panels
     if p.b.width:
         width = p.b.width * p.panels
@@ -225,6 +235,9 @@ def _strip(
     base = _base(e, p, outer, inner)
     offsets = [_row_offset(e, p, h, w) for h, w in rows]
     pointers = _panel_pointers(e, p, column, vectors, rest)
+    every = [cell for line in cells for cell in line]
+    if p.sums is not None:
+        p.sums.begin(e, every)
     if p.loops is not None:
         p.loops(e, p, base, offsets, pointers, cells, columns, masks)
     else:
@@ -234,6 +247,8 @@ def _strip(
             else _ahead(e, p, pointers, column, (outer, inner), len(rows))
         )
         _k_loops(e, p, base, offsets, pointers, cells, masks, ahead)
+    if p.sums is not None:
+        p.sums.end(e, every)
     if p.finish_cost > LOOPED_FINISH and len(rows) > 1:
         _finish_rows(e, p, cells, columns, masks, (outer, inner), (height, size))
         return
@@ -449,35 +464,54 @@ def _k_loops(
     masks: list[V | None],
     ahead: Ahead | None,
 ) -> None:
-    def level(depth: int, a: V, b: list[V], fetched: list[V]) -> None:
-        if depth < len(p.counts) - 1:
-
-            def iteration(k: V) -> None:
-                next_a = e.f.gep(a, e.f.mul(k, p.a_strides[depth]), memory_of(p.a_element))
-                step = e.f.mul(k, p.b.k_strides[depth])
-                level(
-                    depth + 1,
-                    next_a,
-                    [e.f.gep(pointer, step, memory_of(p.b.element)) for pointer in b],
-                    ahead.after(e, fetched, step) if ahead else [],
-                )
-
-            e.f.loop(p.counts[depth], iteration, hint="k")
-            return
-        count = p.counts[depth]
-
+    def innermost(start: V, end: V, a: V, b: list[V], fetched: list[V]) -> None:
         def steps(k: V, amount: int) -> None:
             if ahead and amount == UNROLL:
-                ahead.fetch(e, ahead.after(e, fetched, e.f.mul(k, p.b.k_strides[depth])))
+                ahead.fetch(e, ahead.after(e, fetched, e.f.mul(k, p.b.k_strides[-1])))
             for u in range(amount):
                 _multiply(e, p, e.f.add(k, integer(u)), a, offsets, b, cells, masks)
 
-        if count.number is not None:
-            whole = integer(int(count.number) // UNROLL * UNROLL)
+        if end.number is not None:
+            whole = integer(int(end.number) // UNROLL * UNROLL)
         else:
-            whole = e.f.assign(f"and i64 {count.text}, {-UNROLL}", "i64")
-        e.f.loop(whole, lambda k: steps(k, UNROLL), step=UNROLL, hint="k")
-        e.f.loop(count, lambda k: steps(k, 1), start=whole, hint="k")
+            whole = e.f.assign(f"and i64 {end.text}, {-UNROLL}", "i64")
+        e.f.loop(whole, lambda k: steps(k, UNROLL), start=start, step=UNROLL, hint="k")
+        if p.counts[-1].number is None or int(p.counts[-1].number) % UNROLL:
+            e.f.loop(end, lambda k: steps(k, 1), start=whole, hint="k")
+
+    def turns(depth: int, start: V, end: V, a: V, b: list[V], fetched: list[V]) -> None:
+        if depth == len(p.counts) - 1:
+            innermost(start, end, a, b, fetched)
+            return
+
+        def iteration(k: V) -> None:
+            step = e.f.mul(k, p.b.k_strides[depth])
+            level(
+                depth + 1,
+                e.f.gep(a, e.f.mul(k, p.a_strides[depth]), memory_of(p.a_element)),
+                [e.f.gep(pointer, step, memory_of(p.b.element)) for pointer in b],
+                ahead.after(e, fetched, step) if ahead else [],
+            )
+
+        e.f.loop(end, iteration, start=start, hint="k")
+
+    def level(depth: int, a: V, b: list[V], fetched: list[V]) -> None:
+        count = p.counts[depth]
+        if p.parts is None or depth != p.parts.level:
+            turns(depth, ZERO, count, a, b, fetched)
+            return
+        size, every = p.parts.size, [cell for line in cells for cell in line]
+
+        def part(k: V) -> None:
+            assert p.sums is not None
+            p.sums.clear(e, every)
+            end = e.f.add(k, integer(size))
+            if count.number is None or int(count.number) % size:
+                end = e.f.min(end, count)
+            turns(depth, k, end, a, b, fetched)
+            p.sums.close(e, every)
+
+        e.f.loop(count, part, step=size, hint="part")
 
     level(0, base, panels, ahead.starts if ahead else [])
 
