@@ -10,6 +10,8 @@ import click
 
 from infini_ir.tools.infini.options import (
     compile_options,
+    data_option,
+    input_shape_option,
     json_option,
     make_options,
     parse_overrides,
@@ -34,9 +36,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("model")
-@click.option(
-    "--input", "inputs", metavar="NAME=SHAPE", multiple=True, help="Shape of an input."
-)
+@input_shape_option
 @shape_option
 @click.option(
     "--measure",
@@ -45,12 +45,7 @@ if TYPE_CHECKING:
     type=click.Choice(["place", "alone", "both"]),
     help="Time every launch: in its place in the program, alone (repeated, operands warm), or both.",
 )
-@click.option(
-    "--data",
-    metavar="NAME=FILE",
-    multiple=True,
-    help="Inputs to measure with, as for infini run.",
-)
+@data_option
 @click.option(
     "--by",
     type=click.Choice(["launch", "kernel"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,11 +30,58 @@ shape_option = click.option(
     multiple=True,
     help="Sizes of the model's symbols, such as B=1,S=128.",
 )
+input_shape_option = click.option(
+    "--input", "inputs", metavar="NAME=SHAPE", multiple=True, help="Shape of an input."
+)
+data_option = click.option(
+    "--data",
+    metavar="NAME=FILE",
+    multiple=True,
+    help="Inputs to measure with, as for infini run.",
+)
+
+
+def _use_cache(ctx: click.Context, parameter: click.Parameter, folder: str | None) -> None:
+    """Until the command ends, in the processes that it starts too."""
+    if folder is None:
+        return
+    if Path(folder).exists() and not Path(folder).is_dir():
+        raise OptionError(f"--cache wants a folder, and '{folder}' is a file")
+    before = os.environ.get(CACHE_VARIABLE)
+
+    def restore() -> None:
+        os.environ.pop(CACHE_VARIABLE, None)
+        if before is not None:
+            os.environ[CACHE_VARIABLE] = before
+
+    os.environ[CACHE_VARIABLE] = str(Path(folder).resolve())
+    ctx.call_on_close(restore)
+
+
+CACHE_VARIABLE = "INFINI_CACHE_DIR"
+cache_option = click.option(
+    "--cache",
+    metavar="DIR",
+    expose_value=False,
+    callback=_use_cache,
+    help=f"Where code and what tuning found are kept, as ${CACHE_VARIABLE} says otherwise.",
+)
+precision_option = click.option(
+    "--precision",
+    default="f32",
+    help="f32, or bf16 (cpu): values between kernels and factors of products are bf16.",
+)
+target_option = click.option(
+    "--target",
+    default="cpu",
+    help="Device and architecture, such as cpu:x86-64-v3 or nvidia:sm_90; see `infini targets`.",
+)
 
 
 def compile_options(function: Any) -> Any:
     """The options that say how to compile."""
     for option in (
+        cache_option,
         click.option("--no-cache", is_flag=True, help="Generate all code anew."),
         click.option(
             "--check-semantics",
@@ -52,16 +100,8 @@ def compile_options(function: Any) -> Any:
             metavar="[NAME=SIZE,...]",
             help="Measure plans of kernels on this machine first, for these sizes of symbols (cpu, nvidia).",
         ),
-        click.option(
-            "--precision",
-            default="f32",
-            help="f32, or bf16 (cpu): values between kernels and factors of products are bf16.",
-        ),
-        click.option(
-            "--target",
-            default="cpu",
-            help="Device and architecture, such as cpu:x86-64-v3 or nvidia:sm_90; see `infini targets`.",
-        ),
+        precision_option,
+        target_option,
     ):
         function = option(function)
     return function
@@ -155,8 +195,6 @@ def make_options(
 
 def check_writable(path: str | Path, *, folder: bool = False) -> None:
     """Refuse an output, a file or a folder, that cannot be written before the work is done."""
-    import os
-
     place = Path(path)
     above = place.parent
     if place.is_dir() and not folder:

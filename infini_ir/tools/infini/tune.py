@@ -8,11 +8,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from infini_ir.tools.infini.options import (
+    cache_option,
+    data_option,
+    input_shape_option,
     json_option,
     make_options,
     parse_overrides,
     parse_sizes,
+    precision_option,
     shape_option,
+    target_option,
     threads_option,
 )
 from infini_ir.utils.errors import OptionError
@@ -29,26 +34,15 @@ BUDGET = 60.0
 
 @click.command()
 @click.argument("model")
-@click.option(
-    "--input", "inputs", metavar="NAME=SHAPE", multiple=True, help="Shape of an input."
-)
+@input_shape_option
 @shape_option
-@click.option(
-    "--data",
-    metavar="NAME=FILE",
-    multiple=True,
-    help="Inputs to measure with, as for infini run.",
-)
+@data_option
 @click.option(
     "--budget", type=click.FloatRange(min=0), default=BUDGET, help="Seconds, 60 by default."
 )
-@click.option("--precision", default="f32", help="Precision to compute in.")
-@click.option(
-    "--target", default="cpu", help="Processor to compile for, as for infini compile."
-)
-@click.option(
-    "--cache", metavar="DIR", help="Where to keep what is found, else the cache folder."
-)
+@precision_option
+@target_option
+@cache_option
 @threads_option
 @json_option
 def command(
@@ -59,13 +53,13 @@ def command(
     budget: float,
     precision: str,
     target: str,
-    cache: str | None,
     threads: int | None,
     as_json: bool,
 ) -> None:
     """Measure plans of the kernels of an ONNX MODEL, and keep the fastest for later compilations.
 
-    A search that was interrupted, or whose budget is spent, goes on where it was.
+    They are used by every compilation that has the same cache folder, processor, precision and
+    threads. A search that was interrupted, or whose budget is spent, goes on where it was.
     """
     from infini_ir.tools.infini.progress import progress
     from infini_ir.tools.infini.show import print_json
@@ -77,8 +71,12 @@ def command(
             f"infini tune measures plans for the cpu, not for '{options.target}'; "
             "infini compile --tune measures those of a GPU that is here"
         )
-    with progress(f"tuning {Path(model).name}") as tell:
-        facts = tune(model, options, given, data, budget, cache, tell)
+    try:
+        with progress(f"tuning {Path(model).name}") as tell:
+            facts = tune(model, options, given, data, budget, tell)
+    except KeyboardInterrupt:
+        click.echo("stopped: what was found is kept, and the same command goes on", err=True)
+        raise
     if as_json:
         print_json(facts)
     else:
@@ -91,7 +89,6 @@ def tune(
     sizes: dict[str, int],
     data: tuple[str, ...],
     budget: float,
-    cache: str | None,
     tell: Tell,
 ) -> dict[str, Any]:
     """Tune a model; what was found, as plain data."""
@@ -117,7 +114,6 @@ def tune(
         sizes=sizes,
         arrays=arrays,
         budget=budget,
-        folder=Path(cache) if cache is not None else None,
         tell=tell,
     )
     return _facts(model, options, compilation, report)
@@ -128,10 +124,14 @@ def _facts(
 ) -> dict[str, Any]:
     from dataclasses import asdict
 
+    from infini_ir.targets.cpu.tuning.tuner import summary_of
+    from infini_ir.utils.object_cache import cache_folder
+
     return {
         "model": model,
         "target": options.target,
         "precision": options.precision,
+        "cache": str(cache_folder()),
         "reached": report.reached,
         "rounds": report.rounds,
         "complete": report.complete,
@@ -142,6 +142,9 @@ def _facts(
                 "planned_seconds": report.planned[name],
                 "tuned_seconds": report.tuned[name],
                 "plan": asdict(report.plans[name]),
+                "change": summary_of(report.plans[name], report.own[name])
+                if report.plans[name] != report.own[name]
+                else "",
             }
             for name in sorted(report.planned, key=lambda name: -report.planned[name])
         ],
@@ -168,17 +171,21 @@ def _print(facts: dict[str, Any]) -> None:
             time_text(kernel["planned_seconds"]),
             time_text(kernel["tuned_seconds"]),
             _gain(kernel),
+            kernel["change"],
         ]
         for kernel in facts["kernels"]
         if kernel["planned_seconds"] >= LEAST_SHARE * total
     ]
-    columns = ["kernel", "share", "tried", "by rule", "tuned", "gain"]
-    print_table(columns, rows, right=columns[1:])
-    state = "nothing left to try" if facts["complete"] else "more to try"
+    columns = ["kernel", "share", "tried", "by rule", "tuned", "gain", "otherwise"]
+    print_table(columns, rows, right=columns[1:-1])
+    state = "nothing left to try" if facts["complete"] else "more to try with a larger --budget"
+    if facts["broken"]:
+        state += f"; {facts['broken']} could not be built"
     print_facts(
         {
             "untuned plans": f"reach {100 * facts['reached']:.1f}% of the speed of tuned ones",
             "tried": f"{len(facts['trials'])} plans in {facts['rounds']} rounds; {state}",
+            "kept in": facts["cache"],
         }
     )
 

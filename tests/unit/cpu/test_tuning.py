@@ -244,6 +244,90 @@ def test_every_candidate_gives_the_same_results(product):
             measurer.compare(planned, {**planned, name: plan}, 1)
 
 
+def model_of(body, inputs, output):
+    """A model from ONNX's text form."""
+    return onnx.parser.parse_model(
+        f'<ir_version: 10, opset_import: ["" : 23]> m ({inputs}) => ({output} y) {{{body}}}'
+    )
+
+
+KINDS = {
+    "few rows, bf16": (
+        "y = MatMul(x, w)", "float[4, 96] x, float[96, 128] w", "float[4, 128]", "bf16"
+    ),
+    "rows, bf16": (
+        "y = MatMul(x, w)", "float[80, 96] x, float[96, 64] w", "float[80, 64]", "bf16"
+    ),
+    "long k": (
+        "y = MatMul(x, w)", "float[40, 1024] x, float[1024, 48] w", "float[40, 48]", "f32"
+    ),
+    "attention": (
+        "y = Attention<is_causal = 1>(q, k, v)",
+        ", ".join(f"float[1, 2, 70, 16] {name}" for name in "qkv"),
+        "float[1, 2, 70, 16]",
+        "f32",
+    ),
+    "by tiles": (
+        "y = Conv<pads = [1, 1, 1, 1]>(x, w)",
+        "float[1, 64, 28, 28] x, float[64, 64, 3, 3] w",
+        "float[1, 64, 28, 28]",
+        "f32",
+    ),
+    "depthwise": (
+        "y = Conv<pads = [1, 1, 1, 1], group = 32>(x, w)",
+        "float[1, 32, 14, 14] x, float[32, 1, 3, 3] w",
+        "float[1, 32, 14, 14]",
+        "f32",
+    ),
+    "windows": (
+        "y = MaxPool<kernel_shape = [3, 3], strides = [2, 2]>(x)",
+        "float[1, 32, 15, 15] x",
+        "float[1, 32, 7, 7]",
+        "f32",
+    ),
+    "elements": ("y = Add(x, x)", "float[50, 700] x", "float[50, 700]", "f32"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_kernel_has_other_plans_that_agree(kind):
+    *parts, precision = KINDS[kind]
+    compilation, module = planless(model_of(*parts), threads=1, precision=precision)
+    target = CpuTarget(threads=1)
+    measurer = ProgramMeasurer(module, compilation.ctx, target, 1, input_values(module, {}, {}))
+    planned = measurer.planned()
+    tried = 0
+    for name, kernel in kernels_of(module).items():
+        for plan in candidates(kernel, planned[name], target.features):
+            measurer.compare(planned, {**planned, name: plan}, 1)
+            assert summary_of(plan, planned[name]) != "the same"
+            tried += 1
+    assert tried > 2
+
+
+def test_units_and_what_lies_in_lanes_are_tried():
+    features = named("sapphirerapids")
+
+    def tried(kind):
+        *parts, precision = KINDS[kind]
+        compilation, module = planless(
+            model_of(*parts), threads=1, precision=precision, target="cpu:sapphirerapids"
+        )
+        measurer = ProgramMeasurer(module, compilation.ctx, CpuTarget("sapphirerapids"), 1, [])
+        planned = measurer.planned()
+        return [
+            (planned[name], other)
+            for name, kernel in kernels_of(module).items()
+            for other in candidates(kernel, planned[name], features)
+        ]
+
+    assert any(own.unit != other.unit for own, other in tried("few rows, bf16"))
+    assert any(own.outer != other.outer for own, other in tried("rows, bf16"))
+    assert all(own.unit == other.unit for own, other in tried("rows, bf16"))
+    assert any(own.across != other.across for own, other in tried("attention"))
+    assert any(own.paired != other.paired for own, other in tried("attention"))
+
+
 def test_wrong_results_are_noticed(product):
     compilation, module = planless(product, threads=1)
     values = input_values(module, {}, {})

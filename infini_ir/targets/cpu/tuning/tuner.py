@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from infini_ir.targets.cpu.plan import Plan
@@ -82,6 +82,8 @@ class Report:
     planned: dict[str, float] = field(default_factory=dict)
     """Seconds of each kernel in a call, with the planner's own plans."""
     tuned: dict[str, float] = field(default_factory=dict)
+    own: dict[str, Plan] = field(default_factory=dict)
+    """The planner's own."""
     plans: dict[str, Plan] = field(default_factory=dict)
     """The best that are known."""
     trials: list[Trial] = field(default_factory=list)
@@ -143,6 +145,7 @@ class Tuner:
             )
         self._confirm(report)
         self._keep(complete=report.complete)
+        report.own = {name: unreasoned(plan) for name, plan in self.planned.items()}
         report.plans = dict(self.best)
         return report
 
@@ -251,15 +254,12 @@ def summary_of(plan: Plan, other: Plan) -> str:
         parts.append(f"{plan.panels} panels")
     if plan.order != other.order:
         parts.append(f"order {list(plan.order)}" if plan.order else "order as written")
-    rest = replace(
-        plan,
-        parameters=other.parameters,
-        strip=other.strip,
-        vectors=other.vectors,
-        panels=other.panels,
-        order=other.order,
-        reason=other.reason,
-    )
-    if rest != other:
-        parts.append("other form")
+    if plan.unit != other.unit:
+        parts.append(plan.unit or "vectors multiply")
+    if plan.outer != other.outer:
+        parts.append(f"{plan.outer} outside")
+    if plan.across != other.across:
+        parts.append(f"{plan.across} in lanes" if plan.across else "last axes in lanes")
+    if plan.paired != other.paired:
+        parts.append("in pairs" if plan.paired else "not in pairs")
     return ", ".join(parts) or "the same"
