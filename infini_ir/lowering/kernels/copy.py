@@ -47,7 +47,7 @@ def fill(
         assert scalar is not None
         copy_elements(host, scalar.broadcast(target.shape), target, label)
         return
-    axes = loops_of([target])
+    axes = _longest_in_tile(loops_of([target]))
     key: Hashable = ("fill", repr(number), shape_key_of(axes, [target]))
 
     def build() -> KernelBuilder:
@@ -56,6 +56,16 @@ def fill(
         return k
 
     host.launch(host.kernel(key, build), views_of(host, axes, [target]), label)
+
+
+def _longest_in_tile(axes: list[Axis]) -> list[Axis]:
+    """The axes, the longest of those before the last moved next to it: a program fills its
+    tile of two axes, and borders are short along some."""
+    known = [axis.size.value or 0 for axis in axes[:-1]]
+    if len(known) < 2 or max(known) <= known[-1]:
+        return axes
+    longest = known.index(max(known))
+    return [*axes[:longest], *axes[longest + 1 : -1], axes[longest], axes[-1]]
 
 
 def start_kernel(

@@ -6,11 +6,16 @@ from functools import partial
 
 from xdsl.context import Context
 from xdsl.dialects import arith, math
-from xdsl.dialects.builtin import Float32Type, Float64Type, ModuleOp
+from xdsl.dialects.builtin import Float32Type, Float64Type, FloatAttr, ModuleOp
 from xdsl.dialects.utils.fast_math import FastMathFlag
-from xdsl.ir import Operation
+from xdsl.ir import Block, Operation
 from xdsl.passes import ModulePass
-from xdsl.pattern_rewriter import PatternRewriter, PatternRewriteWalker, RewritePattern
+from xdsl.pattern_rewriter import (
+    PatternRewriter,
+    PatternRewriteWalker,
+    RewritePattern,
+    op_type_rewrite_pattern,
+)
 
 from infini_ir.passes.tile import math_expansion as expansion
 from infini_ir.utils.errors import OptionError
@@ -83,6 +88,9 @@ class ExpandMath(RewritePattern):
         if op.name in self.native_f32 and single:
             return
         by_floats = self.float_only and single
+        if not by_floats and _root_exponent(op) is not None:
+            self._by_roots(op, rewriter)
+            return
         expand = FLOAT_ONLY.get(type(op)) if by_floats else self._expansion_of(op)
         if expand is None:
             return
@@ -91,6 +99,24 @@ class ExpandMath(RewritePattern):
         result = expand(*(b.wrap(operand) for operand in op.operands))
         if op.results[0].name_hint is not None:
             result.value.name_hint = op.results[0].name_hint
+        rewriter.replace(op, (), [result.value])
+
+    def _by_roots(self, op: Operation, rewriter: PatternRewriter) -> None:
+        """A power becomes a product of roots."""
+        exponent = _root_exponent(op)
+        assert exponent is not None
+        b = expansion.ScalarBuilder(rewriter, op.location)
+        x = b.wrap(op.operands[0])
+        native = self.native
+        if isinstance(x.type, Float32Type):
+            native |= self.native_f32
+
+        def rsqrt(x: expansion.Scalar) -> expansion.Scalar:
+            if math.RsqrtOp.name in native:
+                return b.emit(math.RsqrtOp(x.value))
+            return expansion.expand_rsqrt(x)
+
+        result = expansion.expand_power_by_roots(x, exponent, rsqrt)
         rewriter.replace(op, (), [result.value])
 
     @staticmethod
@@ -102,6 +128,43 @@ class ExpandMath(RewritePattern):
         ):
             return APPROXIMATE.get(type(op), EXPANSIONS.get(type(op)))
         return EXPANSIONS.get(type(op))
+
+
+def _exponent(op: Operation | Block) -> float | None:
+    """The exponent of a power, where it is known."""
+    if not isinstance(op, math.PowFOp) or not isinstance(op.rhs.owner, arith.ConstantOp):
+        return None
+    number = op.rhs.owner.value
+    return number.value.data if isinstance(number, FloatAttr) else None
+
+
+def _root_exponent(op: Operation) -> float | None:
+    """The exponent of a power that is a product of roots."""
+    exponent = _exponent(op)
+    return exponent if exponent in expansion.ROOTS else None
+
+
+class MultiplyByPower(RewritePattern):
+    """`a / x**0.75` becomes `a * x**-0.75`, and with 0.5 likewise."""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: arith.DivfOp, rewriter: PatternRewriter) -> None:
+        power = op.rhs.owner
+        exponent = _exponent(power)
+        if exponent is None or exponent <= 0 or -exponent not in expansion.ROOTS:
+            return
+        assert isinstance(power, math.PowFOp)
+        kind = op.result.type
+        if not isinstance(kind, Float32Type):
+            return
+        number = arith.ConstantOp(FloatAttr(-exponent, kind))
+        inverse = math.PowFOp(power.lhs, number.result)
+        product = arith.MulfOp(op.lhs, inverse.result)
+        for made in (number, inverse, product):
+            made.location = op.location
+        rewriter.replace(op, [number, inverse, product])
+        if not power.result.uses:
+            rewriter.erase(power)
 
 
 @dataclass(frozen=True)
@@ -132,5 +195,8 @@ class ExpandMathPass(ModulePass):
                 f"{self.name}: float-only expansions are made of {missing} among others; "
                 "name them in `native`, or leave `float-only` away"
             )
+        if math.RsqrtOp.name in native | frozenset(self.native_f32):
+            walker = PatternRewriteWalker(MultiplyByPower(), apply_recursively=False)
+            walker.rewrite_module(op)
         pattern = ExpandMath(native, self.float_only, frozenset(self.native_f32))
         PatternRewriteWalker(pattern, apply_recursively=False).rewrite_module(op)

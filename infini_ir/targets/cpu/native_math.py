@@ -21,7 +21,7 @@ EXP_OPERATIONS = 16
 
 def native_functions(features: CpuFeatures) -> tuple[str, ...]:
     """Names of the math operations of f32 that `emit_scalar` takes as they are."""
-    return (math.ExpOp.name,) if features.has_avx512 else ()
+    return (math.ExpOp.name, math.RsqrtOp.name) if features.has_avx512 else ()
 
 
 def emit_exp(f: Function, op: Operation, v: Sequence[V], type: str) -> V:

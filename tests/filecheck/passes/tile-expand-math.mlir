@@ -38,3 +38,21 @@ tile.kernel @others(%X: !tile.view<[N], f64>, %Y: !tile.view<[N], f64>) grid(%i 
   }
   tile.store set %y, %Y[%i] axes [0] : !tile.tile<[64], f64> -> !tile.view<[N], f64>
 }
+
+// -----
+
+// A power that is a root becomes one, without a logarithm.
+// CHECK-LABEL: tile.kernel @roots
+// CHECK-NOT:     math.{{powf|fma}}
+// CHECK-COUNT-2: math.sqrt
+// CHECK:         tile.yield
+tile.kernel @roots(%X: !tile.view<[N], f32>, %Y: !tile.view<[N], f32>) grid(%i : N by 64) {
+  %x = tile.load %X[%i] axes [0] : !tile.view<[N], f32> -> !tile.tile<[64], f32>
+  %y = tile.map %x dims [[0]] : (!tile.tile<[64], f32>) -> !tile.tile<[64], f32> {
+  ^bb0(%a: f32):
+    %c = arith.constant 0.25 : f32
+    %p = math.powf %a, %c : f32
+    tile.yield %p : f32
+  }
+  tile.store set %y, %Y[%i] axes [0] : !tile.tile<[64], f32> -> !tile.view<[N], f32>
+}

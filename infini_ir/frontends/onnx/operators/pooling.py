@@ -176,8 +176,8 @@ def local_response_normalization(n: Node) -> SSAValue:
     before = (size - 1) // 2
     lo, hi = [0] * kind.rank, [0] * kind.rank
     lo[1], hi[1] = before, size - 1 - before
-    squares = b.pad(b.mul(x, x), b.constant(0, dtype), lo, hi)
-    near = b.reduce("sum", b.window(squares, [1], [size]), [kind.rank])
+    near = b.window(b.pad(x, b.constant(0, dtype), lo, hi), [1], [size])
+    near = b.reduce("sum", b.mul(near, near), [kind.rank])
     scale = b.add(b.mul(near, n.attribute("alpha", 1e-4) / size), n.attribute("bias", 1.0))
     result = b.div(x, b.pow(scale, n.attribute("beta", 0.75)))
     return b.cast(result, kind.dtype)

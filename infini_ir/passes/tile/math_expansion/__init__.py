@@ -47,6 +47,7 @@ from infini_ir.passes.tile.math_expansion.logarithm import (
 )
 from infini_ir.passes.tile.math_expansion.power import expand_powf, expand_rsqrt
 from infini_ir.passes.tile.math_expansion.remainder import expand_remf
+from infini_ir.passes.tile.math_expansion.roots import ROOTS, expand_power_by_roots
 from infini_ir.passes.tile.math_expansion.trigonometric import (
     expand_atan,
     expand_atan2,
@@ -58,6 +59,7 @@ from infini_ir.passes.tile.math_expansion.trigonometric import (
 __all__ = [
     "F32",
     "F64",
+    "ROOTS",
     "FloatBuilder",
     "Format",
     "Scalar",
@@ -73,6 +75,7 @@ __all__ = [
     "expand_log1p",
     "expand_log2",
     "expand_log10",
+    "expand_power_by_roots",
     "expand_powf",
     "expand_remf",
     "expand_rsqrt",
