@@ -40,6 +40,9 @@ PASS_RUNS = 16
 FETCHES = 8
 """Lines fetched ahead in a run of k at most."""
 
+AHEAD = 1 << 14
+"""Bytes ahead at most that a panel is fetched which a single strip of rows passes."""
+
 LEFT, RIGHT = (4, 5), (6, 7)
 """Numbers of the tiles of the operands; those of results are 0 to 3."""
 
@@ -364,6 +367,9 @@ class _Amx:
             return
         share = -(-ROWS // max(1, self._strip_dim().value or 1))
         following = f.mul(p.right.panel_stride, integer(panels.count))
+        if self._strip_dim().value == 1:
+            # Panels pass once: a long one would be gone again before its turn comes.
+            following = f.min(following, integer(AHEAD))
         begin = f.mul(self._strip_number(strip), integer(share * ROW))
         for pointer in right:
             at = f.gep(f.gep(pointer, following, "i8"), begin, "i8")
