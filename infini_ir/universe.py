@@ -56,6 +56,7 @@ PASSES = {
             "cpu-measured-plans": "targets.cpu.tuning.passes:CpuMeasuredPlansPass",
             "cpu-pack-weights": "targets.cpu.packing:CpuPackWeightsPass",
             "cpu-plan": "targets.cpu.planning:CpuPlanPass",
+            "cpu-round-factors": "targets.cpu.round_factors:CpuRoundFactorsPass",
             "cpu-tune": "targets.cpu.tuning.passes:CpuTunePass",
             "cuda-c-use-blas": "targets.cuda_c.library:UseBlasPass",
             "cuda-c-plan": "targets.cuda_c.planning:CudaCPlanPass",

@@ -16,6 +16,7 @@ from xdsl.dialects.builtin import IntegerType, Signedness
 from xdsl.ir import Operation, SSAValue
 
 from infini_ir.dialects import tile
+from infini_ir.targets.cpu import amx_operands
 from infini_ir.targets.cpu.register_tile import Panels, Product, run, widen
 from infini_ir.targets.cpu.scalars import llvm_type, scalar_operations
 from infini_ir.targets.cpu.sources import MemorySource, Point, Source, point_key
@@ -104,9 +105,7 @@ def emit(e: KernelEmitter, op: tile.DotOp, following: tile.MapOp | None) -> None
         outs: list[SSAValue] = [op.out]
     else:
         outs = list(following.outs)
-        for operand in following.inputs:
-            if operand is not op.out and isinstance(operand.type, tile.TileType):
-                _prepare_operand(e, operand)
+        prepare_operands(e, following, op.out)
     targets = [(out, e.cells.get(out) or e.scratch_tile(out)) for out in outs]
     if following is not None:
         e.make_sources(following)
@@ -197,6 +196,15 @@ def _in_memory(e: KernelEmitter, value: SSAValue) -> MemorySource:
     return _copied(e, value, source)
 
 
+def prepare_operands(
+    e: KernelEmitter, op: tile.MapOp, but: SSAValue | None = None
+) -> None:
+    """Bring the tiles that a map reads in order, all but one."""
+    for operand in op.inputs:
+        if operand is not but and isinstance(operand.type, tile.TileType):
+            _prepare_operand(e, operand)
+
+
 def _prepare_operand(e: KernelEmitter, value: SSAValue) -> None:
     """A loaded tile with its rows apart is copied once: reading it would take gathers."""
     e.prepare(value)
@@ -214,7 +222,10 @@ def operands_before(e: KernelEmitter, loop: tile.ForOp) -> None:
     """Bring the left operands that a loop's products share in order before it."""
     for op in loop.body.walk():
         if isinstance(op, tile.DotOp) and op.lhs in e.sources and applies(e, op):
-            in_lanes(e, op.lhs)
+            if e.plan.unit:
+                amx_operands.pairs_of(e, op.lhs)
+            else:
+                in_lanes(e, op.lhs)
 
 
 def place_in_cells(e: KernelEmitter, loop: tile.ForOp, cells: list[MemorySource]) -> None:

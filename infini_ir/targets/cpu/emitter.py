@@ -21,10 +21,13 @@ from infini_ir.dialects import tile
 from infini_ir.targets.cpu import (
     across,
     amx,
+    amx_across,
+    amx_weights,
     contraction,
     equal_products,
     overwriting,
 )
+from infini_ir.targets.cpu.amx_operands import LeftTiles, Pairs
 from infini_ir.targets.cpu.carried_loops import emit_for
 from infini_ir.targets.cpu.loops import LoopWriter
 from infini_ir.targets.cpu.plan import Plan
@@ -91,6 +94,12 @@ class KernelEmitter(LoopWriter):
     """Loop and grid offsets: (bounds they stay below, step), to know where edges cannot be."""
     operands: dict[SSAValue, MemorySource] = field(default_factory=dict)
     """Copies that were made of operands of products."""
+    pairs: dict[SSAValue, Pairs] = field(default_factory=dict)
+    """Left factors of products across on the matrix unit."""
+    lines: dict[SSAValue, LeftTiles] = field(default_factory=dict)
+    """Right factors of products across on the matrix unit that were made before their loop."""
+    tile_shapes: tuple[V, ...] = ()
+    """Configurations of the matrix unit: tiles of 16 rows, and some with fewer."""
     cells: dict[SSAValue, MemorySource] = field(default_factory=dict)
     """Where products are written that a loop carries."""
     deferred: dict[tile.MapOp, tile.DotOp] = field(default_factory=dict)
@@ -118,6 +127,8 @@ class KernelEmitter(LoopWriter):
         steps = [self.sizes.of(d) for d in self.kernel.steps.data]
         bounds = [self.sizes.of(d) for d in self.kernel.bounds.data]
         counts = [ceil_divide(self.f, b, s) for b, s in zip(bounds, steps, strict=True)]
+        if self.plan.unit == "amx" and self.plan.across:
+            amx_across.configure(self)
         self.f.loop(
             V("%end", "i64"),
             lambda i: self._program(i, counts, steps),
@@ -376,6 +387,8 @@ class KernelEmitter(LoopWriter):
             across.emit(self, product, op)
             return
         self.make_sources(op)
+        if self.plan.unit == "amx" and self.plan.across:
+            across.prepare_operands(self, op)
         rank = tile.tile_type(op.outs[0]).rank
         if rank == 0:
             for out in op.outs:
@@ -386,6 +399,8 @@ class KernelEmitter(LoopWriter):
     def _worth_keeping(self, op: tile.MapOp) -> bool:
         users = {use.operation for out in op.outs for use in out.uses}
         if len(users) < 2 or all(isinstance(user, tile.StoreOp) for user in users):
+            return False
+        if any(amx_weights.rounding_of(self, out) is not None for out in op.outs):
             return False
         costly = scalar_operations(op.body.block)
         feeds_dot = any(isinstance(user, tile.DotOp) for user in users)
@@ -418,6 +433,8 @@ class KernelEmitter(LoopWriter):
         if tile.tile_type(op.out).rank == 0:
             self.prepare(op.x, but=self.kept_of(op.x))
             self.sources[op.out] = ScalarSource(reduce_at(self, op, ()))
+            return
+        if amx_weights.sum_and_round(self, op):
             return
         self.sources[op.out] = ReduceSource(op)
         if not self._reduces_in_place(op):
@@ -582,6 +599,9 @@ class KernelEmitter(LoopWriter):
     def _dot(self, op: tile.DotOp) -> None:
         if not across.applies(self, op):
             contraction.emit_dot(self, op)
+            return
+        if amx_across.applies(self, op):
+            amx_across.emit(self, op)
             return
         following = across.following_map(op)
         if following is None:

@@ -24,6 +24,7 @@ from infini_ir.targets.cpu.contraction_plan import (
 from infini_ir.targets.cpu.cost import kernel_nanoseconds
 from infini_ir.targets.cpu.features import CpuFeatures, host, named
 from infini_ir.targets.cpu.plan import Plan
+from infini_ir.targets.cpu.round_factors import multiplies_in_tiles
 from infini_ir.targets.cpu.tile_blocks import plan_tiles
 from infini_ir.utils.symbolic import PARAMETERS, Dim, product
 
@@ -140,6 +141,9 @@ def _plan_attention(kernel: tile.KernelOp, features: CpuFeatures) -> Plan:
     keys = block if grows else 128
     parameters = {"BM": block, "BN": keys, "BK": 128, "BR": 1, "BC": 64, "BH": 1, "BW": 1}
     reason = "queries in lanes; scores of one block stay in L2"
+    if multiplies_in_tiles(kernel, features):
+        reason = "queries in lanes, products on tiles; scores of one block stay in L2"
+        return Plan(parameters, unit="amx", across="BM", paired=grows, reason=reason)
     return Plan(parameters, (1, limit), vectors, across="BM", paired=grows, reason=reason)
 
 

@@ -33,6 +33,7 @@ from infini_ir.targets.cpu.plain_math import plain_math_ir
 from infini_ir.targets.cpu.plan import Plan
 from infini_ir.targets.cpu.planning import SWEEP_ELEMENTS, CpuPlanPass
 from infini_ir.targets.cpu.program import ProgramEmitter
+from infini_ir.targets.cpu.round_factors import CpuRoundFactorsPass
 from infini_ir.targets.cpu.stamps import DECLARATION, Stamps, clock_ir
 from infini_ir.targets.cpu.support import DECLARATIONS, support_ir
 from infini_ir.targets.cpu.toolchain import assembly, compile_modules
@@ -125,6 +126,7 @@ class CpuTarget:
         return (
             SplitReductionPass(PROGRAMS, columns=SWEEP_ELEMENTS, least=REDUCED_ELEMENTS),
             SplitAxisPass(limit=1 << 62, symbolic=False, beside=COLUMN_ROWS),
+            CpuRoundFactorsPass(self.architecture),
             *(self._tuning() if measured else ()),
             CpuPlanPass(self.architecture),
             *(self._measured() if measured else ()),

@@ -235,6 +235,8 @@ def _of_blocks(kernel: tile.KernelOp, plan: Plan, features: CpuFeatures) -> Iter
             continue
         size = sizes.get(name)
         for wanted in (block // 2, block * 2):
+            if plan.unit and wanted % 16:
+                continue
             if wanted >= 16 and (size is None or wanted < 2 * size):
                 strip = plan.strip
                 if name == "BM":
