@@ -10,6 +10,7 @@ import sys
 import numpy as np
 from convolution_cases import CONVOLUTIONS
 from product_cases import Product
+from test_cpu_attention import BF16_SHAPES, built_for, exact, operands
 from test_cpu_products import FORMS, GROUPED, SMALL, SYMBOLIC, TYPES
 from tile_cases import CASES
 from tile_programs import GuardedRun, build, reference, same
@@ -45,6 +46,13 @@ def main(side: str, cpu: str) -> None:
         inputs = conv.inputs()
         (one,) = GuardedRun(build(conv, cpu), at_end)(inputs)
         same(one, conv.wanted(inputs).astype(np.float32), str(conv), 1e-4, 1e-4)
+    for shape in BF16_SHAPES:
+        for causal in (False, True):
+            print("attention", shape, causal, flush=True)
+            inputs = operands(shape, causal)
+            (one,) = GuardedRun(built_for(inputs, causal, cpu), at_end)(inputs)
+            wanted = exact(*inputs[:3], inputs[3] if causal else None, causal)
+            same(one.astype(np.float32), wanted.astype(np.float32), str(shape), 0.02, 0.02)
     print("done")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ml_dtypes
 import numpy as np
 import pytest
 from special_kernels import graph_module
@@ -45,7 +46,7 @@ def exact(q, k, v, bias, causal):
     top = scores.max(-1, keepdims=True)
     weights = np.where(np.isneginf(top), 0, np.exp(scores - np.where(np.isneginf(top), 0, top)))
     total = weights.sum(-1, keepdims=True)
-    return weights @ v / np.where(total == 0, 1, total)
+    return np.where(total == 0, 0, weights @ v / np.where(total == 0, 1, total))
 
 
 SHAPES = [(1, 2, 2, 70, 150, 64, 64), (2, 4, 2, 33, 33, 24, 20), (1, 3, 1, 197, 197, 16, 16),
@@ -72,6 +73,72 @@ def test_against_wider_arithmetic_on_any_number_of_threads(shape, causal, bias, 
     wanted = exact(*inputs[:3], added, causal)
     np.testing.assert_allclose(results[0], wanted, rtol=2e-5, atol=2e-6)
     assert all(result.tobytes() == results[0].tobytes() for result in results)
+
+
+def operands(shape, bias):
+    """Operands in bf16; a bias in f32, whose first row lets nothing be seen."""
+    batch, heads, groups, queries, keys, width, values = shape
+    rng = np.random.default_rng(queries)
+    sizes = [(batch, heads, queries, width), (batch, groups, keys, width),
+             (batch, groups, keys, values)]  # fmt: skip
+    inputs = [rng.normal(size=size).astype(ml_dtypes.bfloat16) for size in sizes]
+    if bias:
+        inputs.append(rng.normal(size=(1, 1, queries, keys)).astype(np.float32))
+        inputs[-1][0, 0, 0] = -np.inf
+    return inputs
+
+
+def built_for(inputs, causal, cpu="native"):
+    return built([T(x.shape, TYPES[x.dtype.name]) for x in inputs], {"causal": causal}, cpu)
+
+
+TYPES = {"float32": "f32", "bfloat16": "bf16"}
+
+BF16_SHAPES = [
+    *SHAPES, (1, 2, 2, 64, 128, 64, 64), (1, 1, 1, 130, 131, 80, 128), (1, 2, 1, 40, 40, 256, 256),
+    (1, 4, 1, 16, 33, 96, 33), (2, 1, 1, 9, 7, 32, 48),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("shape", BF16_SHAPES, ids=str)
+def test_bf16_against_wider_arithmetic(shape, causal, bias, monkeypatch):
+    """Weights and results are rounded to bf16, 2**-9 each; sums are in f32."""
+    inputs = operands(shape, bias)
+    program = built_for(inputs, causal)
+    monkeypatch.setattr(executor, "cpu_count_available", lambda: 5)
+    results = [CompiledModel(program, threads=n)(*inputs) for n in range(1, 6)]
+    wanted = exact(*inputs[:3], inputs[3] if bias else None, causal)
+    largest = np.abs(inputs[2].astype(np.float64)).max()
+    error = np.abs(results[0].astype(np.float64) - wanted)
+    assert (error <= 2.0**-8 * (np.abs(wanted) + largest / 2)).all()
+    assert all(result.tobytes() == results[0].tobytes() for result in results)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_bf16_of_nans_and_infinities(bias):
+    inputs = operands((1, 2, 2, 70, 150, 48, 40), bias)
+    q, k, v = inputs[:3]
+    q[0, 0, 3, 5], q[0, 0, 66, 0] = np.nan, np.inf
+    k[0, 1, 140, 47], v[0, 1, 149, 39], v[0, 1, 7, 2] = -np.inf, np.nan, np.inf
+    (result,) = [CompiledModel(built_for(inputs, False), threads=2)(*inputs)]
+    with np.errstate(invalid="ignore"):
+        wanted = exact(*inputs[:3], inputs[3] if bias else None, False)
+    np.testing.assert_allclose(result.astype(np.float64), wanted, rtol=0.02, atol=0.02)
+    assert np.isnan(wanted).any() and np.isfinite(wanted).any()
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_bf16_products_are_of_tiles(causal):
+    inputs = operands((1, 12, 12, 128, 128, 64, 64), False)
+    assembly = built_for(inputs, causal, "sapphirerapids").texts["asm"]
+    assert "tdpbf16ps" in assembly and "vcvtne2ps2bf16" in assembly
+    assert "vgather" not in assembly
+    weights = [x for x in innermost_loops(assembly) if any("vcvtne2ps2bf16" in y for y in x)]
+    assert weights
+    for loop in weights:
+        assert not [line for line in loop if is_vector_stack_access(line)]
 
 
 @pytest.mark.parametrize("causal", [False, True])

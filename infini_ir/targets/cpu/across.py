@@ -196,9 +196,7 @@ def _in_memory(e: KernelEmitter, value: SSAValue) -> MemorySource:
     return _copied(e, value, source)
 
 
-def prepare_operands(
-    e: KernelEmitter, op: tile.MapOp, but: SSAValue | None = None
-) -> None:
+def prepare_operands(e: KernelEmitter, op: tile.MapOp, but: SSAValue | None = None) -> None:
     """Bring the tiles that a map reads in order, all but one."""
     for operand in op.inputs:
         if operand is not but and isinstance(operand.type, tile.TileType):

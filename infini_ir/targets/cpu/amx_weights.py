@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from xdsl.dialects import arith
-from xdsl.ir import Operation, SSAValue
+from xdsl.ir import SSAValue
 
 from infini_ir.dialects import tile
 from infini_ir.targets.cpu import across
 from infini_ir.targets.cpu.amx_operands import LINE, LINES, RUN, Pairs, interleaved, new_pairs
 from infini_ir.targets.cpu.sources import Coordinate, MemorySource
-from infini_ir.targets.cpu.writer import ONE, ZERO, V, floating, integer
+from infini_ir.targets.cpu.writer import ONE, V, floating, integer
 
 if TYPE_CHECKING:
     from infini_ir.targets.cpu.emitter import KernelEmitter
@@ -28,12 +28,13 @@ def rounding_of(e: KernelEmitter, value: SSAValue) -> tile.MapOp | None:
     """The map that rounds a tile for a product on the matrix unit."""
     if e.plan.unit != "amx" or across.axis_of(e, value) != 0:
         return None
-    users: list[Operation] = [use.operation for use in value.uses]
-    return next((user for user in users if _rounds(user)), None)
+    users = [use.operation for use in value.uses]
+    maps = [user for user in users if isinstance(user, tile.MapOp)]
+    return next((user for user in maps if _rounds(user)), None)
 
 
-def _rounds(op: Operation) -> bool:
-    if not isinstance(op, tile.MapOp) or len(op.inputs) != 1 or len(op.outs) != 1:
+def _rounds(op: tile.MapOp) -> bool:
+    if len(op.inputs) != 1 or len(op.outs) != 1:
         return False
     narrows = isinstance(op.body.block.first_op, arith.TruncFOp)
     users = [use.operation for use in op.outs[0].uses]

@@ -32,8 +32,7 @@ class CpuRoundFactorsPass(ModulePass):
     cpu: str = "native"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        features = named(self.cpu)
-        if not features.has_amx_bf16:
+        if not _has_unit(named(self.cpu)):
             return
         for kernel in op.body.block.ops:
             if isinstance(kernel, tile.KernelOp) and enough_rows(kernel):
@@ -46,7 +45,7 @@ def multiplies_in_tiles(kernel: tile.KernelOp, features: CpuFeatures) -> bool:
     """Whether all products of a kernel are ones of bf16 that a matrix unit does."""
     dots = [op for op in kernel.body.walk() if isinstance(op, tile.DotOp)]
     return (
-        features.has_amx_bf16
+        _has_unit(features)
         and enough_rows(kernel)
         and all(
             isinstance(tile.tile_type(dot.lhs).element, BFloat16Type)
@@ -56,6 +55,10 @@ def multiplies_in_tiles(kernel: tile.KernelOp, features: CpuFeatures) -> bool:
             for dot in dots
         )
     )
+
+
+def _has_unit(features: CpuFeatures) -> bool:
+    return features.has_amx_bf16 and features.has_avx512_bf16
 
 
 def enough_rows(kernel: tile.KernelOp) -> bool:
@@ -83,9 +86,7 @@ def _round(dot: tile.DotOp) -> None:
     narrow = arith.TruncFOp(block.args[0], bf16)
     block.add_ops([narrow, tile.YieldOp([narrow.result])])
     axes = list(range(type.rank))
-    made = tile.MapOp(
-        [dot.lhs], [axes], [tile.TileType.of(type.shape, bf16)], Region(block)
-    )
+    made = tile.MapOp([dot.lhs], [axes], [tile.TileType.of(type.shape, bf16)], Region(block))
     made.location = dot.location
     Rewriter.insert_op(made, InsertPoint.after(owner))
     dot.operands[0] = made.outs[0]
