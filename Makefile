@@ -12,7 +12,7 @@ ifneq ($(wildcard ../shared/data),)
 export INFINI_TEST_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: help demo test lint docs matrix bench bench-models bench-kernels tables clean
+.PHONY: help demo test lint docs matrix bench bench-models bench-kernels bench-compiler tables clean
 
 help:
 	@echo "make demo    compile a ResNet-50, run it, and compare it with onnxruntime"
@@ -46,7 +46,7 @@ matrix: $(VENV)/dev.stamp
 	rm -f checks.jsonl
 
 # A row that fails is shown as such, and does not keep the others from being shown.
-bench: bench-models bench-kernels tables
+bench: bench-models bench-kernels bench-compiler tables
 
 bench-models: $(VENV)/bench.stamp
 	-$(BIN)/python -m benchmarks.models --precision f32 --precision bf16 --precision int8 --precision int8-bf16
@@ -54,6 +54,10 @@ bench-models: $(VENV)/bench.stamp
 bench-kernels: $(VENV)/bench.stamp
 	-$(BIN)/python -m benchmarks.products
 	-$(BIN)/python -m benchmarks.kernels
+
+bench-compiler: $(VENV)/bench.stamp
+	-$(BIN)/python -m benchmarks.memory
+	-$(BIN)/python -m benchmarks.tuning
 	$(BIN)/python -m benchmarks.passes
 
 tables: $(VENV)/core.stamp

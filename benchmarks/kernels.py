@@ -8,17 +8,13 @@ that compute count, not those that turn the images into our layout and back.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 
-import click
 import torch
 import torch.nn.functional as F
 
-from benchmarks.operation import ONNX_TYPES, Operation, Tensors, kind_of, nbytes, run, wide
-from benchmarks.results import FOLDER, Results
+from benchmarks.operation import ONNX_TYPES, Operation, Tensors, command, kind_of, nbytes, wide
 
 CONVOLUTIONS = (
     (3, 64, 7, 2, 224, 1),
@@ -64,18 +60,6 @@ FUNCTIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 ELEMENTS = (64 * 1024, 4 * 1024 * 1024)
 """In the second caches; in memory."""
 DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16}
-
-
-@click.command()
-@click.option("--only", default="", help="Those with this text in group or name.")
-@click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True)
-@click.option("--rounds", type=click.IntRange(min=1), default=7, show_default=True)
-@click.option("--again", is_flag=True, help="Measure rows of this commit too.")
-@click.option("--results", "folder", type=click.Path(path_type=Path), default=FOLDER)
-def main(only: str, threads: int, rounds: int, again: bool, folder: Path) -> None:
-    """Measure kernels; 1 where one of ours fails."""
-    results = Results.read("kernels", folder)
-    sys.exit(not run(operations(), results, threads, rounds, again=again, only=only))
 
 
 def operations() -> Iterator[Callable[[], Operation]]:
@@ -322,6 +306,8 @@ def _with_bytes(made: Operation, count: float) -> Operation:
 def _random(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
+
+main = command("kernels", "Measure kernels; 1 where one of ours fails.", operations)
 
 if __name__ == "__main__":
     main()

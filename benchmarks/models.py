@@ -9,11 +9,8 @@ said of what preparing `torch` costs, which keeps what it compiled; the next run
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,33 +18,24 @@ import click
 from rich.console import Console
 from rich.progress import track
 
-from benchmarks.results import FOLDER, Results, revision
-from benchmarks.tables import losses, models_table, summary_lines
-from infini_ir.models import quantized, torch_zoo, zoo
+from benchmarks.cases import MODES, Case, cases
+from benchmarks.model_tables import models_table
+from benchmarks.options import (
+    again_option,
+    models_option,
+    results_option,
+    rounds_option,
+    threads_option,
+)
+from benchmarks.processes import ToolError, run_tool
+from benchmarks.results import Results, revision
+from benchmarks.tables import failures, summary_lines
 from infini_ir.tools.engines.engine import OURS, choose_engines
 from infini_ir.utils.errors import InfiniError
 
-MODES = {"f32": "f32", "bf16": "bf16", "int8": "f32", "int8-bf16": "bf16"}
-"""What is measured, and the precision of what no quantiser touched."""
 ENGINES = ("onnxruntime", "openvino", "torch")
 LIMIT = 400.0
 """Seconds that one model may take."""
-SHORT = {"bert_dynamic": "sequence=5", "gpt2_dynamic": "sequence=5"}
-"""Models that are also measured on few words."""
-_TOOL = "from infini_ir.tools.infini import main; raise SystemExit(main())"
-
-
-@dataclass(frozen=True)
-class Case:
-    """A model, with sizes that are not its first."""
-
-    model: str
-    shape: str | None = None
-
-    @property
-    def name(self) -> str:
-        """Of the row."""
-        return self.model if self.shape is None else f"{self.model} {self.shape}"
 
 
 @click.command()
@@ -60,18 +48,18 @@ class Case:
     show_default=True,
     help="May be given several times. int8 is the quantised networks.",
 )
-@click.option("--models", help="Names of rows, separated by commas; all when left out.")
+@models_option
 @click.option(
     "--against",
     default=None,
     help="Engines, separated by commas; onnxruntime, openvino and torch if installed.",
 )
-@click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True)
-@click.option("--rounds", type=click.IntRange(min=1), default=10, show_default=True)
+@threads_option
+@rounds_option(10)
 @click.option("--cold", is_flag=True, help="Compile time and memory in fresh processes.")
-@click.option("--again", is_flag=True, help="Measure rows of this commit too.")
+@again_option
 @click.option("--missing", is_flag=True, help="Only rows that are not there, of any commit.")
-@click.option("--results", "folder", type=click.Path(path_type=Path), default=FOLDER)
+@results_option
 @click.option("--plot", metavar="FILE", help="A .png or .svg of one precision's rows.")
 def main(
     modes: tuple[str, ...],
@@ -105,7 +93,7 @@ def main(
             results.write()
         failed |= any("problem" in results.rows[c.name] for c in chosen)
         print(f"\n{mode}\n\n{models_table(results)}\n")
-        print("\n".join([*summary_lines(results), *losses(results)]))
+        print("\n".join([*summary_lines(results), *failures(results)]))
         if plot is not None:
             draw_rows(plot, results)
     sys.exit(failed)
@@ -115,22 +103,6 @@ def _has(engine: str) -> bool:
     return engine in choose_engines(["all"])
 
 
-def cases(mode: str) -> Iterator[Case]:
-    """What a mode measures: those models that can be had here."""
-    if MODES[mode] != mode:
-        names = [f"{n}_{form}" for n in quantized.QUANTIZED for form in quantized.FORMS]
-    else:
-        names = [*zoo.models(), *torch_zoo.BATCHES]
-    known = zoo.measured()
-    for name in names:
-        if reason := known[name].missing():
-            print(f"{name} is left out: {reason}", file=sys.stderr)
-            continue
-        yield Case(name)
-        if name in SHORT:
-            yield Case(name, SHORT[name])
-
-
 def measure(
     case: Case, precision: str, engines: list[str], threads: int, rounds: int, cold: bool
 ) -> dict[str, Any]:
@@ -138,18 +110,15 @@ def measure(
     base = {"revision": revision(), "threads": threads}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "row.json"
-        command = [sys.executable, "-c", _TOOL, "bench", case.model, "--json", str(path)]
+        command = ["bench", case.model, "--json", str(path)]
         command += ["--threads", str(threads), "--rounds", str(rounds)]
         command += ["--precision", precision, "--cold" if cold else "--no-cold"]
         command += [part for engine in engines for part in ("--against", engine)]
         command += ["--shape", case.shape] if case.shape is not None else []
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT)
-        except subprocess.TimeoutExpired:
-            return base | {"problem": f"not done after {LIMIT:.0f} s"}
-        if done.returncode:
-            lines = done.stderr.strip().splitlines() or [f"ended with {done.returncode}"]
-            return base | {"problem": lines[-1][:300]}
+            run_tool(command, LIMIT)
+        except ToolError as error:
+            return base | {"problem": str(error)}
         (facts,) = json.loads(path.read_text())["models"]
     return base | short_row(facts)
 

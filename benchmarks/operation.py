@@ -9,8 +9,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
 import ml_dtypes
 import numpy as np
 import torch
@@ -18,6 +20,7 @@ from rich.console import Console
 from rich.progress import track
 
 import infini_ir
+from benchmarks.options import again_option, results_option, rounds_option, threads_option
 from benchmarks.results import Results, revision
 from benchmarks.tables import rates_page
 from infini_ir.tools.comparison import output_errors
@@ -117,6 +120,24 @@ def wide(*tensors: torch.Tensor) -> list[torch.Tensor]:
 
 
 # Measuring
+
+
+def command(
+    name: str, text: str, operations: Callable[[], Iterable[Callable[[], Operation]]]
+) -> click.Command:
+    """The command that measures operations and keeps them in the results called `name`."""
+
+    @click.command(help=text)
+    @click.option("--only", default="", help="Those with this text in group or name.")
+    @threads_option
+    @rounds_option(7)
+    @again_option
+    @results_option
+    def main(only: str, threads: int, rounds: int, again: bool, folder: Path) -> None:
+        results = Results.read(name, folder)
+        sys.exit(not run(operations(), results, threads, rounds, again=again, only=only))
+
+    return main
 
 
 def run(

@@ -17,8 +17,9 @@ import click
 from rich.console import Console
 from rich.progress import track
 
-from benchmarks.results import FOLDER, Results, revision
-from benchmarks.tables import passes_page
+from benchmarks.compiler_tables import passes_page
+from benchmarks.options import again_option, results_option
+from benchmarks.results import Results, revision
 from infini_ir.compiler import Compilation, Options
 from infini_ir.models import zoo
 from infini_ir.utils.errors import InfiniError
@@ -33,8 +34,8 @@ MODELS = (
 @click.option("--models", default=MODELS, show_default=True, help="Separated by commas.")
 @click.option("--precision", default="f32", show_default=True)
 @click.option("--runs", type=click.IntRange(min=1), default=2, show_default=True)
-@click.option("--again", is_flag=True, help="Measure rows of this commit too.")
-@click.option("--results", "folder", type=click.Path(path_type=Path), default=FOLDER)
+@again_option
+@results_option
 def main(models: str, precision: str, runs: int, again: bool, folder: Path) -> None:
     """Measure compiling each model, stage by stage."""
     Compilation(Options(cache=False)).target  # noqa: B018  (imports are not compilation)

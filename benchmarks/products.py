@@ -7,18 +7,14 @@ or MKL's linear, whichever is faster, its quantised linear, and its int4 product
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-import click
 import ml_dtypes
 import torch
 
-from benchmarks.operation import Operation, Tensors, kind_of, nbytes, run, wide
-from benchmarks.results import FOLDER, Results
+from benchmarks.operation import Operation, Tensors, command, kind_of, nbytes, wide
 from infini_ir.tools.turns import Turns
 
 SQUARES = (128, 256, 512, 1024, 2048, 4096)
@@ -33,18 +29,6 @@ DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16}
 INT4_GROUP = 32
 SCALE, ZERO = 0.02, 128
 """Of the bytes of activations; the weights' scales are near it."""
-
-
-@click.command()
-@click.option("--only", default="", help="Those with this text in group or name.")
-@click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True)
-@click.option("--rounds", type=click.IntRange(min=1), default=7, show_default=True)
-@click.option("--again", is_flag=True, help="Measure rows of this commit too.")
-@click.option("--results", "folder", type=click.Path(path_type=Path), default=FOLDER)
-def main(only: str, threads: int, rounds: int, again: bool, folder: Path) -> None:
-    """Measure matrix products; 1 where one of ours fails."""
-    results = Results.read("products", folder)
-    sys.exit(not run(operations(), results, threads, rounds, again=again, only=only))
 
 
 def operations() -> Iterator[Callable[[], Operation]]:
@@ -207,6 +191,8 @@ def _faster(a: Callable[[], torch.Tensor], b: Callable[[], torch.Tensor]) -> Any
     times = Turns(3, turn_seconds=0.01).measure({"a": a, "b": b})
     return a if min(times["a"]) < min(times["b"]) else b
 
+
+main = command("products", "Measure matrix products; 1 where one of ours fails.", operations)
 
 if __name__ == "__main__":
     main()

@@ -13,20 +13,22 @@ from pathlib import Path
 
 import click
 
-from benchmarks import tables
+from benchmarks import compiler_tables, model_tables, tables
 from benchmarks.results import FOLDER, Results
 
 ROOT = Path(__file__).parent.parent
 PAGES = ("README.md", "docs/performance.md")
 PARTS: dict[str, tuple[str, Callable[[Results], str]]] = {
-    "speed": ("models-f32", tables.speed_table),
-    "models-f32": ("models-f32", tables.models_page),
-    "models-bf16": ("models-bf16", tables.models_page),
-    "models-int8": ("models-int8", tables.models_page),
-    "models-int8-bf16": ("models-int8-bf16", tables.models_page),
+    "speed": ("models-f32", model_tables.speed_table),
+    "models-f32": ("models-f32", model_tables.models_page),
+    "models-bf16": ("models-bf16", model_tables.models_page),
+    "models-int8": ("models-int8", model_tables.models_page),
+    "models-int8-bf16": ("models-int8-bf16", model_tables.models_page),
     "products": ("products", tables.rates_page),
     "kernels": ("kernels", tables.rates_page),
-    "passes": ("passes", tables.passes_page),
+    "passes": ("passes", compiler_tables.passes_page),
+    "tuning": ("tuning", compiler_tables.tuning_page),
+    "memory": ("memory", compiler_tables.memory_page),
 }
 """By name: the file of results, and what makes its text."""
 

@@ -34,6 +34,24 @@ class Infini:
         return prepared(open_model(job.model, options, f"compiling {job.model}"), job)
 
 
+class InfiniArtifact:
+    """Infini IR where models are compiled already: the runtime alone."""
+
+    name = OURS
+    packages = ("infini-ir",)
+    keeps_code = False
+
+    def load(self) -> None:
+        """Import the runtime."""
+        import infini_ir.runtime.model  # noqa: F401
+
+    def prepare(self, job: Job) -> Prepared:
+        """Load the model."""
+        from infini_ir.runtime.model import load
+
+        return prepared(load(job.model, job.threads), job)
+
+
 def prepared(model: CompiledModel, job: Job) -> Prepared:
     """A compiled model as a call of the job's arrays."""
     values = [job.arrays[spec.name] for spec in model.inputs]

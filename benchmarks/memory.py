@@ -1,0 +1,89 @@
+"""How much memory processes need: `python -m benchmarks.memory`.
+
+Each engine compiles or loads a model in a process of its own and calls it once; what counts is
+the most that the process has had. Ours is measured twice: compiling, and loading what was
+compiled before, with the time from the first import to the end of the first call.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import track
+
+import infini_ir
+from benchmarks.cases import CHIEF
+from benchmarks.compiler_tables import COMPILED, LOADED, memory_page
+from benchmarks.export import export
+from benchmarks.options import again_option, models_option, results_option, threads_option
+from benchmarks.results import Results, revision
+from infini_ir.models import zoo
+from infini_ir.tools.engines import fresh
+from infini_ir.tools.engines.engine import OURS, Job, choose_engines
+from infini_ir.utils.errors import InfiniError
+
+ENGINES = ("onnxruntime", "openvino")
+"""PyTorch has the network in memory before it is compiled: no fair comparison."""
+FROM_ARTIFACT = "infini_ir.tools.engines.infini:InfiniArtifact"
+
+
+@click.command()
+@models_option
+@threads_option
+@again_option
+@results_option
+def main(models: str | None, threads: int, again: bool, folder: Path) -> None:
+    """Measure the memory of processes that run a model; 1 where one of ours fails."""
+    installed = choose_engines(["all"])
+    engines = [name for name in ENGINES if name in installed]
+    results = Results.read("memory", folder)
+    results.describe(threads, engines)
+    known = zoo.measured()
+    names = [n for n in CHIEF if models is None or n in models.split(",")]
+    for name in track(names, "memory", console=Console(stderr=True)):
+        if reason := known[name].missing():
+            print(f"{name} is left out: {reason}", file=sys.stderr)
+        elif again or not results.done(name, threads):
+            results.rows[name] = measure(known[name], engines, threads)
+            results.write()
+    print(memory_page(results))
+    sys.exit(any("problem" in results.rows.get(name, {}) for name in names))
+
+
+def measure(model: zoo.Model, engines: list[str], threads: int) -> dict[str, Any]:
+    """The row of a model: bytes, and seconds until a saved one has answered."""
+    row: dict[str, Any] = {"revision": revision(), "threads": threads, "failed": {}}
+    with tempfile.TemporaryDirectory() as folder:
+        path = export(model, Path(folder))
+        saved = path.with_suffix(".infini")
+        try:
+            compiled = infini_ir.compile(path, threads=threads)
+            compiled.save(saved)
+            outputs = tuple(spec.name for spec in compiled.outputs)
+            del compiled
+            job = Job(str(path), model.inputs(), outputs, threads)
+            loaded = fresh.measure(FROM_ARTIFACT, replace(job, model=str(saved)))
+            ours = fresh.measure(OURS, job)
+        except InfiniError as error:
+            return row | {"problem": str(error)}
+        peaks = {
+            COMPILED: ours["peak_memory_bytes"],
+            LOADED: loaded["peak_memory_bytes"],
+        }
+        for engine in engines:
+            try:
+                peaks[engine] = fresh.measure(engine, job)["peak_memory_bytes"]
+            except InfiniError as error:
+                row["failed"][engine] = str(error)
+    ready = loaded["import_seconds"] + loaded["wall_seconds"]
+    return row | {"peaks": peaks, "ready_seconds": ready}
+
+
+if __name__ == "__main__":
+    main()

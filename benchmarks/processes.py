@@ -1,0 +1,29 @@
+"""Running our command-line tools, each in a process of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+
+_TOOL = "from infini_ir.tools.infini import main; raise SystemExit(main())"
+_LONGEST = 300
+"""Characters of a reason."""
+
+
+class ToolError(Exception):
+    """The last line that a tool said, or that it took too long."""
+
+
+def run_tool(arguments: Sequence[str], seconds: float) -> str:
+    """What `infini ARGUMENTS` prints. Raises `ToolError` where it fails, or is not done
+    after so many seconds."""
+    command = [sys.executable, "-c", _TOOL, *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds)
+    except subprocess.TimeoutExpired:
+        raise ToolError(f"not done after {seconds:.0f} s") from None
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or [f"ended with {done.returncode}"]
+        raise ToolError(lines[-1][:_LONGEST])
+    return done.stdout
