@@ -12,7 +12,7 @@ import numpy as np
 from convolution_cases import CONVOLUTIONS
 from product_cases import Product
 from test_cpu_attention import BF16_SHAPES, built_for, exact, operands
-from test_cpu_products import FORMS, GROUPED, SMALL, SYMBOLIC, TYPES
+from test_cpu_products import FEW, FORMS, GROUPED, SMALL, SYMBOLIC, TYPES
 from tile_cases import CASES
 from tile_programs import GuardedRun, build, reference, same
 
@@ -35,7 +35,7 @@ def main(side: str, cpu: str) -> None:
                 # Scratch memory begins as NaNs here: what reads it unwritten shows.
                 for one, other in zip(given, reference(case.program, inputs), strict=True):
                     same(one, other, name, case.rtol, case.atol, case.exact)
-    for product in (*EDGES, *SMALL[::2], *SYMBOLIC[::2], *FORMS, *TYPES[::2], *GROUPED):
+    for product in (*EDGES, *SMALL[::2], *SYMBOLIC[::2], *FORMS, *TYPES[::2], *GROUPED, *FEW):
         print(product, flush=True)
         inputs = product.inputs()
         given = GuardedRun(build(product.program, cpu), at_end)(inputs)

@@ -116,3 +116,35 @@ def test_products_of_tiles(product):
     name = "tdpbf16ps" if product.a == "bf16" else f"tdpb{'u' if product.a == 'ui8' else 's'}sd"
     assert counts[name] == counts["tileloadd"] == 4
     assert not [line for line in hot if re.search(r"%[xyz]mm|call|tilestore|cfg", line)]
+
+
+def groups(a: str, b: str, m: tuple[int, ...] = (504,), k: tuple[int, ...] = (512,)) -> Product:
+    return Product(m, k, 128, a=a, b=b, acc="f32" if a == "bf16" else "i32", weight=True)
+
+
+@pytest.mark.parametrize(
+    ("cpu", "product", "instruction", "register", "accumulators"),
+    [
+        ("znver4", groups("bf16", "bf16"), "vdpbf16ps", "zmm", 28),
+        ("znver4", groups("bf16", "bf16", (28, 28), (3, 192)), "vdpbf16ps", "zmm", 28),
+        ("cascadelake", groups("ui8", "i8"), "vpdpbusd", "zmm", 28),
+        ("icelake-server", groups("i8", "i8"), "vpdpbusd", "zmm", 28),
+        ("icelake-server", groups("i8", "i8", (28, 28), (3, 192)), "vpdpbusd", "zmm", 28),
+        ("alderlake", groups("ui8", "i8"), "vpdpbusd", "ymm", 12),
+        ("alderlake", groups("i8", "i8"), "vpdpbusd", "ymm", 12),
+        ("x86-64-v4", groups("ui8", "i8"), "vpmaddwd", "zmm", 28),
+        ("x86-64-v3", groups("i8", "i8"), "vpmaddwd", "ymm", 12),
+        ("x86-64-v3", groups("bf16", "bf16"), "vfmadd", "ymm", 8),
+    ],
+    ids=str,
+)
+def test_groups_stay_in_registers(cpu, product, instruction, register, accumulators):
+    loops = innermost_loops(build(product.program, cpu).texts["asm"])
+    hot = max(loops, key=lambda loop: sum(instruction in line for line in loop))
+    products = [line for line in hot if instruction in line]
+    assert len(products) >= accumulators
+    assert all(f"%{register}" in line for line in products)
+    assert not [line for line in hot if is_vector_stack_access(line) or "call" in line]
+    if instruction != "vpmaddwd":
+        sums = {line.rsplit("%", 1)[1] for line in products}
+        assert len(sums) == accumulators

@@ -7,16 +7,23 @@ import sys
 from pathlib import Path
 
 import pytest
-from tile_programs import CPUS
+from tile_programs import CPUS, GROUPED_CPUS
 
 SCRIPT = Path(__file__).with_name("guarded_runs.py")
 
 
 @pytest.mark.parametrize(
-    ("side", "cpu"), [("end", "native"), ("start", "native"), ("end", "x86-64-v3")]
+    ("side", "cpu"),
+    [
+        ("end", "native"),
+        ("start", "native"),
+        ("end", "x86-64-v3"),
+        ("end", "znver4"),
+        ("start", "alderlake"),
+    ],
 )
 def test_inside_the_buffers(side, cpu):
-    if cpu not in CPUS:
+    if cpu not in (*CPUS, *GROUPED_CPUS):
         pytest.skip(f"this machine is no {cpu}")
     run = subprocess.run(
         [sys.executable, str(SCRIPT), side, cpu], capture_output=True, text=True, timeout=300

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from product_cases import Product, chosen_sizes
-from tile_programs import CPUS, build, run_native, same
+from tile_programs import CPUS, GROUPED_CPUS, build, run_native, same
 
 SMALL = [
     Product((m,), (k,), n, weight=number % 2 == 0, epilogue=("", "bias", "both")[number % 3])
@@ -157,3 +157,41 @@ def test_all_ends_of_k(type):
 @pytest.mark.parametrize("cpu", CPUS[1:])
 def test_other_processors(product, cpu):
     run(product, cpu)
+
+
+FEW = [
+    Product((m,), (k,), n, a=a, b=b, acc="f32" if a == "bf16" else "i32", weight=True)
+    for a, b in [("bf16", "bf16"), ("i8", "i8"), ("ui8", "i8"), ("ui8", "ui8")]
+    for m, k, n in [(1, 1, 1), (1, 70, 33), (2, 64, 16), (3, 5, 100), (0, 4, 8), (5, 0, 17)]
+]
+"""Few rows, and axes of size 0 and 1."""
+
+
+@pytest.mark.parametrize("product", [*GROUPED, *FEW], ids=str)
+@pytest.mark.parametrize("cpu", [*GROUPED_CPUS, *CPUS[1:]])
+def test_groups_in_vectors(product, cpu):
+    run(product, cpu, threads=1 + len(str(product)) % 5)
+
+
+@pytest.mark.parametrize("product", FEW, ids=str)
+def test_few_rows_of_groups(product):
+    run(product, "native")
+
+
+@pytest.mark.parametrize("cpu", [*GROUPED_CPUS, "native"])
+@pytest.mark.parametrize("type", ["bf16", "i8", "ui8"])
+def test_all_ends_of_k_in_vectors(type, cpu):
+    acc = "f32" if type == "bf16" else "i32"
+    for k in range(1, 71, 3):
+        run(Product((3,), (k,), 18, a=type, b=type, acc=acc, weight=k % 2 == 0), cpu)
+
+
+@pytest.mark.parametrize("cpu", [*GROUPED_CPUS, *CPUS[1:]])
+@pytest.mark.parametrize("a", [0, 127, 128, 255])
+@pytest.mark.parametrize("b", [-128, -1, 127])
+def test_largest_bytes(cpu, a, b):
+    """No sum on the way saturates."""
+    product = Product((2,), (4096,), 32, a="ui8", b="i8", acc="i32")
+    inputs = [np.full((2, 4096), a, np.uint8), np.full((4096, 32), b, np.int8)]
+    (given,) = run_native(build(product.program, cpu), inputs, 1)
+    assert np.all(given == 4096 * a * b)

@@ -43,6 +43,12 @@ CPUS = tuple(
     or (named(name).arch == host_arch() and named(name).required_flags <= host_flags())
 )
 """The kinds of processor that this machine can be."""
+GROUPED_CPUS = tuple(
+    name
+    for name in ("alderlake", "cascadelake", "znver4")
+    if named(name).arch == host_arch() and named(name).required_flags <= host_flags()
+)
+"""Those with instructions that sum products of groups in vectors, and no matrix unit."""
 
 
 class TileProgram:

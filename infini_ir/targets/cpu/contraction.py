@@ -371,11 +371,12 @@ def emit_with_stores(
             memory.store(e, point, result)
 
     level = e.enter()
+    cost = sum(_finish_cost(e, target) for target, _ in targets)
     if e.plan.unit:
-        grouped_nest.run(e, source.nest, finish)
+        grouped_nest.run(e, source.nest, finish, cost)
     else:
         described = nest_product(e, source.nest, finish)
-        described.finish_cost = sum(_finish_cost(e, target) for target, _ in targets)
+        described.finish_cost = cost
         run(e, described)
     e.leave(level)
     source.registers.clear()

@@ -179,10 +179,21 @@ _AVX512_MODEL = "sapphirerapids"
 """The scheduling model for all processors with AVX-512: with those of x86-64-v4, Ice Lake and
 Zen 4 LLVM moves loads up so far that an accumulator of the 14 x 2 register tile is spilled."""
 
+_CASCADE_LAKE = _V4 | {"avx512vnni"}
+_ICE_LAKE = _CASCADE_LAKE | {
+    "avx512ifma", "avx512vbmi", "avx512vbmi2", "avx512bitalg", "avx512vpopcntdq", "gfni",
+}  # fmt: skip
+_ZEN4 = _ICE_LAKE | {"avx512bf16", "prfchw"}
+_ALDER_LAKE = _V3 | {"avxvnni", "gfni", "prfchw"}
+
 _NAMED = {
     "x86-64": CpuFeatures("x86-64", frozenset(), "x86-64", 32 << 10, 256 << 10),
     "x86-64-v3": CpuFeatures("x86-64", _V3, "x86-64-v3", 32 << 10, 512 << 10),
     "x86-64-v4": CpuFeatures("x86-64", _V4, _AVX512_MODEL, 32 << 10, 1 << 20),
+    "alderlake": CpuFeatures("x86-64", _ALDER_LAKE, "x86-64-v3", 32 << 10, 1 << 20),
+    "cascadelake": CpuFeatures("x86-64", _CASCADE_LAKE, _AVX512_MODEL, 32 << 10, 1 << 20),
+    "icelake-server": CpuFeatures("x86-64", _ICE_LAKE, _AVX512_MODEL, 48 << 10, 1280 << 10),
+    "znver4": CpuFeatures("x86-64", _ZEN4, _AVX512_MODEL, 32 << 10, 1 << 20),
     "sapphirerapids": CpuFeatures("x86-64", _SAPPHIRE_RAPIDS, _AVX512_MODEL, 48 << 10, 2 << 20),
     "aarch64": CpuFeatures("aarch64", frozenset({"neon"}), "generic", 64 << 10, 1 << 20),
 }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from infini_ir.dialects import tile
 from infini_ir.dialects.tile.types import GROUPS
-from infini_ir.targets.cpu import amx, contraction
+from infini_ir.targets.cpu import amx, contraction, grouped_lanes
 from infini_ir.targets.cpu.grouped import (
     Depth,
     GroupedPanels,
@@ -26,8 +26,11 @@ if TYPE_CHECKING:
     from infini_ir.targets.cpu.emitter import KernelEmitter
 
 
-def run(e: KernelEmitter, nest: Nest, finish: Callable[[Point, V], None]) -> None:
-    """The code of a nest at the current program; `finish` takes the results."""
+def run(
+    e: KernelEmitter, nest: Nest, finish: Callable[[Point, V], None], finish_cost: int
+) -> None:
+    """The code of a nest at the current program; `finish` takes the results, with so many
+    scalar operations for each."""
     counts = contraction.nest_counts(e, nest)
     dims = [contraction.loop_bound(loop) for loop in nest.loops]
     depth = depth_of(e, counts, dims, e.plan.group)
@@ -60,7 +63,10 @@ def run(e: KernelEmitter, nest: Nest, finish: Callable[[Point, V], None]) -> Non
         (contraction.is_unsigned(a_type.element), contraction.is_unsigned(b_type.element)),
         total,
     )
-    amx.run(e, product)
+    if e.plan.unit == "lanes":
+        grouped_lanes.run(e, product, finish_cost)
+    else:
+        amx.run(e, product)
 
 
 def _added(e: KernelEmitter, value: V, initial: V) -> V:

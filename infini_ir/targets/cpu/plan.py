@@ -39,7 +39,8 @@ class Plan:
     """Grid axes from the slowest to the fastest; empty: as written."""
     reason: str = ""
     unit: str = ""
-    """What multiplies: "" vectors of the accumulator's type, "amx" tiles."""
+    """What multiplies: "" vectors of the accumulator's type, "lanes" instructions on vectors
+    that sum groups of neighbours along k, "amx" tiles."""
     outer: str = "columns"
     """Which is the outer loop of a program on tiles: panels of "columns" or strips of "rows"."""
     group: int = 1

@@ -24,6 +24,7 @@ from infini_ir.targets.cpu.contraction_plan import (
 )
 from infini_ir.targets.cpu.cost import kernel_nanoseconds
 from infini_ir.targets.cpu.features import CpuFeatures, host, named
+from infini_ir.targets.cpu.grouped_lanes_plan import plan_lanes
 from infini_ir.targets.cpu.plan import Plan
 from infini_ir.targets.cpu.round_factors import multiplies_in_tiles
 from infini_ir.targets.cpu.tile_blocks import plan_tiles
@@ -79,7 +80,11 @@ def plan_kernel(kernel: tile.KernelOp, features: CpuFeatures) -> Plan:
     ]
     if nests:
         nest = nests[0]
-        return plan_amx(kernel, nest, features) or plan_contraction(kernel, nest, features)
+        return (
+            plan_amx(kernel, nest, features)
+            or plan_lanes(kernel, nest, features)
+            or plan_contraction(kernel, nest, features)
+        )
     if (products := equal_products.in_kernel(kernel)) is not None:
         return plan_tiles(kernel, products, features)
     if any(isinstance(op, tile.DotOp) for op in kernel.body.walk()):
