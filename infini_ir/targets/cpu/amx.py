@@ -7,8 +7,9 @@ that finish it.
 
 Either strips of rows are the outer loop of a program and panels of columns the inner one, or
 the other way round (`Plan.outer`): the inner operand stays in the second cache, the next strip
-of the outer one is fetched meanwhile. Where k is long, it is gone through in passes such that a
-strip of the outer operand stays in the first cache; between passes results lie in scratch memory.
+of the outer one is fetched meanwhile. Loads of tiles overlap with products: from the first
+cache they take half the time of these, from the second one a third more than these. Parts of k
+that keep a strip in the first cache save no more than adding up their results costs.
 """
 
 from __future__ import annotations
@@ -31,17 +32,15 @@ if TYPE_CHECKING:
 BLOCK = 32
 """Rows and columns of a block of results."""
 
-TILE = ROWS * ROW
-"""Bytes of a tile."""
-
-PASS_RUNS = 16
-"""Runs of k in a pass: a strip of two tiles then takes 32 KB of the first cache."""
 
 FETCHES = 8
 """Lines fetched ahead in a run of k at most."""
 
 AHEAD = 1 << 14
 """Bytes ahead at most that a panel is fetched which a single strip of rows passes."""
+
+UNKNOWN_STRIPS = 4
+"""Strips that fetch the next panels where their number is symbolic."""
 
 LEFT, RIGHT = (4, 5), (6, 7)
 """Numbers of the tiles of the operands; those of results are 0 to 3."""
@@ -81,24 +80,13 @@ class _Panels:
     """How many columns there are, None: all."""
 
 
-@dataclass(frozen=True)
-class _Pass:
-    """A part of k, in runs; `first` and `last` say whether results begin and end in it."""
-
-    begin: V
-    end: V
-    first: bool = True
-    last: bool = True
-
-
 class _Amx:
     def __init__(self, e: KernelEmitter, p: GroupedProduct) -> None:
         self.e, self.f, self.p = e, e.f, p
         self.by_rows = e.plan.outer == "rows"
         self.cells = e.f.alloca("float", BLOCK * BLOCK)
         self.config = e.f.alloca("i8", 64)
-        self.passes = self._pass_count()
-        direct = amx_left.is_direct(p) and not (self.passes > 1 and amx_left.clashes(p))
+        direct = amx_left.is_direct(p)
         self.flat = len(p.rows) == 2 and not (direct and amx_left.lines_fit(p))
         """Whether lines follow one another, so that tiles hold rows of several."""
         self.height = e.f.mul(*p.rows) if self.flat else p.rows[-1]
@@ -111,19 +99,6 @@ class _Amx:
         else:
             tiles = Dim.of(2) if self.by_rows else None
             self.left = amx_left.copied(e, p, self.size, tiles)
-        if self.passes > 1:
-            blocks = self._panel_dim() if self.by_rows else self._strip_dim()
-            self.partial = e.scratch(blocks * (4 * TILE))
-
-    def _pass_count(self) -> int:
-        """Convolutions in place read the same lines several times: these stay in the cache."""
-        runs = self.p.depth.all_runs.value
-        if runs is None or runs <= 3 * PASS_RUNS // 2:
-            return 1
-        if self.p.depth.outer:
-            return 1
-        inner = self.p.column_dim if self.by_rows else product(self.p.row_dims)
-        return -(-runs // PASS_RUNS) if (inner.value or 0) >= 4 * BLOCK else 1
 
     def _strip_dim(self) -> Dim:
         """How many strips a program has at most."""
@@ -158,39 +133,12 @@ class _Amx:
             return
         if self.left.copy is not None:
             self.left.copy(ZERO, self.height)
-        self._panels(
-            lambda panels: self._in_passes(
-                lambda part: self._strips(lambda strip: self._block(strip, panels, part))
-            )
-        )
+        self._panels(lambda panels: self._strips(lambda strip: self._block(strip, panels)))
 
     def _row_outside(self, strip: _Strip) -> None:
         if self.left.copy is not None:
             self.left.copy(strip.position, strip.count)
-        self._in_passes(
-            lambda part: self._panels(lambda panels: self._block(strip, panels, part))
-        )
-
-    def _in_passes(self, body: Callable[[_Pass], None]) -> None:
-        f = self.f
-        if self.passes == 1:
-            runs = self.p.depth.runs
-            if not self.left.outer_strides:
-                runs = self.e.sizes.of(self.p.depth.all_runs)
-            body(_Pass(ZERO, runs))
-            return
-        runs = int(self.p.depth.all_runs.value or 0)
-        step = -(-runs // self.passes)
-        body(_Pass(ZERO, integer(step), last=False))
-        begin = step * (-(-runs // step) - 1)
-        f.loop(
-            integer(begin),
-            lambda k: body(_Pass(k, f.add(k, integer(step)), first=False, last=False)),
-            start=integer(step),
-            step=step,
-            hint="pass",
-        )
-        body(_Pass(integer(begin), integer(runs), first=False))
+        self._panels(lambda panels: self._block(strip, panels))
 
     def _panels(self, body: Callable[[_Panels], None]) -> None:
         """Columns by two panels, then what is left."""
@@ -266,41 +214,21 @@ class _Amx:
 
     # A block of results
 
-    def _block(self, strip: _Strip, panels: _Panels, part: _Pass) -> None:
+    def _block(self, strip: _Strip, panels: _Panels) -> None:
         level = self.e.enter()
         numbers = [2 * t + v for t in range(strip.tiles) for v in range(panels.count)]
-        place = self._partial_place(strip, panels)
-        if part.first:
-            self.f.module.declare("declare void @llvm.x86.tilezero(i8)")
-            for number in numbers:
-                self.f.emit(f"call void @llvm.x86.tilezero(i8 {number})")
-        else:
-            for number in numbers:
-                cell = self.f.gep(place, integer(number * TILE), "i8")
-                self._load(number, cell, integer(ROW))
-        self._multiply(strip, panels, part)
-        if part.last:
-            stride = 4 * BLOCK
-            for number in numbers:
-                index = number // 2 * self.size * stride + number % 2 * ROW
-                self._store(number, self.f.gep(self.cells, integer(index), "i8"), stride)
-            self._finish(strip, panels)
-        else:
-            for number in numbers:
-                self._store(number, self.f.gep(place, integer(number * TILE), "i8"), ROW)
+        self.f.module.declare("declare void @llvm.x86.tilezero(i8)")
+        for number in numbers:
+            self.f.emit(f"call void @llvm.x86.tilezero(i8 {number})")
+        self._multiply(strip, panels)
+        stride = 4 * BLOCK
+        for number in numbers:
+            index = number // 2 * self.size * stride + number % 2 * ROW
+            self._store(number, self.f.gep(self.cells, integer(index), "i8"), stride)
+        self._finish(strip, panels)
         self.e.leave(level)
 
-    def _partial_place(self, strip: _Strip, panels: _Panels) -> V:
-        """Where a block's results lie between passes."""
-        if self.passes == 1:
-            return self.cells
-        f = self.f
-        number = (
-            f.udiv(panels.column, integer(BLOCK)) if self.by_rows else self._strip_number(strip)
-        )
-        return f.gep(self.partial, f.mul(number, integer(4 * TILE)), "i8")
-
-    def _multiply(self, strip: _Strip, panels: _Panels, part: _Pass) -> None:
+    def _multiply(self, strip: _Strip, panels: _Panels) -> None:
         f, p = self.f, self.p
         rows = [self.left.pointer(strip.line, strip.position)]
         if strip.tiles == 2:
@@ -316,14 +244,13 @@ class _Amx:
         if panels.count == 2:
             right.append(f.gep(first, p.right.panel_stride, "i8"))
         fetch = lambda here, run: self._fetch(strip, panels, here, run)  # noqa: E731
-        self._k_loops(0, rows, right, part, fetch)
+        self._k_loops(0, rows, right, fetch)
 
     def _k_loops(
         self,
         level: int,
         rows: list[V],
         right: list[V],
-        part: _Pass,
         fetch: Callable[[list[V], V], None],
     ) -> None:
         f, p, left = self.f, self.p, self.left
@@ -334,7 +261,7 @@ class _Amx:
                 b = f.mul(i, p.right.outer_strides[level])
                 moved = [f.gep(pointer, a, "i8") for pointer in rows]
                 others = [f.gep(pointer, b, "i8") for pointer in right]
-                self._k_loops(level + 1, moved, others, part, fetch)
+                self._k_loops(level + 1, moved, others, fetch)
 
             f.loop(p.depth.outer[level], inside, hint="k")
             return
@@ -345,7 +272,8 @@ class _Amx:
             fetch(here, i)
             self._products([f.gep(pointer, a, "i8") for pointer in rows], here)
 
-        f.loop(part.end, step, start=part.begin, hint="k")
+        runs = p.depth.runs if left.outer_strides else self.e.sizes.of(p.depth.all_runs)
+        f.loop(runs, step, hint="k")
 
     def _fetch(self, strip: _Strip, panels: _Panels, right: list[V], run: V) -> None:
         """Bring a share of the next strip of the outer operand into the second cache, such
@@ -365,15 +293,28 @@ class _Amx:
             for line in range(share):
                 self._prefetch(f.gep(at, f.mul(integer(line), stride), "i8"))
             return
-        share = -(-ROWS // max(1, self._strip_dim().value or 1))
+        lines = p.depth.height
+        strips = self._strip_dim().value
+        share = -(-lines // min(lines, max(1, UNKNOWN_STRIPS if strips is None else strips)))
         following = f.mul(p.right.panel_stride, integer(panels.count))
-        if self._strip_dim().value == 1:
+        if strips == 1:
             # Panels pass once: a long one would be gone again before its turn comes.
             following = f.min(following, integer(AHEAD))
-        begin = f.mul(self._strip_number(strip), integer(share * ROW))
+        number = self._strip_number(strip)
+        turns = -(-lines // share)
+        if strips is None or strips > turns:
+            number = f.min(number, integer(turns - 1))
+        if self.left.outer_strides:
+            ahead = f.add(following, f.mul(number, integer(share * ROW)))
+        else:
+            # A strip's share in one piece, which the processor goes on fetching by itself.
+            runs = self.e.sizes.of(p.depth.all_runs)
+            first = f.mul(number, f.mul(runs, integer(share * ROW)))
+            moved = f.mul(run, integer((share - lines) * ROW))
+            ahead = f.add(following, f.add(first, moved))
         for pointer in right:
-            at = f.gep(f.gep(pointer, following, "i8"), begin, "i8")
-            for line in range(min(share, p.depth.height)):
+            at = f.gep(pointer, ahead, "i8")
+            for line in range(share):
                 self._prefetch(f.gep(at, integer(line * ROW), "i8"))
 
     def _prefetch(self, pointer: V) -> None:

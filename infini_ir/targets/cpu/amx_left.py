@@ -23,10 +23,6 @@ ROWS = 16
 LEAST_FILL = 0.8
 """The share of tiles' rows that lines of an image must fill to be loaded in place."""
 
-CLASH = 2048
-"""Rows at a multiple of so many bytes fall on too few sets of the first cache: 32 of them
-push each other out."""
-
 
 def even_rows(count: V) -> int:
     """Rows of a tile such that tiles cover so many evenly, 16 where none do."""
@@ -62,13 +58,6 @@ def lines_fit(p: GroupedProduct) -> bool:
 def is_direct(p: GroupedProduct) -> bool:
     """Whether runs of k can be loaded from where they lie."""
     return p.left.k_stride.number == 1 and p.depth.is_whole
-
-
-def clashes(p: GroupedProduct) -> bool:
-    """Whether rows in place push each other out of the first cache."""
-    stride = p.left.free_strides[-1].number
-    item = 4 // p.depth.group
-    return stride is None or int(stride) * item % CLASH == 0
 
 
 def in_place(e: KernelEmitter, p: GroupedProduct) -> Left:

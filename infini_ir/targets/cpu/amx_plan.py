@@ -24,7 +24,7 @@ UNKNOWN_ROWS, UNKNOWN_COLUMNS, UNKNOWN_DEPTH = 256, 1024, 1024
 """What symbolic sizes are taken for."""
 
 FEW_ROWS, SOME_ROWS = 64, 256
-"""Rows that stay while columns pass; rows that are too few to share out well by themselves."""
+"""Rows of a program at least; rows up to which all of them stay while columns pass."""
 
 LEAST_COLUMNS = 128
 """Columns of a program at least: rows are copied and results begun for each program anew."""
@@ -66,7 +66,7 @@ def plan_amx(
     if nest.factor is not None or grouped.unit_for(group, features) != "amx":
         return None
     shape = _shape(kernel, nest)
-    if shape.row_count <= FEW_ROWS:
+    if _rows_stay(shape, features):
         pieces = _pieces(shape.column_count, -(-PROGRAMS // shape.outer), LEAST_COLUMNS)
         return Plan(
             {**_named(kernel, _row_blocks(shape, 1)), **_columns(shape, pieces)},
@@ -77,9 +77,6 @@ def plan_amx(
         )
     kept = features.l2_bytes // 2 // max(1, shape.depth_bytes)
     pieces = -(-shape.column_count // max(BLOCK, kept))
-    if shape.row_count <= SOME_ROWS:
-        wanted = -(-PROGRAMS // shape.outer)
-        pieces = max(pieces, _pieces(shape.column_count, wanted, LEAST_COLUMNS))
     lines = _pieces(shape.row_count, -(-PROGRAMS // (shape.outer * pieces)), FEW_ROWS)
     columns = _columns(shape, pieces)
     return Plan(
@@ -91,6 +88,12 @@ def plan_amx(
         outer="rows",
         group=group,
     )
+
+
+def _rows_stay(shape: _Shape, features: CpuFeatures) -> bool:
+    """Whether all rows are few enough to stay in the second cache."""
+    kept = shape.row_count * shape.depth_bytes
+    return shape.row_count <= SOME_ROWS and kept <= features.l2_bytes * 3 // 4
 
 
 def _pieces(size: int, wanted: int, least: int) -> int:
