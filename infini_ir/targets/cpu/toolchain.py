@@ -3,14 +3,19 @@
 Kernels arrive already tiled and vectorised, so a few scalar passes do: the whole O3 pipeline
 costs ten times as long and gives the same inner loops.
 
+Loop strength reduction takes most of the time of code generation in kernels of many addresses.
+On x86-64 it is left out: addresses come with their constants taken out (`writer.Sum`), which
+the instructions' operands hold, and kernels are as fast.
+
 llvmlite takes one global lock around every call into LLVM. LLVM itself is safe as long as
 threads share no context, so the two slow calls, passes and code generation, go past the lock;
 each module here has its own context and target machine.
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from ctypes import string_at
 from dataclasses import dataclass
 from functools import cache
@@ -23,7 +28,7 @@ from infini_ir.runtime.host import cpu_count_available
 from infini_ir.targets.cpu.features import CpuFeatures
 from infini_ir.utils.object_cache import ObjectCache
 
-_VERSION = "1"
+_VERSION = "2"
 """Raised whenever this file would make other bytes from the same text."""
 
 _machines = threading.local()
@@ -61,7 +66,7 @@ def compile_modules(
     workers = min(len(texts), threads or cpu_count_available())
     if workers <= 1:
         return [compile_ir(text, features, cache=cache) for text in texts]
-    with ThreadPoolExecutor(workers, "infini-compile") as pool:
+    with _options(features), ThreadPoolExecutor(workers, "infini-compile") as pool:
         return list(pool.map(lambda text: compile_ir(text, features, cache=cache), texts))
 
 
@@ -114,8 +119,46 @@ def _new_machine(features: CpuFeatures) -> _Machine:
     return _Machine(target, builder, passes)
 
 
+class _Switch:
+    """An option of LLVM's, set while at least one thread wants it: other users of llvmlite in
+    the process generate code as they are used to."""
+
+    def __init__(self, option: str):
+        self.option = option
+        self._lock = threading.Lock()
+        self._users = 0
+
+    @contextmanager
+    def on(self) -> Iterator[None]:
+        self._count(1)
+        try:
+            yield
+        finally:
+            self._count(-1)
+
+    def _count(self, step: int) -> None:
+        with self._lock:
+            before, self._users = self._users, self._users + step
+            if not before or not self._users:
+                value = "true" if self._users else "false"
+                llvm.set_option("infini", f"{self.option}={value}")
+
+
+_no_strength_reduction = _Switch("-disable-lsr")
+
+
+def _options(features: CpuFeatures) -> AbstractContextManager[None]:
+    """LLVM's options as code for `features` wants them."""
+    return _no_strength_reduction.on() if features.arch == "x86-64" else nullcontext()
+
+
 def _generate(text: str, features: CpuFeatures, *, as_object: bool) -> bytes:
     machine = _machine(features)
+    with _options(features):
+        return _generate_by(machine, text, features, as_object)
+
+
+def _generate_by(machine: _Machine, text: str, features: CpuFeatures, as_object: bool) -> bytes:
     context = llvm.create_context()
     try:
         module = _parse(text, context)

@@ -1,7 +1,11 @@
 """A writer of LLVM IR text: typed values, instructions, loops, constants folded as they come.
 
 Values are scalars or vectors of `lanes` elements. Arithmetic on integers that are known is
-done here, so that sizes that are constants leave no instructions behind.
+done here, so that sizes that are constants leave no instructions behind, and known addends
+are carried along (`Sum`) until an address takes them: `p[(i + 1) * 32 + j]` is 32 elements past
+`p[i * 32 + j]`. Addresses that differ by constants so share one computation, and machine code
+has the rest in its operands; LLVM's pass for that, loop strength reduction, finds fewer and
+takes most of the time of code generation when there are many.
 """
 
 from __future__ import annotations
@@ -35,6 +39,43 @@ class V:
     @property
     def is_float(self) -> bool:
         return self.type in FLOAT_TYPES
+
+
+class Sum(V):
+    """`base + offset`, an integer of which only `offset` is known. The addition is written,
+    at the place where it was asked for, when something other than a sum or an address uses it.
+    """
+
+    base: V
+    offset: int
+    _cell: list[str]
+    """Its line among the function's, once it is written."""
+    _name: str
+
+    def __init__(self, base: V, offset: int, cell: list[str], name: str):
+        for key, value in (
+            ("type", base.type),
+            ("lanes", 1),
+            ("number", None),
+            ("base", base),
+            ("offset", offset),
+            ("_cell", cell),
+            ("_name", name),
+        ):
+            object.__setattr__(self, key, value)
+
+    @property
+    def text(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        if not self._cell:
+            self._cell.append(
+                f"  {self._name} = add nsw {self.type} {self.base.text}, {self.offset}"
+            )
+        return self._name
+
+
+def _parts(value: V) -> tuple[V, int]:
+    """A value as one that is not a known addend's sum, and that addend."""
+    return (value.base, value.offset) if isinstance(value, Sum) else (value, 0)
 
 
 def float_text(number: float, type: str) -> str:
@@ -78,9 +119,12 @@ class Function:
     header: str
     module: Module
     allocas: list[str] = field(default_factory=list)
-    lines: list[str] = field(default_factory=list)
+    lines: list[str | list[str]] = field(default_factory=list)
+    """Lines; a list has one, or none where a sum is not used."""
     block: str = "entry"
     counter: int = 0
+    made: dict[tuple[str, ...], V] = field(default_factory=dict)
+    """Integers and addresses that this block has computed."""
 
     # Plain text
 
@@ -97,12 +141,21 @@ class Function:
         self.emit(f"{name} = {text}")
         return V(name, type, lanes)
 
+    def once(self, text: str, type: str) -> V:
+        """`assign` for what depends on its operands alone: computed once in a block."""
+        key = (text, type)
+        found = self.made.get(key)
+        if found is None:
+            found = self.made[key] = self.assign(text, type)
+        return found
+
     def label(self, hint: str) -> str:
         self.counter += 1
         return f"{hint}{self.counter}"
 
     def start(self, label: str) -> None:
         """Begin a block."""
+        self.made = {}
         self.lines.append(f"{label}:")
         self.block = label
 
@@ -131,7 +184,7 @@ class Function:
                 *self.allocas,
                 "  br label %body",
                 "body:",
-                *self.lines,
+                *(line if isinstance(line, str) else line[0] for line in self.lines if line),
                 "}",
             ]
         )
@@ -145,14 +198,43 @@ class Function:
             return b
         if b.number == 0:
             return a
-        return self.assign(f"add nsw {a.full_type} {a.text}, {b.text}", a.type, a.lanes)
+        if a.lanes != 1 or b.lanes != 1:
+            return self.assign(f"add nsw {a.full_type} {a.text}, {b.text}", a.type, a.lanes)
+        if b.number is not None:
+            return self.plus(a, int(b.number))
+        if a.number is not None:
+            return self.plus(b, int(a.number))
+        (a, x), (b, y) = _parts(a), _parts(b)
+        return self.plus(self.once(f"add nsw {a.type} {a.text}, {b.text}", a.type), x + y)
+
+    def plus(self, value: V, addend: int) -> V:
+        """A scalar and a known number."""
+        base, offset = _parts(value)
+        if offset + addend == 0:
+            return base
+        key = (base.text, base.type, str(offset + addend))
+        found = self.made.get(key)
+        if found is None:
+            cell: list[str] = []
+            self.lines.append(cell)
+            found = self.made[key] = Sum(base, offset + addend, cell, self.name())
+        return found
 
     def sub(self, a: V, b: V) -> V:
         if a.number is not None and b.number is not None:
             return integer(int(a.number) - int(b.number), a.type)
         if b.number == 0:
             return a
-        return self.assign(f"sub nsw {a.full_type} {a.text}, {b.text}", a.type, a.lanes)
+        if a.lanes != 1 or b.lanes != 1:
+            return self.assign(f"sub nsw {a.full_type} {a.text}, {b.text}", a.type, a.lanes)
+        if b.number is not None:
+            return self.plus(a, -int(b.number))
+        (a, x), (b, y) = _parts(a), _parts(b)
+        if a.text == b.text:
+            return integer(x - y, a.type)
+        if a.number is not None:
+            a, x = integer(int(a.number) + x - y, a.type), y
+        return self.plus(self.once(f"sub nsw {a.type} {a.text}, {b.text}", a.type), x - y)
 
     def mul(self, a: V, b: V) -> V:
         if a.number is not None and b.number is not None:
@@ -163,7 +245,15 @@ class Function:
             return b
         if b.number == 1:
             return a
-        return self.assign(f"mul nsw {a.full_type} {a.text}, {b.text}", a.type, a.lanes)
+        if a.lanes != 1 or b.lanes != 1:
+            return self.assign(f"mul nsw {a.full_type} {a.text}, {b.text}", a.type, a.lanes)
+        if a.number is not None:
+            a, b = b, a
+        if b.number is None:
+            return self.once(f"mul nsw {a.type} {a.text}, {b.text}", a.type)
+        base, offset = _parts(a)
+        product = self.once(f"mul nsw {a.type} {base.text}, {b.text}", a.type)
+        return self.plus(product, offset * int(b.number))
 
     def floordiv(self, a: V, b: V) -> V:
         """Division rounding down; 0 where the divisor is 0."""
@@ -177,7 +267,7 @@ class Function:
             and int(b.number) & (int(b.number) - 1) == 0
         ):
             shift = int(b.number).bit_length() - 1
-            return self.assign(f"ashr i64 {a.text}, {shift}", "i64")
+            return self.once(f"ashr i64 {a.text}, {shift}", "i64")
         return self._guarded("sdiv", a, b, floor=True)
 
     def mod(self, a: V, b: V) -> V:
@@ -196,7 +286,7 @@ class Function:
             return a
         if b.number is None:
             b = self.max(b, ONE)
-        return self.assign(f"udiv i64 {a.text}, {b.text}", "i64")
+        return self.once(f"udiv i64 {a.text}, {b.text}", "i64")
 
     def _guarded(self, op: str, a: V, b: V, *, floor: bool) -> V:
         safe = b
@@ -291,7 +381,10 @@ class Function:
         """The address of element `index`."""
         if index.number == 0:
             return pointer
-        return self.assign(f"getelementptr {type}, ptr {pointer.text}, i64 {index.text}", "ptr")
+        base, offset = _parts(index)
+        if offset:
+            pointer, index = self.gep(pointer, base, type), integer(offset)
+        return self.once(f"getelementptr {type}, ptr {pointer.text}, i64 {index.text}", "ptr")
 
     def load(
         self, pointer: V, type: str, lanes: int = 1, align: int = 1, mask: V | None = None

@@ -96,3 +96,16 @@ def test_assembly():
 def test_invalid_text():
     with pytest.raises(RuntimeError, match="internal error"):
         toolchain.compile_ir("define i32 @f() { ret void }", host())
+
+
+def test_an_option_of_llvm_is_set_only_while_code_is_generated(monkeypatch: pytest.MonkeyPatch):
+    said: list[str] = []
+    monkeypatch.setattr(toolchain.llvm, "set_option", lambda _, text: said.append(text))
+    switch = toolchain._Switch("-x")
+    with switch.on():
+        with switch.on():
+            pass
+        assert said == ["-x=true"]
+    with pytest.raises(KeyError), switch.on():
+        raise KeyError
+    assert said == ["-x=true", "-x=false"] * 2
