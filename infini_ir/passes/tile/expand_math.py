@@ -8,7 +8,7 @@ from xdsl.context import Context
 from xdsl.dialects import arith, math
 from xdsl.dialects.builtin import Float32Type, Float64Type, FloatAttr, ModuleOp
 from xdsl.dialects.utils.fast_math import FastMathFlag
-from xdsl.ir import Block, Operation
+from xdsl.ir import Block, Operation, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.pattern_rewriter import (
     PatternRewriter,
@@ -167,6 +167,37 @@ class MultiplyByPower(RewritePattern):
             rewriter.erase(power)
 
 
+class ExpandSigmoid(RewritePattern):
+    """1 / (1 + e**-x) of f32, written with exp, becomes the logistic function's own expansion:
+    more exact, and not 0 where it is subnormal."""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: arith.DivfOp, rewriter: PatternRewriter) -> None:
+        if not isinstance(op.result.type, Float32Type) or not _is_one(op.lhs):
+            return
+        below = op.rhs.owner
+        if not isinstance(below, arith.AddfOp) or not _is_one(below.lhs):
+            return
+        exp = below.rhs.owner
+        if not isinstance(exp, math.ExpOp) or not isinstance(exp.operand.owner, arith.NegfOp):
+            return
+        b = expansion.ScalarBuilder(rewriter, op.location)
+        result = expansion.expand_sigmoid(b.wrap(exp.operand.owner.operand))
+        rewriter.replace(op, (), [result.value])
+        for unused in (below, exp):
+            if not any(result.uses for result in unused.results):
+                rewriter.erase(unused)
+
+
+def _is_one(value: SSAValue) -> bool:
+    owner = value.owner
+    return (
+        isinstance(owner, arith.ConstantOp)
+        and isinstance(owner.value, FloatAttr)
+        and owner.value.value.data == 1.0
+    )
+
+
 @dataclass(frozen=True)
 class ExpandMathPass(ModulePass):
     """Leave only the math operations that targets have instructions for.
@@ -187,7 +218,12 @@ class ExpandMathPass(ModulePass):
     units without integers. These three must be native then. They are so for f32 alone: f64 is
     expanded as without this option."""
 
+    sigmoid: bool = False
+    """Whether the logistic function, where it is written with exp, has its own expansion."""
+
     def apply(self, ctx: Context, op: ModuleOp) -> None:
+        if self.sigmoid:
+            PatternRewriteWalker(ExpandSigmoid(), apply_recursively=False).rewrite_module(op)
         native = frozenset(self.native)
         if self.float_only and not native >= FLOAT_ONLY_NATIVE:
             missing = ", ".join(sorted(FLOAT_ONLY_NATIVE - native))

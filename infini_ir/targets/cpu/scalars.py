@@ -18,8 +18,7 @@ from xdsl.dialects.builtin import (
 )
 from xdsl.ir import Attribute, Block, Operation
 
-from infini_ir.targets.cpu.native_math import EXP_OPERATIONS, emit_exp
-from infini_ir.targets.cpu.native_roots import RSQRT_OPERATIONS, emit_rsqrt
+from infini_ir.targets.cpu.native_math import NATIVE, NATIVE_OPERATIONS
 from infini_ir.targets.cpu.writer import Function, V, boolean, floating, integer
 from infini_ir.utils.errors import CompileError
 
@@ -77,12 +76,9 @@ def emit_scalar(f: Function, op: Operation, operands: Sequence[V]) -> V:
 def scalar_operations(block: Block) -> int:
     """How many operations a map does for an element."""
     return sum(
-        _WRITTEN.get(op.__class__, not isinstance(op, arith.ConstantOp)) for op in block.ops
+        NATIVE_OPERATIONS.get(op.__class__, not isinstance(op, arith.ConstantOp))
+        for op in block.ops
     )
-
-
-_WRITTEN = {math.ExpOp: EXP_OPERATIONS, math.RsqrtOp: RSQRT_OPERATIONS}
-"""Operations that several are written for."""
 
 
 def _constant(op: arith.ConstantOp) -> V:
@@ -305,6 +301,5 @@ _TABLE: dict[type[Operation], Emitter] = {
     math.RoundEvenOp: _intrinsic("llvm.roundeven"),
     math.CopySignOp: _intrinsic("llvm.copysign"),
     math.AbsIOp: _abs_integer,
-    math.ExpOp: emit_exp,
-    math.RsqrtOp: emit_rsqrt,
+    **NATIVE,
 }

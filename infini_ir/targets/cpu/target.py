@@ -131,7 +131,7 @@ class CpuTarget:
             CpuPlanPass(self.architecture),
             *(self._measured() if measured else ()),
             CpuPackWeightsPass(lanes),
-            ExpandMathPass(native_f32=native_functions(self.features)),
+            ExpandMathPass(native_f32=native_functions(self.features), sigmoid=True),
             PlanMemoryPass(),
             InsertBarriersPass(),
         )

@@ -520,14 +520,22 @@ class Function:
         )
         self.start(done)
 
-    def when(self, condition: V, body: Callable[[], None], hint: str = "when") -> None:
-        """`if condition: body()`."""
+    def when(
+        self,
+        condition: V,
+        body: Callable[[], None],
+        hint: str = "when",
+        *,
+        likely: bool = True,
+    ) -> None:
+        """`if condition: body()`; what is not `likely` is kept out of the way."""
         if condition.number is not None:
             if condition.number:
                 body()
             return
         inside, done = self.label(hint), self.label(f"{hint}.done")
-        self.branch_if(condition, inside, done)
+        weights = "" if likely else ', !prof !{!"branch_weights", i32 1, i32 2000}'
+        self.emit(f"br i1 {condition.text}, label %{inside}, label %{done}{weights}")
         self.start(inside)
         body()
         self.branch(done)

@@ -56,3 +56,24 @@ tile.kernel @roots(%X: !tile.view<[N], f32>, %Y: !tile.view<[N], f32>) grid(%i :
   }
   tile.store set %y, %Y[%i] axes [0] : !tile.tile<[64], f32> -> !tile.view<[N], f32>
 }
+
+// -----
+
+// Without the option the logistic function is what it is written as.
+// CHECK-LABEL: tile.kernel @logistic
+// CHECK:         arith.negf
+// CHECK:         arith.addf %{{.*}}, %{{.*}} : f32
+// CHECK:         arith.divf
+tile.kernel @logistic(%X: !tile.view<[N], f32>, %Y: !tile.view<[N], f32>) grid(%i : N by 64) {
+  %x = tile.load %X[%i] axes [0] : !tile.view<[N], f32> -> !tile.tile<[64], f32>
+  %y = tile.map %x dims [[0]] : (!tile.tile<[64], f32>) -> !tile.tile<[64], f32> {
+  ^bb0(%a: f32):
+    %one = arith.constant 1.0 : f32
+    %n = arith.negf %a : f32
+    %e = math.exp %n : f32
+    %d = arith.addf %one, %e : f32
+    %r = arith.divf %one, %d : f32
+    tile.yield %r : f32
+  }
+  tile.store set %y, %Y[%i] axes [0] : !tile.tile<[64], f32> -> !tile.view<[N], f32>
+}

@@ -129,12 +129,34 @@ def arc_tangent(n: Node) -> SSAValue:
     return computed_wide(b, lambda x: b.atan2(x, 1), n.value(0))
 
 
+_FAR = 80.0
+"""From here on half of e**x is the hyperbolic sine and cosine, and e**x will soon overflow."""
+
+
+def _half_exp(b: GraphBuilder, x: SSAValue) -> SSAValue:
+    """Half of e**x above `_FAR`, where 1 comes off exactly; infinite only where the half is."""
+    return b.mul(b.exp(b.sub(x, 1)), math.e / 2)
+
+
+def _with_sign_of(b: GraphBuilder, x: SSAValue, magnitude: SSAValue) -> SSAValue:
+    """An odd function's value from that of |x|; zeros keep their sign."""
+    value = b.select(b.compare("lt", x, 0), b.neg(magnitude), magnitude)
+    return b.select(b.compare("eq", x, 0), x, value)
+
+
 @operator("Sinh")
 def hyperbolic_sine(n: Node) -> SSAValue:
     b = n.builder
 
     def formula(x: SSAValue) -> SSAValue:
-        return b.mul(b.sub(b.expm1(x), b.expm1(b.neg(x))), 0.5)
+        a = b.abs(x)
+        t = b.expm1(b.min(a, _FAR))
+        q = b.div(t, b.add(t, 1))
+        # With t = e**a - 1: of both forms the one whose later term is the smaller.
+        small = b.sub(t, b.mul(b.mul(t, q), 0.5))
+        near = b.select(b.compare("lt", a, 1), small, b.mul(b.add(t, q), 0.5))
+        magnitude = b.select(b.compare("gt", a, _FAR), _half_exp(b, a), near)
+        return _with_sign_of(b, x, magnitude)
 
     return computed_wide(b, formula, n.value(0))
 
@@ -144,7 +166,10 @@ def hyperbolic_cosine(n: Node) -> SSAValue:
     b = n.builder
 
     def formula(x: SSAValue) -> SSAValue:
-        return b.mul(b.add(b.exp(x), b.exp(b.neg(x))), 0.5)
+        a = b.abs(x)
+        e = b.exp(b.min(a, _FAR))
+        near = b.mul(b.add(e, b.div(1, e)), 0.5)
+        return b.select(b.compare("gt", a, _FAR), _half_exp(b, a), near)
 
     return computed_wide(b, formula, n.value(0))
 
@@ -159,8 +184,7 @@ def inverse_hyperbolic_sine(n: Node) -> SSAValue:
         near = b.log1p(b.add(a, b.div(b.mul(a, a), b.add(root, 1))))
         # Beyond 1e8 the square may overflow, and log(2 * a) is exact.
         far = b.add(b.log(a), math.log(2))
-        magnitude = b.select(b.compare("gt", a, 1e8), far, near)
-        return b.select(b.compare("lt", x, 0), b.neg(magnitude), magnitude)
+        return _with_sign_of(b, x, b.select(b.compare("gt", a, 1e8), far, near))
 
     return computed_wide(b, formula, n.value(0))
 
@@ -171,7 +195,9 @@ def inverse_hyperbolic_cosine(n: Node) -> SSAValue:
 
     def formula(x: SSAValue) -> SSAValue:
         t = b.sub(x, 1)
-        return b.log1p(b.add(t, b.mul(b.sqrt(t), b.sqrt(b.add(t, 2)))))
+        near = b.log1p(b.add(t, b.mul(b.sqrt(t), b.sqrt(b.add(t, 2)))))
+        # Beyond 1e8 the sum may overflow, and log(2 * x) is exact.
+        return b.select(b.compare("gt", x, 1e8), b.add(b.log(x), math.log(2)), near)
 
     return computed_wide(b, formula, n.value(0))
 
