@@ -290,16 +290,20 @@ class _AttentionWriter:
 
         def raise_top(s: ScalarBuilder, old: SSAValue, new: SSAValue) -> list[SSAValue]:
             top = s.max(old, new)
-            return [top, _relative(s, old, top)]
+            nothing = s.compare("eq", top, s.like(_LOWEST, top))
+            # Where nothing was seen yet, everything is as far below 0.
+            base = s.select(nothing, s.like(0, top), top)
+            return [top, base, _relative(s, old, base)]
 
         highest = k.reduce("max", scores, [1])
-        top, kept = k.map([top, highest], [[0], [0]], [self.wide] * 2, ["BM"], raise_top)
+        given = [top, highest]
+        top, base, kept = k.map(given, [[0], [0]], [self.wide] * 3, ["BM"], raise_top)
         (weights,) = k.map(
-            [scores, top],
+            [scores, base],
             [[0, 1], [0]],
             [self.wide],
             ["BM", "BN"],
-            lambda s, score, top: [_relative(s, score, top)],
+            lambda s, score, base: [_relative(s, score, base)],
         )
         return top, weights, kept
 
@@ -383,11 +387,9 @@ class _PagedAttentionWriter(_AttentionWriter):
         return self.k.load(self.view(name), offsets, [1, 3], ["BN", width])
 
 
-def _relative(s: ScalarBuilder, score: SSAValue, top: SSAValue) -> SSAValue:
-    """exp(score - top), 0 where nothing was seen yet."""
-    nothing = s.compare("eq", top, s.like(_LOWEST, top))
-    weight = s.emit(math.ExpOp(s.sub(score, top)))
-    return s.select(nothing, s.like(0, top), weight)
+def _relative(s: ScalarBuilder, score: SSAValue, base: SSAValue) -> SSAValue:
+    """exp(score - base)."""
+    return s.emit(math.ExpOp(s.sub(score, base)))
 
 
 def _rescale(s: ScalarBuilder, total: SSAValue, kept: SSAValue, more: SSAValue):

@@ -218,6 +218,8 @@ def _prepare_operand(e: KernelEmitter, value: SSAValue) -> None:
 
 def operands_before(e: KernelEmitter, loop: tile.ForOp) -> None:
     """Bring the left operands that a loop's products share in order before it."""
+    if e.plan.unit and e.plan.across:
+        amx_operands.lines_before(e, loop)
     for op in loop.body.walk():
         if isinstance(op, tile.DotOp) and op.lhs in e.sources and applies(e, op):
             if e.plan.unit:

@@ -128,10 +128,21 @@ class _Product:
         f = self.e.f
         count = f.udiv(f.add(self.lanes, integer(LINES - 1)), integer(LINES))
         whole = f.mul(f.udiv(count, integer(2)), integer(2))
+        if tiles == 2:
+            self._fetch(first)
         lanes = lambda i: f.mul(i, integer(LINES))  # noqa: E731
         f.loop(whole, lambda i: self._block(first, tiles, lanes(i), 2), step=2, hint="lanes")
         odd = f.compare("sgt", f.sub(count, whole), ZERO)
         f.when(odd, lambda: self._block(first, tiles, lanes(whole), 1), hint="odd")
+
+    def _fetch(self, first: V) -> None:
+        """Ask for the next 32 rows of a left operand in place: they come from the second
+        cache, and loads of tiles wait for each other."""
+        runs = self.left.runs_in_place
+        for row in range(2 * LINES) if runs else ():
+            for run in range(runs):
+                more = self.e.f.add(first, integer(2 * LINES + row))
+                self.e.f.prefetch(self.left.place(self.e, integer(run), more, 0), level=1)
 
     def _block(self, first: V, tiles: int, lane: V, panels: int) -> None:
         f = self.e.f

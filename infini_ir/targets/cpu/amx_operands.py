@@ -8,14 +8,16 @@ k are zeros on both sides, as what lies there might be a NaN.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from xdsl.dialects.builtin import BFloat16Type
 from xdsl.ir import SSAValue
 
 from infini_ir.dialects import tile
 from infini_ir.targets.cpu.sources import MemorySource
-from infini_ir.targets.cpu.transposing import transposed
+from infini_ir.targets.cpu.transposing import interleaved, transposed
 from infini_ir.targets.cpu.writer import ONE, ZERO, V, integer
 from infini_ir.utils.symbolic import Dim
 
@@ -39,6 +41,8 @@ class LeftTiles:
     pointer: V
     row_stride: V
     run_stride: V
+    runs_in_place: int = 0
+    """How many runs a row has where it lies in its own place."""
 
     def place(self, e: KernelEmitter, run: V, first: V, number: int) -> V:
         """Where a tile begins, so many tiles after the one of a first row."""
@@ -115,15 +119,18 @@ def left_of(e: KernelEmitter, op: tile.DotOp) -> LeftTiles:
     """The right factor as lines along k: in place, filled up, or turned."""
     known = e.lines.get(op.rhs)
     if known is not None:
-        return known
+        return _from_position(e, op, known)
     source = _by_rows(e, op.rhs)
     extents = e.extents(op.rhs)
     capacity = [d.substitute(e.plan.substitution) for d in tile.tile_type(op.rhs).shape]
     if op.transposed is None:
-        return turned(e, source, extents, capacity)
+        lines = _new_lines(e, capacity)
+        _turn(e, source, extents, lines)
+        return lines
     depth = extents[1].number
     if depth is not None and depth % RUN == 0:
-        return LeftTiles(source.pointer, e.f.mul(source.strides[0], integer(2)), integer(LINE))
+        stride = e.f.mul(source.strides[0], integer(2))
+        return LeftTiles(source.pointer, stride, integer(LINE), int(depth) // RUN)
     return _filled(e, source, extents, capacity)
 
 
@@ -168,15 +175,74 @@ def _filled(
     return LeftTiles(pointer, stride, integer(LINE))
 
 
-def turned(
-    e: KernelEmitter, source: MemorySource, extents: list[V], capacity: list[Dim]
-) -> LeftTiles:
-    """[k, columns] as [runs, columns, 32]: squares of 16 pairs of k by 16 columns, turned."""
+def lines_before(e: KernelEmitter, loop: tile.ForOp) -> None:
+    """Turn right factors that a loop goes along before it begins, all of them: the programs
+    of a worker that read the same ones find them there."""
+    for op in loop.body.block.ops:
+        if not isinstance(op, tile.DotOp) or op.transposed is not None:
+            continue
+        load = op.rhs.owner
+        if not isinstance(load, tile.LoadOp) or not _goes_along(e, loop, load):
+            continue
+        keys = tile.view_type(load.view).shape[load.axis_list[0]]
+        e.scalars[loop.body.block.args[0]] = ZERO
+        pointer, strides = e.slice_address(load.view, load.offsets, load.axis_list)
+        source = MemorySource(pointer, strides, "bfloat", 2)
+        extents = e.access_extents(load.view, load.offsets, load.axis_list, load.out)
+        extents[0] = e.sizes.of(keys)
+        width = tile.tile_type(load.out).shape[1].substitute(e.plan.substitution)
+        lines = _new_lines(e, [keys, width])
+        _when_new(e, pointer, lambda s=source, x=extents, to=lines: _turn(e, s, x, to))
+        e.lines[op.rhs] = lines
+
+
+def _goes_along(e: KernelEmitter, loop: tile.ForOp, load: tile.LoadOp) -> bool:
+    """Whether a load in a loop takes whole runs of k, from the first on."""
+    view, position = tile.view_type(load.view), loop.body.block.args[0]
+    others = [o for axis, o in enumerate(load.offsets) if axis != load.axis_list[0]]
+    step = e.sizes.of(loop.step_size).number
+    return (
+        load.parent is loop.body.block
+        and load.offsets[load.axis_list[0]] is position
+        and step is not None
+        and step % RUN == 0
+        and isinstance(view.element, BFloat16Type)
+        and view.strides[load.axis_list[1]].value == 1
+        and all(offset in e.scalars for offset in others)
+    )
+
+
+def _when_new(e: KernelEmitter, pointer: V, body: Callable[[], None]) -> None:
+    """The body unless the program before had the same pointer."""
     f = e.f
+    last = f.alloca("i64", initial="0")
+    now = f.assign(f"ptrtoint {pointer.typed} to i64", "i64")
+    before = f.load(last, "i64", 1, 8)
+    f.store(now, last, 8)
+    f.when(f.compare("ne", now, before), body, "new")
+
+
+def _from_position(e: KernelEmitter, op: tile.DotOp, lines: LeftTiles) -> LeftTiles:
+    """Of lines made before a loop, those from where it is."""
+    load = op.rhs.owner
+    assert isinstance(load, tile.LoadOp)
+    position = e.scalar(load.offsets[load.axis_list[0]])
+    run = e.f.udiv(position, integer(RUN))
+    pointer = e.f.gep(lines.pointer, e.f.mul(run, lines.run_stride), "i8")
+    return LeftTiles(pointer, lines.row_stride, lines.run_stride)
+
+
+def _new_lines(e: KernelEmitter, capacity: list[Dim]) -> LeftTiles:
+    """Scratch memory [runs, columns, 32] for a right factor [k, columns]."""
     columns = (capacity[1] + (LINES - 1)) // LINES * LINES
     runs = (capacity[0] + (RUN - 1)) // RUN
     pointer = e.scratch(runs * columns * LINE)
-    run_stride = f.mul(e.sizes.of(columns), integer(LINE))
+    return LeftTiles(pointer, integer(LINE), e.f.mul(e.sizes.of(columns), integer(LINE)))
+
+
+def _turn(e: KernelEmitter, source: MemorySource, extents: list[V], lines: LeftTiles) -> None:
+    """[k, columns] as [runs, columns, 32]: squares of 16 pairs of k by 16 columns, turned."""
+    f = e.f
 
     def square(first: V, column: V, count: V | None, width: V | None) -> None:
         pairs: list[V] = []
@@ -189,7 +255,8 @@ def turned(
                 index = f.add(f.mul(k, source.strides[0]), column)
                 both.append(f.load(f.gep(source.pointer, index, "i16"), "i16", LINES, 2, mask))
             pairs.append(interleaved(e, *both))
-        place = f.gep(pointer, f.mul(f.udiv(first, integer(RUN)), run_stride), "i8")
+        begin = f.mul(f.udiv(first, integer(RUN)), lines.run_stride)
+        place = f.gep(lines.pointer, begin, "i8")
         for j, line in enumerate(transposed(e, pairs)):
             at = f.mul(f.add(column, integer(j)), integer(LINE))
             f.store(line, f.gep(place, at, "i8"), LINE)
@@ -198,16 +265,6 @@ def turned(
         _pieces(e, extents[1], LINES, lambda column, width: square(first, column, count, width))
 
     _pieces(e, extents[0], RUN, run)
-    return LeftTiles(pointer, integer(LINE), run_stride)
-
-
-def interleaved(e: KernelEmitter, a: V, b: V) -> V:
-    """Two vectors of 16 words as 16 pairs."""
-    numbers = ", ".join(f"i32 {i}, i32 {i + LINES}" for i in range(LINES))
-    words = e.f.assign(
-        f"shufflevector {a.typed}, {b.typed}, <32 x i32> <{numbers}>", "i16", 2 * LINES
-    )
-    return e.f.assign(f"bitcast {words.typed} to <16 x i32>", "i32", LINES)
 
 
 def _existing(
@@ -220,7 +277,9 @@ def _existing(
     return e.f.first_lanes(e.f.select(exists, width, ZERO), lanes)
 
 
-def _pieces(e: KernelEmitter, extent: V, size: int, body) -> None:
+def _pieces(
+    e: KernelEmitter, extent: V, size: int, body: Callable[[V, V | None], None]
+) -> None:
     """The body for (begin, None) of whole pieces, then with the count of what is left."""
     f = e.f
     whole = f.mul(f.udiv(extent, integer(size)), integer(size))

@@ -13,8 +13,9 @@ from xdsl.ir import SSAValue
 
 from infini_ir.dialects import tile
 from infini_ir.targets.cpu import across
-from infini_ir.targets.cpu.amx_operands import LINE, LINES, RUN, Pairs, interleaved, new_pairs
+from infini_ir.targets.cpu.amx_operands import LINE, LINES, RUN, Pairs, new_pairs
 from infini_ir.targets.cpu.sources import Coordinate, MemorySource
+from infini_ir.targets.cpu.transposing import interleaved
 from infini_ir.targets.cpu.writer import ONE, V, floating, integer
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ from infini_ir.targets.cpu.features import CpuFeatures
 from infini_ir.targets.cpu.native_angles import native_cos, native_sin
 from infini_ir.targets.cpu.native_roots import RSQRT_OPERATIONS, emit_rsqrt
 from infini_ir.targets.cpu.native_tables import native_erf, native_tanh
+from infini_ir.targets.cpu.rough_exp import emit_rough_exp, is_rough
 from infini_ir.targets.cpu.vectors import LANES, MAGIC, Vectors
 from infini_ir.targets.cpu.writer import Function, V, floating
 
@@ -67,6 +68,8 @@ def emit_exp(f: Function, op: Operation, v: Sequence[V], type: str) -> V:
     with one rounding also where the result is subnormal. Largest error: 0.93 ulp."""
     (x,) = v
     lanes = x.lanes
+    if is_rough(op, lanes):
+        return emit_rough_exp(f, x)
     if lanes == 1:
         x = f.assign(
             f"insertelement <4 x float> zeroinitializer, float {x.text}, i64 0", type, 4

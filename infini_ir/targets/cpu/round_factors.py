@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from xdsl.context import Context
-from xdsl.dialects import arith
+from xdsl.dialects import arith, math
 from xdsl.dialects.builtin import BFloat16Type, Float32Type, ModuleOp, bf16
 from xdsl.ir import Block, Region
 from xdsl.passes import ModulePass
@@ -13,6 +13,7 @@ from xdsl.rewriter import InsertPoint, Rewriter
 
 from infini_ir.dialects import tile
 from infini_ir.targets.cpu.features import CpuFeatures, named
+from infini_ir.targets.cpu.rough_exp import ROUGH
 
 FEW_ROWS = 8
 """Rows below which most of a matrix unit's tile is empty."""
@@ -23,7 +24,8 @@ class CpuRoundFactorsPass(ModulePass):
     """
     Rounds the f32 left factor of a product with a bf16 right one to bf16, where the
     processor has a matrix unit that multiplies those: the weights of an attention, as
-    FlashAttention does it on any such unit. Sums stay in f32, those of the weights, too.
+    FlashAttention does it on any such unit. Sums stay in f32, those of the weights, too;
+    exponentials that are rounded so may be less exact (`fastmath<afn>`).
 
     `cpu` names the machine as `infini compile --cpu` does; "native" is this one.
     """
@@ -89,4 +91,7 @@ def _round(dot: tile.DotOp) -> None:
     made = tile.MapOp([dot.lhs], [axes], [tile.TileType.of(type.shape, bf16)], Region(block))
     made.location = dot.location
     Rewriter.insert_op(made, InsertPoint.after(owner))
+    for op in owner.body.block.ops:
+        if isinstance(op, math.ExpOp):
+            op.properties["fastmath"] = ROUGH
     dot.operands[0] = made.outs[0]

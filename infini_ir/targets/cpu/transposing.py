@@ -89,29 +89,43 @@ def transposing_sweep(
 ) -> None:
     """Compute values along `other`, and store them along `axis`."""
     outer = [a for a in range(len(extents)) if a not in (axis, other)]
+    in_pairs = _in_pairs(e, targets, extents[axis])
+    block = _block_of_pairs if in_pairs else _block
 
     def plane(point: Point) -> None:
         def rows(first: V, count: V | None) -> None:
             _pieces(
                 e,
                 extents[other],
-                lambda begin, width: _block(
-                    e, targets, extents, point, (axis, first, count), (other, begin, width)
+                e.lanes,
+                lambda begin, width: block(
+                    e, targets, point, (axis, first, count), (other, begin, width)
                 ),
             )
 
-        _pieces(e, extents[axis], rows)
+        _pieces(e, extents[axis], 2 * e.lanes if in_pairs else e.lanes, rows)
 
     e.nest(extents, outer, [None] * len(extents), plane)
 
 
-def _pieces(e: KernelEmitter, extent: V, body: Callable[[V, V | None], None]) -> None:
-    """The body for (begin, None) of whole vectors, then for what is left of the extent."""
+def _in_pairs(e: KernelEmitter, targets: Targets, extent: V) -> bool:
+    """Whether two neighbours along the axis of the results take a lane of a vector."""
+    return (
+        e.features.has_avx512
+        and all(memory.element in ("half", "bfloat", "i16") for _, memory in targets)
+        and (extent.number is None or int(extent.number) > e.lanes)
+    )
+
+
+def _pieces(
+    e: KernelEmitter, extent: V, size: int, body: Callable[[V, V | None], None]
+) -> None:
+    """The body for (begin, None) of whole pieces, then for what is left of the extent."""
     if extent.number is not None:
-        whole = integer(int(extent.number) // e.lanes * e.lanes)
-        rest: V = integer(int(extent.number) % e.lanes)
+        whole = integer(int(extent.number) // size * size)
+        rest: V = integer(int(extent.number) % size)
     else:
-        whole = e.f.assign(f"and i64 {extent.text}, {-e.lanes}", "i64")
+        whole = e.f.assign(f"and i64 {extent.text}, {-size}", "i64")
         rest = e.f.sub(extent, whole)
 
     def scoped(begin: V, count: V | None) -> None:
@@ -119,7 +133,7 @@ def _pieces(e: KernelEmitter, extent: V, body: Callable[[V, V | None], None]) ->
         body(begin, count)
         e.leave(level)
 
-    e.f.loop(whole, lambda i: scoped(i, None), step=e.lanes, hint="block")
+    e.f.loop(whole, lambda i: scoped(i, None), step=size, hint="block")
     e.f.when(e.f.compare("sgt", rest, ZERO), lambda: scoped(whole, rest), "edge")
 
 
@@ -130,14 +144,13 @@ Range = tuple[int, V, V | None]
 def _block(
     e: KernelEmitter,
     targets: Targets,
-    extents: Sequence[V],
     point: Point,
     rows: Range,
     columns: Range,
 ) -> None:
     (axis, first, count), (other, begin, width) = rows, columns
     if not e.features.has_avx512 and (count is not None or width is not None):
-        _single(e, targets, extents, point, rows, columns)
+        _single(e, targets, point, rows, columns)
         return
     read: list[list[V]] = [[] for _ in targets]
     last = None if count is None else e.f.sub(e.f.add(first, count), ONE)
@@ -163,6 +176,58 @@ def _block(
     e.mask = None
 
 
+def _block_of_pairs(
+    e: KernelEmitter,
+    targets: Targets,
+    point: Point,
+    rows: Range,
+    columns: Range,
+) -> None:
+    """A block of elements of 16 bits: twice as many along the axis of the results."""
+    (axis, first, count), (other, begin, width) = rows, columns
+    lanes = e.lanes
+    last = None if count is None else e.f.sub(e.f.add(first, count), ONE)
+
+    def read(value: SSAValue, i: int) -> V:
+        position = e.f.add(first, integer(i))
+        if last is not None:
+            position = e.f.min(position, last)
+        at = [*point]
+        at[axis], at[other] = Coordinate(position), Coordinate(begin, True)
+        element = e.f.splat(e.element(value, tuple(at)), lanes)
+        return e.f.assign(f"bitcast {element.typed} to <{lanes} x i16>", "i16", lanes)
+
+    e.mask = None if width is None else e.f.first_lanes(width, lanes)
+    made: list[list[V]] = []
+    for value, _ in targets:
+        pairs = [
+            interleaved(e, read(value, i), read(value, i + 1)) for i in range(0, 2 * lanes, 2)
+        ]
+        made.append(transposed(e, pairs))
+    e.lanes = 2 * lanes
+    for i in range(lanes):
+        if width is not None and width.number is not None and i >= int(width.number):
+            break
+        e.mask = _stored(e, count, width, i)
+        at = [*point]
+        at[axis], at[other] = Coordinate(first, True), Coordinate(e.f.add(begin, integer(i)))
+        for vectors, (_, memory) in zip(made, targets, strict=True):
+            kind = f"<{e.lanes} x {memory.element}>"
+            text = f"bitcast {vectors[i].typed} to {kind}"
+            memory.store(e, tuple(at), e.f.assign(text, memory.element, e.lanes))
+    e.mask, e.lanes = None, lanes
+
+
+def interleaved(e: KernelEmitter, a: V, b: V) -> V:
+    """Two vectors of 16-bit words as one of pairs of 32 bits."""
+    lanes = a.lanes
+    numbers = ", ".join(f"i32 {i}, i32 {i + lanes}" for i in range(lanes))
+    words = e.f.assign(
+        f"shufflevector {a.typed}, {b.typed}, <{2 * lanes} x i32> <{numbers}>", "i16", 2 * lanes
+    )
+    return e.f.assign(f"bitcast {words.typed} to <{lanes} x i32>", "i32", lanes)
+
+
 def _stored(e: KernelEmitter, count: V | None, width: V | None, i: int) -> V | None:
     """The lanes that exist of the result's vector number i."""
     if width is None or width.number is not None:
@@ -176,7 +241,6 @@ def _stored(e: KernelEmitter, count: V | None, width: V | None, i: int) -> V | N
 def _single(
     e: KernelEmitter,
     targets: Targets,
-    extents: Sequence[V],
     point: Point,
     rows: Range,
     columns: Range,
