@@ -5,7 +5,7 @@ The limits are those of the machine (`CpuFeatures`): vector width, registers, ca
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp, UnitAttr
@@ -76,16 +76,28 @@ def plan_kernel(kernel: tile.KernelOp, features: CpuFeatures) -> Plan:
     ]
     if nests:
         nest = nests[0]
-        return (
+        plan = (
             plan_amx(kernel, nest, features)
             or plan_lanes(kernel, nest, features)
             or plan_contraction(kernel, nest, features)
         )
+        return _with_steps(plan, nest)
     if (products := equal_products.in_kernel(kernel)) is not None:
         return plan_tiles(kernel, products, features)
     if any(isinstance(op, tile.DotOp) for op in kernel.body.walk()):
         return _plan_attention(kernel, features)
     return _plan_sweep(kernel)
+
+
+def _with_steps(plan: Plan, nest: contraction.Nest) -> Plan:
+    """The plan with steps of all loops over k: a pass may have cut an axis by another
+    parameter than that of products; nests go through all of it whatever the step."""
+    steps = {name for loop in nest.loops for name in loop.step_size.symbols()}
+    missing = steps & set(PARAMETERS) - set(plan.parameters)
+    if not missing:
+        return plan
+    depth = plan.parameters.get("BK", 1)
+    return replace(plan, parameters={**plan.parameters, **dict.fromkeys(missing, depth)})
 
 
 def _known(dim: Dim, default: int) -> int:
