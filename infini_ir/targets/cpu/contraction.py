@@ -370,12 +370,19 @@ def emit_with_stores(
         for result, (_, memory) in zip(results, targets, strict=True):
             memory.store(e, point, result)
 
+    def expect(point: Point) -> None:
+        for _, memory in targets:
+            if memory.strides[-1].number == 1:
+                address = memory.address(e, point, memory_of(memory.element))
+                e.f.prefetch(address, level=1, writing=True)
+
     level = e.enter()
     cost = sum(_finish_cost(e, target) for target, _ in targets)
     if e.plan.unit:
         grouped_nest.run(e, source.nest, finish, cost)
     else:
         described = nest_product(e, source.nest, finish)
+        described.expect = expect
         described.finish_cost = cost
         run(e, described)
     e.leave(level)

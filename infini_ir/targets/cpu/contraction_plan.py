@@ -25,6 +25,12 @@ FEW_ROWS = 6
 SHARING_STRIPS = 8
 """Strips of rows that fetch a panel together without waiting for it."""
 
+STREAMED_BLOCKS = 8
+"""Blocks of rows from which on each is taken through all of the right operand."""
+
+STREAMED_STRIPS = 3
+"""Strips of rows that are too few to share the fetching of such an operand."""
+
 PART_UNIT = 16
 """Parts of a contracted axis are multiples of this: a cache line of the left operand."""
 
@@ -93,6 +99,11 @@ def plan_contraction(
         columns = shape.column_count if shape.columns is not None else _whole_panels(shape)
         reason = f"right operand of {weights} bytes stays in L2, rows are shared"
     else:
+        if streamed := _streamed(shape, cache):
+            parameters, strip, columns = streamed
+            parameters = {**_named(kernel, parameters), "BN": columns, "BK": depth}
+            reason = f"rows of the left operand stay in L2, {weights} bytes pass by"
+            return Plan(parameters, strip, shape.vectors, reason=reason)
         in_parts = _divisible_depth(nest)
         parameters, strip, depth = _blocks(shape, cache, in_parts=in_parts)
         columns = _column_block(shape, wanted)
@@ -115,6 +126,29 @@ def plan_contraction(
         panels = sliced_factor.sliced_panels(rows) if rows <= sliced_factor.MOST_ROWS else 2
     parameters = {**_named(kernel, parameters), "BN": columns, "BK": depth}
     return Plan(parameters, strip, shape.vectors, panels, order, reason=reason)
+
+
+def _streamed(shape: Shape, cache: int) -> tuple[dict[str, int], tuple[int, int], int] | None:
+    """Row blocks and columns of a product with a large left operand: a block of it stays in
+    the cache with the panel in use, the next one and results on their way, while all of the
+    right operand passes by. None where blocks would be few, or of too few strips for what
+    they fetch together."""
+    if len(shape.rows) != 1 or shape.rows[0] is None or shape.columns is None:
+        return None
+    blocks = -(-shape.row_count * shape.depth * shape.item // (cache // 2))
+    if blocks < STREAMED_BLOCKS:
+        return None
+    parameters, strip = _rows(shape, blocks)
+    fitting = parameters["BM"] * shape.depth * shape.item <= cache * 3 // 4
+    if not fitting or parameters["BM"] <= STREAMED_STRIPS * strip[1]:
+        return None
+    pieces = -(-shape.row_count // parameters["BM"])
+    wanted = -(-STREAMED_BLOCKS // (pieces * shape.outer))
+    return (
+        parameters,
+        strip,
+        _whole_panels(shape) if wanted == 1 else _column_block(shape, wanted),
+    )
 
 
 def _divisible_depth(nest: contraction.Nest) -> bool:

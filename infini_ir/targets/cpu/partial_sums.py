@@ -77,18 +77,14 @@ class Sums:
             e.f.store(V("zeroinitializer", TYPE, self.lanes), cell, self._align)
 
     def close(self, e: KernelEmitter, cells: Sequence[V]) -> None:
-        """Add the sums of a part, which the cells hold."""
+        """Add the sums of a part, which the cells hold; after the last, the cells are right."""
         for number, cell in enumerate(cells):
             slot = self._slot(e, number)
             old, part = self._load(e, slot), self._load(e, cell)
             kind = f"<{self.lanes} x {TYPE}>"
             total = e.f.assign(f"fadd {kind} {old.text}, {part.text}", TYPE, self.lanes)
             e.f.store(total, slot, self._align)
-
-    def end(self, e: KernelEmitter, cells: Sequence[V]) -> None:
-        """Give the cells the whole sums, after the last part."""
-        for number, cell in enumerate(cells):
-            e.f.store(self._load(e, self._slot(e, number)), cell, self._align)
+            e.f.store(total, cell, self._align)
 
     @property
     def _align(self) -> int:

@@ -82,6 +82,8 @@ class Product:
     vectors, rather than whole register tiles and one for all that is left."""
     following: V | None = None
     """Where packed panels that are read after the last one begin, if not behind it."""
+    expect: Callable[[Point], None] = lambda point: None
+    """Asks for the memory that `finish` will write, which a long sum leaves time for."""
     long: bool = False
     """Whether counts that are known only while running may be large."""
     parts: Parts | None = None
@@ -238,6 +240,9 @@ def _strip(
     every = [cell for line in cells for cell in line]
     if p.sums is not None:
         p.sums.begin(e, every)
+        for point in row_points:
+            for coordinate in columns:
+                p.expect((*point, coordinate))
     if p.loops is not None:
         p.loops(e, p, base, offsets, pointers, cells, columns, masks)
     else:
@@ -247,8 +252,6 @@ def _strip(
             else _ahead(e, p, pointers, column, (outer, inner), len(rows))
         )
         _k_loops(e, p, base, offsets, pointers, cells, masks, ahead)
-    if p.sums is not None:
-        p.sums.end(e, every)
     if p.finish_cost > LOOPED_FINISH and len(rows) > 1:
         _finish_rows(e, p, cells, columns, masks, (outer, inner), (height, size))
         return

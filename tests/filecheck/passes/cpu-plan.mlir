@@ -60,3 +60,24 @@ tile.program @unknown inputs 1 {
   // CHECK: tile.launch @copy(%x, %y) :
   tile.launch @copy(%x, %y) : !tile.view<[N], f32>, !tile.view<[N], f32>
 }
+
+// -----
+
+// Of a large left operand, as many rows as fill a quarter of the L2 cache are taken through
+// all columns of the right one.
+// CHECK-LABEL: tile.kernel @square
+// CHECK-SAME:    plan {BM = 64 : i64, BN = 1024 : i64, BK = 1024 : i64
+// CHECK-SAME:    reason = "rows of the left operand stay in L2, 4194304 bytes pass by"
+tile.kernel @square(%A: !tile.view<[1024, 1024], f32>, %B: !tile.view<[1024, 1024], f32>, %Y: !tile.view<[1024, 1024], f32>) grid(%i : 1024 by BM, %j : 1024 by BN) {
+  %c0 = arith.constant 0.0 : f32
+  %z = tile.full %c0 : f32 -> !tile.tile<[BM, BN], f32>
+  %K = tile.size <[1024]>
+  %r = tile.for %K by <[BK]> carry(%z : !tile.tile<[BM, BN], f32>) -> (!tile.tile<[BM, BN], f32>) {
+  ^bb0(%k: index, %c: !tile.tile<[BM, BN], f32>):
+    %a = tile.load %A[%i, %k] axes [0, 1] : !tile.view<[1024, 1024], f32> -> !tile.tile<[BM, BK], f32>
+    %b = tile.load %B[%k, %j] axes [0, 1] : !tile.view<[1024, 1024], f32> -> !tile.tile<[BK, BN], f32>
+    %d = tile.dot %a, %b, %c : !tile.tile<[BM, BK], f32>, !tile.tile<[BK, BN], f32>, !tile.tile<[BM, BN], f32> -> !tile.tile<[BM, BN], f32>
+    tile.yield %d : !tile.tile<[BM, BN], f32>
+  }
+  tile.store set %r, %Y[%i, %j] axes [0, 1] : !tile.tile<[BM, BN], f32> -> !tile.view<[1024, 1024], f32>
+}
