@@ -13,7 +13,7 @@ from infini_ir.lowering.host_builder import HostBuilder, label_of, lowers
 from infini_ir.lowering.kernel_builder import KernelBuilder
 from infini_ir.lowering.placement import Placement
 from infini_ir.lowering.scalar_builder import ScalarBuilder
-from infini_ir.lowering.view_ops import is_view, view_of
+from infini_ir.lowering.view_ops import inverse_of, is_view, view_of
 from infini_ir.utils.symbolic import ZERO, Dim
 
 
@@ -34,9 +34,26 @@ def lower_view(op: Operation, host: HostBuilder) -> None:
     if host.literal(op.results[0]) is not None:
         return
     change, source = view_of(op).change, host.placement(op.operands[0])
-    placed = change(source) or change(host.made_dense(source))
+    placed = change(source) or _copied_where_wanted(op, source, host)
+    placed = placed or change(host.made_dense(source))
     assert placed is not None
     host.place(op.results[0], placed)
+
+
+def _copied_where_wanted(
+    op: Operation, source: Placement, host: HostBuilder
+) -> Placement | None:
+    """The result of a reshape that has to be copied, where a user wants it."""
+    back = inverse_of(op)
+    if back is None:
+        return None
+    target = host.wanted(op.results[0], lambda place: back.change(place) is not None)
+    if target is None:
+        return None
+    before = back.change(target)
+    assert before is not None
+    host.copy(source, before, label_of(op))
+    return target
 
 
 @lowers(graph.SliceOp)

@@ -5,6 +5,7 @@ The limits are those of the machine (`CpuFeatures`): vector width, registers, ca
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from xdsl.context import Context
@@ -34,6 +35,9 @@ SERIAL_NANOSECONDS = 3000
 
 SWEEP_ELEMENTS = 4096
 """Elements of a program of an elementwise kernel: long loops, and enough programs to share."""
+
+TRANSPOSED_COLUMNS = 64
+"""Columns of a program that transposes: runs of a few lines on both sides, and few pages."""
 
 LOOP_ELEMENTS = 1024
 """Elements of a chunk of a row that a program takes in a loop: it stays in the L1 cache."""
@@ -111,6 +115,8 @@ def _plan_sweep(kernel: tile.KernelOp) -> Plan:
     total = _known(product(kernel.bounds.data), 1 << 20)
     piece = max(64, min(SWEEP_ELEMENTS, total // PROGRAMS))
     width = columns if columns <= 2 * piece else max(64, piece // 64 * 64)
+    if _transposes(kernel):
+        width = min(columns, TRANSPOSED_COLUMNS)
     rows = _known(sizes["BR"], 1 << 20) if "BR" in sizes else 1
     height = max(1, min(rows, piece // max(1, width)))
     parameters = {
@@ -132,6 +138,28 @@ def _plan_sweep(kernel: tile.KernelOp) -> Plan:
         name: max(1, value) for name, value in parameters.items() if name in mentioned(kernel)
     }
     return Plan(used, reason=f"programs of about {piece} elements")
+
+
+def _transposes(kernel: tile.KernelOp) -> bool:
+    """Whether values lie along the last but one axis of the grid that are stored along the
+    last one."""
+    if len(kernel.offsets) < 2:
+        return False
+    rows, columns = kernel.offsets[-2], kernel.offsets[-1]
+    read = [(op.view, op.offsets) for op in kernel.body.walk() if isinstance(op, tile.LoadOp)]
+    written = [
+        (op.view, op.offsets) for op in kernel.body.walk() if isinstance(op, tile.StoreOp)
+    ]
+    return any(_moves(*access, columns) for access in written) and any(
+        _moves(*access, rows) and not _moves(*access, columns) for access in read
+    )
+
+
+def _moves(view: SSAValue, offsets: Sequence[SSAValue], offset: SSAValue) -> bool:
+    """Whether an access moves along an axis of the grid from element to element."""
+    strides = tile.view_type(view).strides
+    pairs = zip(offsets, strides, strict=True)
+    return any(o is offset and stride.value == 1 for o, stride in pairs)
 
 
 def mentioned(kernel: tile.KernelOp) -> set[str]:

@@ -13,6 +13,7 @@ from xdsl.ir import SSAValue
 
 from infini_ir.dialects import tile
 from infini_ir.targets.cpu import across, byte_windows, window_sweeps
+from infini_ir.targets.cpu.interleaving import interleaved_axis, interleaving_sweep
 from infini_ir.targets.cpu.reductions import Combiner
 from infini_ir.targets.cpu.sources import Coordinate, MemorySource, Point
 from infini_ir.targets.cpu.transposing import operand_axis, transposing_sweep
@@ -36,6 +37,10 @@ def sweep(
         other = operand_axis(e, targets, extents, axis)
         if other is not None:
             transposing_sweep(e, targets, extents, axis, other)
+            return
+        other = interleaved_axis(e, targets, extents, axis)
+        if other is not None:
+            interleaving_sweep(e, targets, extents, axis, other)
             return
 
     write = _writer(e, targets, combines)

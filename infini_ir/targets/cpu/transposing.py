@@ -33,6 +33,18 @@ _GROUP = 4
 def operand_axis(
     e: KernelEmitter, targets: Targets, extents: Sequence[V], axis: int
 ) -> int | None:
+    """The axis to compute along and transpose: `unit_axis`, if blocks are filled well."""
+    other = unit_axis(e, targets, extents, axis)
+    if other is None:
+        return None
+    sizes = (extents[axis].number, extents[other].number)
+    short = any(size is not None and int(size) < e.lanes // 2 for size in sizes)
+    return None if short else other
+
+
+def unit_axis(
+    e: KernelEmitter, targets: Targets, extents: Sequence[V], axis: int
+) -> int | None:
     """The axis that the operands have stride 1 along where that is not `axis`, the one of
     the results; None where going along `axis` is as good."""
     found: set[int] = set()
@@ -53,13 +65,7 @@ def operand_axis(
                 found.add(unit[-1])
             elif step != 0:
                 return None
-    if len(found) != 1 or along > len(targets):
-        return None
-    other = found.pop()
-    sizes = (extents[axis].number, extents[other].number)
-    return (
-        None if any(size is not None and int(size) < e.lanes // 2 for size in sizes) else other
-    )
+    return found.pop() if len(found) == 1 and along <= len(targets) else None
 
 
 def _leaves(

@@ -118,10 +118,9 @@ def machine_text(machine: Entry) -> str:
             rate, size = machine[f"{level}_gb_per_second"], size_text(machine[f"{level}_bytes"])
             parts.append(f"{rate:.3g} GB/s from {size} of {level.upper()}")
     threads = f"{machine['threads']} threads" if machine["threads"] != 1 else "1 thread"
-    others = "".join(
-        f" ({kind} {rate:.4g})" for kind, rate in machine["gflops_by_type"].items()
-    )
-    return f"{threads}: {machine['gflops']:.4g} GFLOP/s{others}, {', '.join(parts)}"
+    rates = [f"{kind} {rate:,.0f}" for kind, rate in machine["gflops_by_type"].items()]
+    others = f" ({', '.join(rates)})" if rates else ""
+    return f"{threads}: {machine['gflops']:,.0f} GFLOP/s{others}, {', '.join(parts)}"
 
 
 def shortened(text: str, length: int = _ORIGIN_LENGTH) -> str:

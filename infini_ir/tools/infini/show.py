@@ -81,6 +81,14 @@ def size_text(count: float) -> str:
     return f"{count:.3g} TB"
 
 
+def count_text(count: float) -> str:
+    """A number of operations in words."""
+    for limit, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "K")):
+        if count >= limit:
+            return f"{count / limit:.3g} {unit}"
+    return f"{count:.3g}"
+
+
 def time_text(seconds: float) -> str:
     """A time in words."""
     for limit, factor, unit in ((1e-3, 1e6, "us"), (1, 1e3, "ms")):

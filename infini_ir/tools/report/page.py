@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from infini_ir.tools.infini.explain_text import summary
-from infini_ir.tools.infini.show import size_text, time_text
-from infini_ir.tools.report.drawings import arena_of, drawing_of, roofs_of
+from infini_ir.tools.infini.show import count_text, size_text, time_text
+from infini_ir.tools.report.drawings import arena_of, drawing_of
+from infini_ir.tools.report.kinds import kinds_of
 from infini_ir.tools.report.passes import PassChange
 from infini_ir.tools.report.program import graph_of, lives_of
+from infini_ir.tools.report.roofline import roofs_of
 from infini_ir.utils.errors import OptionError
 
 if TYPE_CHECKING:
@@ -54,7 +56,12 @@ def page_of(explained: Explained, changes: Sequence[PassChange]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"time": _time, "bytes": size_text, "percent": _percent}
+    environment.filters |= {
+        "time": _time,
+        "bytes": size_text,
+        "percent": _percent,
+        "count": count_text,
+    }
     entries = facts["launches"]
     nodes = graph_of(explained.launches)
     return environment.get_template("page.html").render(
@@ -62,6 +69,7 @@ def page_of(explained: Explained, changes: Sequence[PassChange]) -> str:
         name=Path(facts["model"]).name,
         summary=summary(facts),
         tiles=_tiles(facts),
+        kinds=kinds_of(facts),
         kernels=[_with_share(kernel, facts) for kernel in facts["kernels"]],
         launches=[_with_share(launch, facts) for launch in entries],
         alone=facts["totals"]["alone_seconds"] is not None,
@@ -124,7 +132,7 @@ def _tiles(facts: dict[str, Any]) -> list[tuple[str, str, str]]:
     totals = facts["totals"]
     tiles = [
         ("launches", str(totals["launches"]), f"{len(facts['kernels'])} kernels"),
-        ("operations", f"{totals['operations']:.3g}", f"{size_text(totals['bytes'])} moved"),
+        ("operations", count_text(totals["operations"]), f"{size_text(totals['bytes'])} moved"),
         ("least time", time_text(totals["limit_seconds"]), "that this machine needs"),
     ]
     if "call_seconds" in totals:
@@ -143,6 +151,7 @@ def _with_share(entry: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
         **entry,
         "share": entry[key] / total,
         "of_limit": entry["limit_seconds"] / taken if taken else None,
+        "above_limit": max(0.0, taken - entry["limit_seconds"]) if taken else None,
     }
 
 

@@ -9,9 +9,11 @@ import pytest
 from click.testing import CliRunner
 
 from infini_ir.tools.infini.cli import cli
-from infini_ir.tools.report.drawings import arena_of, drawing_of, roofs_of
+from infini_ir.tools.report.drawings import LONG, arena_of, drawing_of
+from infini_ir.tools.report.kinds import MOST_KINDS, kinds_of
 from infini_ir.tools.report.passes import MOST_LINES, difference
 from infini_ir.tools.report.program import Life, Node
+from infini_ir.tools.report.roofline import roofs_of
 
 pytest.importorskip("jinja2")
 
@@ -184,18 +186,63 @@ def test_layers_have_places_of_their_own():
     places = {(box["x"], box["y"]) for box in drawing["boxes"]}
     assert len(places) == 3
     assert len(drawing["lines"]) == 2
-    assert all(y1 < y2 for _, y1, _, y2 in drawing["lines"])
+    assert all(y1 < y2 for _, y1, _, y2, _ in drawing["lines"])
+    assert {kind for *_, kind in drawing["lines"]} == {"edge"}
     assert all(box["x"] < drawing["width"] for box in drawing["boxes"])
+
+
+def test_edges_over_many_layers_are_faint():
+    far = [Node(0, 0), *(Node(n, n, 0, [n - 1]) for n in range(1, LONG + 2))]
+    far[-1].needs.append(0)
+    drawing = drawing_of(far, [entry(i, 1.0) for i in range(len(far))])
+    assert sorted(kind for *_, kind in drawing["lines"])[-1] == "far edge"
 
 
 def test_points_lie_below_their_roof():
     kernels = [entry(0, 1e6 / 50e9), entry(1, 1e6 / 90e9, bytes=1e6)]
     roofs = roofs_of(MACHINE, kernels, {"f32"})
-    compute = [line for line in roofs.lines if "compute" in line["kind"]]
+    compute = [line for line in roofs.lines if "computing" in line["kind"]]
     assert [line["text"] for line in compute] == ["f32: 100 GFLOP/s"]
     assert all(point["y"] > compute[0]["y1"] for point in roofs.points)
     assert len(roofs_of(MACHINE, kernels, {"f32", "bf16", "i8"}).lines) == len(roofs.lines) + 2
-    assert roofs.points[0]["labelled"]
+    assert roofs.points[0]["label"]
+    assert all(point["roof"] <= point["y"] for point in roofs.points)
+
+
+def test_kernels_of_no_time_are_not_drawn():
+    kernels = [entry(0, 1.0), entry(1, 1e-6)]
+    roofs = roofs_of(MACHINE, kernels, {"f32"})
+    assert len(roofs.points) == 1
+    assert roofs.left_out == 1
+
+
+def test_kinds_are_kernels_of_alike_names():
+    names = ("dot_2_packed", "dot", "conv_3x3_4", "conv_3x3_packed", "softmax")
+    kernels = [
+        {**entry(i, 1.0 + i), "kernel": name, "launches": [i]} for i, name in enumerate(names)
+    ]
+    kinds = {kind.name: kind for kind in kinds_of({"kernels": kernels, "totals": {}})}
+    assert set(kinds) == {"dot", "conv_3x3", "softmax"}
+    assert kinds["conv_3x3"].seconds == 7.0
+    assert kinds["conv_3x3"].kernels == kinds["conv_3x3"].launches == 2
+    assert kinds["conv_3x3"].needed == 0.5
+    assert sum(kind.share for kind in kinds.values()) == pytest.approx(1)
+
+
+def test_few_kinds_have_names():
+    kernels = [
+        {**entry(i, 1.0), "kernel": f"k{chr(97 + i)}", "launches": [i]} for i in range(20)
+    ]
+    times = {
+        "barrier_seconds": 1.0,
+        "rest_of_native_seconds": 0.5,
+        "outside_native_seconds": 0.5,
+    }
+    totals = {"call_seconds": 22.0, **times}
+    kinds = kinds_of({"kernels": kernels, "totals": totals})
+    assert len(kinds) == MOST_KINDS + 1 + 3
+    assert kinds[MOST_KINDS].name == f"{20 - MOST_KINDS} other kinds"
+    assert kinds[MOST_KINDS].share == pytest.approx((20 - MOST_KINDS) / 22)
 
 
 def test_nothing_measured_is_drawn_from_limits():
