@@ -11,6 +11,7 @@ from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint, Rewriter
 
 from infini_ir.dialects.tile import program, view_type
+from infini_ir.passes.tile.footprints import Footprint, disjoint, footprint_of
 from infini_ir.passes.tile.regions import regions_of, root_of
 from infini_ir.utils.dtypes import item_size
 
@@ -25,6 +26,8 @@ class Access:
     begin: int | None
     end: int | None
     """Bytes in the arena, None where not known."""
+    footprint: Footprint | None = None
+    """The elements of the root, None where not known."""
 
     def conflicts(self, other: Access) -> bool:
         """Whether the order of the two matters and is not given by their worker."""
@@ -34,7 +37,8 @@ class Access:
 
     def _overlaps(self, other: Access) -> bool:
         if self.root is other.root:
-            return True
+            mine, theirs = self.footprint, other.footprint
+            return mine is None or theirs is None or not disjoint(mine, theirs)
         if not (_in_arena(self.root) and _in_arena(other.root)):
             return False
         if self.begin is None or self.end is None or other.begin is None or other.end is None:
@@ -52,7 +56,8 @@ class InsertBarriersPass(ModulePass):
     """
     Puts `tile.barrier` before a launch, or a read of memory by the host program, that
     touches memory which an operation since the last barrier writes, or writes memory that
-    one reads. Memory that the plan lets two values share counts as one. Launches on the one
+    one reads. Memory that the plan lets two values share counts as one; parts of one value
+    that have no element in common, such as what is inside a border and the border, do not. Launches on the one
     serial worker keep their order by themselves. Regions of control operations end with a
     barrier, and begin with the read of the flag that led to them.
     """
@@ -136,7 +141,7 @@ def _access(view: SSAValue, writes: bool, serial: bool) -> Access:
         size = view_type(root).element_count().value
         if begin is not None and size is not None:
             end = begin + size * item_size(view_type(root).dtype)
-    return Access(root, writes, serial, begin, end)
+    return Access(root, writes, serial, begin, end, footprint_of(view))
 
 
 def _in_arena(root: SSAValue) -> bool:

@@ -110,3 +110,44 @@ tile.program @serial_loop inputs 1 {
     tile.launch @copy(%y, %y) serial : !tile.view<[N], f32>, !tile.view<[N], f32>
   }
 }
+
+// -----
+
+// The border of a buffer and what is inside it are written at once, and read after both;
+// two columns of blocks likewise. What overlaps waits.
+// CHECK-LABEL: tile.program @border
+tile.kernel @rows(%X: !tile.view<[2, 6], f32, strides [30, 1]>) grid(%i : 2 by 1) {
+  %z = arith.constant 0.0 : f32
+  %x = tile.full %z : f32 -> !tile.tile<[6], f32>
+  %0 = arith.constant 0 : index
+  tile.store set %x, %X[%i, %0] axes [1] : !tile.tile<[6], f32> -> !tile.view<[2, 6], f32, strides [30, 1]>
+}
+tile.kernel @ends(%X: !tile.view<[4, 2], f32, strides [6, 5]>) grid(%i : 4 by 1) {
+  %z = arith.constant 0.0 : f32
+  %x = tile.full %z : f32 -> !tile.tile<[2], f32>
+  %0 = arith.constant 0 : index
+  tile.store set %x, %X[%i, %0] axes [1] : !tile.tile<[2], f32> -> !tile.view<[4, 2], f32, strides [6, 5]>
+}
+tile.kernel @inside(%X: !tile.view<[4, 4], f32, strides [6, 1]>) grid(%i : 4 by 1) {
+  %z = arith.constant 1.0 : f32
+  %x = tile.full %z : f32 -> !tile.tile<[4], f32>
+  %0 = arith.constant 0 : index
+  tile.store set %x, %X[%i, %0] axes [1] : !tile.tile<[4], f32> -> !tile.view<[4, 4], f32, strides [6, 1]>
+}
+tile.program @border inputs 0 {
+^bb0(%y: !tile.view<[6, 6], f32>):
+  %a = tile.alias %y offset <[0]> : !tile.view<[6, 6], f32> -> !tile.view<[2, 6], f32, strides [30, 1]>
+  %b = tile.alias %y offset <[6]> : !tile.view<[6, 6], f32> -> !tile.view<[4, 2], f32, strides [6, 5]>
+  %c = tile.alias %y offset <[7]> : !tile.view<[6, 6], f32> -> !tile.view<[4, 4], f32, strides [6, 1]>
+  %d = tile.alias %y offset <[8]> : !tile.view<[6, 6], f32> -> !tile.view<[4, 4], f32, strides [6, 1]>
+  // CHECK:      tile.launch @rows
+  // CHECK-NEXT: tile.launch @ends
+  // CHECK-NEXT: tile.launch @inside
+  // CHECK-NEXT: tile.barrier
+  // CHECK-NEXT: tile.launch @inside
+  // CHECK-NEXT: }
+  tile.launch @rows(%a) : !tile.view<[2, 6], f32, strides [30, 1]>
+  tile.launch @ends(%b) : !tile.view<[4, 2], f32, strides [6, 5]>
+  tile.launch @inside(%c) : !tile.view<[4, 4], f32, strides [6, 1]>
+  tile.launch @inside(%d) : !tile.view<[4, 4], f32, strides [6, 1]>
+}
