@@ -39,6 +39,9 @@ SWEEP_ELEMENTS = 4096
 TRANSPOSED_COLUMNS = 64
 """Columns of a program that transposes: runs of a few lines on both sides, and few pages."""
 
+LONG_LINE = 256
+"""Results of a line below which a program computes all of it where it transposes windows."""
+
 LOOP_ELEMENTS = 1024
 """Elements of a chunk of a row that a program takes in a loop: it stays in the L1 cache."""
 
@@ -130,6 +133,10 @@ def _plan_sweep(kernel: tile.KernelOp) -> Plan:
     }
     if "BW" in sizes:
         parameters["BW"] = max(1, min(_known(sizes["BW"], 8), 8))
+        if _turns(kernel) and _known(sizes["BW"], LONG_LINE) < LONG_LINE:
+            parameters["BW"] = max(1, _known(sizes["BW"], 1))
+            if columns % TRANSPOSED_COLUMNS == 0:
+                parameters["BC"] = TRANSPOSED_COLUMNS
     if "BH" in sizes:
         parameters["BH"] = 1
     if "BM" in sizes:
@@ -143,15 +150,26 @@ def _plan_sweep(kernel: tile.KernelOp) -> Plan:
 def _transposes(kernel: tile.KernelOp) -> bool:
     """Whether values lie along the last but one axis of the grid that are stored along the
     last one."""
-    if len(kernel.offsets) < 2:
-        return False
-    rows, columns = kernel.offsets[-2], kernel.offsets[-1]
+    return len(kernel.offsets) > 1 and _lie_across(
+        kernel, kernel.offsets[-2], kernel.offsets[-1]
+    )
+
+
+def _turns(kernel: tile.KernelOp) -> bool:
+    """Whether values lie along the last axis of the grid that are stored along the one
+    before."""
+    return len(kernel.offsets) > 1 and _lie_across(
+        kernel, kernel.offsets[-1], kernel.offsets[-2]
+    )
+
+
+def _lie_across(kernel: tile.KernelOp, loaded: SSAValue, stored: SSAValue) -> bool:
     read = [(op.view, op.offsets) for op in kernel.body.walk() if isinstance(op, tile.LoadOp)]
     written = [
         (op.view, op.offsets) for op in kernel.body.walk() if isinstance(op, tile.StoreOp)
     ]
-    return any(_moves(*access, columns) for access in written) and any(
-        _moves(*access, rows) and not _moves(*access, columns) for access in read
+    return any(_moves(*access, stored) for access in written) and any(
+        _moves(*access, loaded) and not _moves(*access, stored) for access in read
     )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from xdsl.ir import SSAValue
 
 from infini_ir.dialects import tile
-from infini_ir.targets.cpu import across, byte_windows, window_sweeps
+from infini_ir.targets.cpu import across, byte_windows, turned_windows, window_sweeps
 from infini_ir.targets.cpu.interleaving import interleaved_axis, interleaving_sweep
 from infini_ir.targets.cpu.reductions import Combiner
 from infini_ir.targets.cpu.sources import Coordinate, MemorySource, Point
@@ -41,6 +41,10 @@ def sweep(
         other = interleaved_axis(e, targets, extents, axis)
         if other is not None:
             interleaving_sweep(e, targets, extents, axis, other)
+            return
+        turned = turned_windows.find(e, targets, extents, axis)
+        if turned is not None:
+            turned_windows.sweep(e, targets, extents, axis, turned)
             return
 
     write = _writer(e, targets, combines)

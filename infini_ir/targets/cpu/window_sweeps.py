@@ -151,7 +151,7 @@ def _overlap(
         if not 0 < step < extents[column]:
             continue
         found = Windows(op, memory, body, argument, strip, column, vector, extents, step)
-        size = _strip_size(e)
+        size = strip_size(e)
         columns = (size - 1) * step + extents[column]
         rows = 1
         for axis in found.rows:
@@ -162,7 +162,8 @@ def _overlap(
     return None
 
 
-def _strip_size(e: KernelEmitter) -> int:
+def strip_size(e: KernelEmitter) -> int:
+    """Results of a strip."""
     return STRIP if e.features.vector_registers == 32 else STRIP // 2
 
 
@@ -186,9 +187,7 @@ def sweep(
                 return tuple(both.get(a, c) for a, c in enumerate(base))
 
             points = [at(position) for position in positions]
-            values = _Strip(e, windows, points).compute()
-            for point, value in zip(points, values, strict=True):
-                e.remember((id(windows.op), point_key(point), e.mask_key()), (value,))
+            compute(e, windows, points)
             for point in points:
                 write(point)
 
@@ -202,9 +201,16 @@ def sweep(
     e.nest(extents, outer, [None] * len(extents), row)
 
 
+def compute(e: KernelEmitter, windows: Windows, points: Sequence[Point]) -> None:
+    """Compute the reductions at neighbouring points, and keep them in mind."""
+    values = _Strip(e, windows, points).compute()
+    for point, value in zip(points, values, strict=True):
+        e.remember((id(windows.op), point_key(point), e.mask_key()), (value,))
+
+
 def _strips(e: KernelEmitter, extent: V, body: Callable[[V, int], None]) -> None:
     """Whole strips, then what is left: one where that is known, else halves of strips."""
-    size = _strip_size(e)
+    size = strip_size(e)
     if extent.number is not None:
         whole = integer(int(extent.number) // size * size)
         e.f.loop(whole, lambda i: body(i, size), step=size, hint="strip")
