@@ -127,6 +127,12 @@ class Compilation:
 
     def build(self, source: Any) -> Program | Project:
         """Import, optimise, lower and generate code: a program, or a project of sources."""
+        from infini_ir.utils.collector import rarely_collecting
+
+        with rarely_collecting():
+            return self._build(source)
+
+    def _build(self, source: Any) -> Program | Project:
         from infini_ir.targets.texts import LazyTexts, module_text
 
         started = time.perf_counter()

@@ -11,6 +11,8 @@ from functools import cache
 from pathlib import Path
 
 _CPUINFO = Path("/proc/cpuinfo")
+_CGROUPS = Path("/proc/self/cgroup")
+_CGROUP_ROOT = Path("/sys/fs/cgroup")
 _ARCHITECTURES = {
     "x86_64": "x86-64",
     "amd64": "x86-64",
@@ -62,8 +64,51 @@ def parse_flags(cpuinfo: str) -> frozenset[str]:
 
 
 def cpu_count_available() -> int:
-    """How many processors the calling thread may run on, which is at most the machine's."""
+    """How many processors the calling thread may keep busy, at most the machine's: those of
+    its affinity mask, and no more than the whole ones of the time its control group has."""
     try:
-        return max(1, len(os.sched_getaffinity(0)))
+        count = len(os.sched_getaffinity(0))
     except (AttributeError, OSError):
-        return os.cpu_count() or 1
+        count = os.cpu_count() or 1
+    quota = cpu_quota()
+    return max(1, count if quota is None else min(count, int(quota)))
+
+
+@cache
+def cpu_quota() -> float | None:
+    """Processors' worth of time that this process's control groups (version 2 or 1) allow it,
+    as containers have them; None where nothing limits it. Read once.
+
+    Threads beyond it would wait at barriers for others whose time has run out, 100 ms a turn.
+    """
+    try:
+        lines = _CGROUPS.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    limits: list[float] = []
+    for line in lines:
+        _, controllers, path = ([*line.split(":", 2), "", ""])[:3]
+        if not controllers:
+            limits += _limits(_CGROUP_ROOT, path, "cpu.max", None)
+        elif "cpu" in controllers.split(","):
+            root = _CGROUP_ROOT / "cpu"
+            limits += _limits(root, path, "cpu.cfs_quota_us", "cpu.cfs_period_us")
+    return min(limits, default=None)
+
+
+def _limits(root: Path, group: str, quota: str, period: str | None) -> list[float]:
+    """The limits of a group and of those around it. In a container the path may be that of
+    the host, of which only the root is seen here."""
+    parts = [p for p in group.split("/") if p not in ("", "..")]
+    found: list[float] = []
+    for depth in range(len(parts), -1, -1):
+        folder = root.joinpath(*parts[:depth])
+        try:
+            words = (folder / quota).read_text(encoding="utf-8").split()
+            if period is not None:
+                words += (folder / period).read_text(encoding="utf-8").split()
+            if int(words[0]) > 0 and int(words[1]) > 0:
+                found.append(int(words[0]) / int(words[1]))
+        except (OSError, ValueError, IndexError):
+            continue
+    return found

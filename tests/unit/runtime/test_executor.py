@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from infini_ir.runtime import artifact
 from infini_ir.runtime.executor import Executor, choose_threads
 from infini_ir.runtime.program import Program
 from infini_ir.utils.errors import InputError, OptionError
@@ -148,3 +149,44 @@ def test_report_overhead(add_program: Program, capsys: pytest.CaptureFixture[str
         lines.append(f"{threads} threads: {min(rounds) * 1e6:.2f} us a call")
     with capsys.disabled():
         print("\n" + "\n".join(lines))
+
+
+_ONE_PROCESSOR = """
+import os, sys, threading
+import numpy as np
+import infini_ir
+from infini_ir.runtime.executor import Executor
+from infini_ir.runtime import artifact
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+program = artifact.read(sys.argv[1])
+assert Executor(program)._workers == 1 and Executor(program, 4)._workers == 1
+executor = Executor(program, 4)
+executor._workers = 4
+x = np.arange(1000, dtype=np.float32)
+stop = False
+def busy():
+    while not stop:
+        pass
+competitor = threading.Thread(target=busy)
+competitor.start()
+for _ in range(20):
+    (y,) = executor.run([x])
+    assert (y == x + 1).all()
+stop = True
+competitor.join()
+print("right")
+"""
+
+
+def test_more_threads_than_processors_go_on(add_program: Program, tmp_path):
+    """Four threads with barriers on one processor, beside a busy one: slow, but never stuck."""
+    path = tmp_path / "add.infini"
+    artifact.write(add_program, path)
+    done = subprocess.run(
+        [sys.executable, "-c", _ONE_PROCESSOR, str(path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout.strip() == "right", done.stderr
