@@ -89,6 +89,7 @@ PASSES = {
             "tile-expand-math": "passes.tile.expand_math:ExpandMathPass",
             "tile-insert-barriers": "passes.tile.insert_barriers:InsertBarriersPass",
             "tile-lay-out-weights": "passes.tile.lay_out_weights:LayOutWeightsPass",
+            "tile-reciprocal-sums": "passes.tile.reciprocal_sums:ReciprocalSumsPass",
             "tile-narrow-doubles": "passes.tile.narrow_doubles:NarrowDoublesPass",
             "tile-plan-memory": "passes.tile.plan_memory:PlanMemoryPass",
             "tile-block-rows": "passes.tile.block_rows:BlockRowsPass",

@@ -104,8 +104,11 @@ class LoopWriter:
 
         self.f.loop(extents[axis], inside, hint=f"axis{axis}.")
 
-    def vector_loop(self, extent: V, body: Callable[[Coordinate], None]) -> None:
-        """The body for whole vectors, then for the rest: masked, or one by one."""
+    def vector_loop(
+        self, extent: V, body: Callable[[Coordinate], None], *, start: V = ZERO
+    ) -> None:
+        """The body for whole vectors, then for the rest: masked, or one by one. `start` is a
+        whole number of vectors."""
         lanes = self.lanes
         if extent.number is not None:
             whole = integer(int(extent.number) // lanes * lanes)
@@ -114,7 +117,11 @@ class LoopWriter:
             whole = self.f.assign(f"and i64 {extent.text}, {-lanes}", "i64")
             rest = self.f.sub(extent, whole)
         self.f.loop(
-            whole, lambda i: self._scoped(body, Coordinate(i, True)), step=lanes, hint="vector"
+            whole,
+            lambda i: self._scoped(body, Coordinate(i, True)),
+            start=start,
+            step=lanes,
+            hint="vector",
         )
         if self.features.has_avx512:
             self.f.when(

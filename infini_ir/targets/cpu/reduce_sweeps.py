@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from infini_ir.dialects import tile
 from infini_ir.targets.cpu import across, byte_windows
 from infini_ir.targets.cpu.reductions import Combiner
+from infini_ir.targets.cpu.scalars import scalar_operations
 from infini_ir.targets.cpu.sources import Coordinate, Point
-from infini_ir.targets.cpu.writer import V, integer
+from infini_ir.targets.cpu.writer import ZERO, V, integer
 
 if TYPE_CHECKING:
     from infini_ir.targets.cpu.emitter import Kept, KernelEmitter
@@ -17,8 +18,12 @@ UNROLL_LIMIT = 64
 """Elements of a reduction inside another loop up to which it is written out."""
 
 CHAINS = 4
-"""Partial results that a long reduction of lanes goes on with in turn, so that it does not
-wait for each combination to end."""
+"""Partial results that a long reduction goes on with in turn, so that it does not wait for each
+combination to end."""
+
+QUICK_OPERATIONS = 6
+"""Operations for an element that take less time than a combination: two begin in a cycle, one
+ends after four."""
 
 
 def reduce_at(e: KernelEmitter, op: tile.ReduceOp, point: Point) -> V:
@@ -77,21 +82,36 @@ def _reduce_lanes(
                 at(e.f.add(position, integer(i)), cell)
 
         extent = extents[last]
-        if extent.number is not None:
-            whole = integer(int(extent.number) // CHAINS * CHAINS)
-        else:
-            whole = e.f.assign(f"and i64 {extent.text}, {-CHAINS}", "i64")
+        whole = _whole(e, extent, CHAINS)
         e.f.loop(whole, several, step=CHAINS, hint="chains")
         e.f.loop(extent, lambda i: at(i, cells[0]), start=whole, hint="chain")
 
     e.nest(extents, axes[:-1], point, row)
-    total_cells = [e.f.load(cell, neutral.type, e.lanes, 64) for cell in cells]
-    while len(total_cells) > 1:
-        total_cells = [
-            combiner.apply(e.f, a, b)
-            for a, b in zip(total_cells[::2], total_cells[1::2], strict=True)
-        ]
-    return total_cells[0]
+    return _combined(e, combiner, cells, neutral.type)
+
+
+def _whole(e: KernelEmitter, extent: V, step: int) -> V:
+    """The multiple of a power of two that an extent has room for."""
+    if extent.number is not None:
+        return integer(int(extent.number) // step * step)
+    return e.f.assign(f"and i64 {extent.text}, {-step}", "i64")
+
+
+def _combined(e: KernelEmitter, combiner: Combiner, cells: list[V], type: str) -> V:
+    """The vectors of a power of two of cells as one."""
+    found = [e.f.load(cell, type, e.lanes, 64) for cell in cells]
+    while len(found) > 1:
+        pairs = zip(found[::2], found[1::2], strict=True)
+        found = [combiner.apply(e.f, a, b) for a, b in pairs]
+    return found[0]
+
+
+def _is_quick(op: tile.ReduceOp) -> bool:
+    """Whether elements come faster than one chain of combinations takes them in."""
+    owner = op.x.owner
+    if isinstance(owner, tile.MapOp):
+        return scalar_operations(owner.body.block) <= QUICK_OPERATIONS
+    return isinstance(owner, tile.LoadOp)
 
 
 def _written_out(
@@ -130,26 +150,38 @@ def _reduce_scalar(
     outer = [a for a in op.axis_list if a != axis]
     neutral = combiner.neutral()
     wide = e.f.splat(neutral, e.lanes)
-    vector_cell = e.f.alloca(wide.full_type)
+    chains = CHAINS if _is_quick(op) else 1
+    cells = [e.f.alloca(wide.full_type) for _ in range(chains)]
     scalar_cell = e.f.alloca(neutral.type)
-    e.f.store(wide, vector_cell, 64)
+    for cell in cells:
+        e.f.store(wide, cell, 64)
     e.f.store(neutral, scalar_cell, 8)
     kept = e.kept_of(op.x)
     keeping = kept is not None and kept.pending and len(op.axis_list) == len(extents)
 
     def row(base: Point) -> None:
-        def inner(coordinate: Coordinate) -> None:
+        def at(coordinate: Coordinate, cell: V) -> None:
             full = tuple(coordinate if a == axis else c for a, c in enumerate(base))
             value = _reduced_element(e, op, full, kept if keeping else e.keeping)
-            _accumulate(e, combiner, value, coordinate, vector_cell, scalar_cell, wide)
+            _accumulate(e, combiner, value, coordinate, cell, scalar_cell, wide)
 
-        e.vector_loop(extents[axis], inner)
+        def several(position: V) -> None:
+            for i, cell in enumerate(cells):
+                level = e.enter()
+                at(Coordinate(e.f.add(position, integer(i * e.lanes)), True), cell)
+                e.leave(level)
+
+        start = ZERO
+        if chains > 1:
+            start = _whole(e, extents[axis], chains * e.lanes)
+            e.f.loop(start, several, step=chains * e.lanes, hint="chains")
+        e.vector_loop(extents[axis], lambda c: at(c, cells[0]), start=start)
 
     e.nest(extents, outer, point, row)
     if keeping:
         assert isinstance(op.x.owner, tile.MapOp)
         e.settle(op.x.owner)
-    lanes = combiner.across(e.f, e.f.load(vector_cell, neutral.type, e.lanes, 64))
+    lanes = combiner.across(e.f, _combined(e, combiner, cells, neutral.type))
     return combiner.apply(e.f, lanes, e.f.load(scalar_cell, neutral.type, 1, 8))
 
 

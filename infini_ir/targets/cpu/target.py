@@ -18,6 +18,7 @@ from infini_ir.passes.graph.winograd import GraphWinogradPass
 from infini_ir.passes.tile.expand_math import ExpandMathPass
 from infini_ir.passes.tile.insert_barriers import InsertBarriersPass
 from infini_ir.passes.tile.plan_memory import PlanMemoryPass
+from infini_ir.passes.tile.reciprocal_sums import ReciprocalSumsPass
 from infini_ir.passes.tile.split_axis import SplitAxisPass
 from infini_ir.passes.tile.split_reduction import SplitReductionPass
 from infini_ir.runtime.metadata import Check, Metadata, weight_table
@@ -124,6 +125,7 @@ class CpuTarget:
         shared memory decides them."""
         lanes = self.features.vector_bytes // 4
         return (
+            ReciprocalSumsPass(),
             SplitReductionPass(PROGRAMS, columns=SWEEP_ELEMENTS, least=REDUCED_ELEMENTS),
             SplitAxisPass(limit=1 << 62, symbolic=False, beside=COLUMN_ROWS),
             CpuRoundFactorsPass(self.architecture),
