@@ -6,7 +6,7 @@ Where rows are few, all of them stay there while the columns, a layer's weights,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from infini_ir.dialects import tile
 from infini_ir.targets.cpu import contraction, grouped
@@ -42,6 +42,8 @@ class _Shape:
     depth: int
     depth_bytes: int
     """Of a column of the right operand."""
+    left_bytes: int
+    """Of the left operand's elements that all rows take; windows share most of theirs."""
     outer: int
     """Programs that other axes of the grid make."""
 
@@ -92,8 +94,7 @@ def plan_amx(
 
 def _rows_stay(shape: _Shape, features: CpuFeatures) -> bool:
     """Whether all rows are few enough to stay in the second cache."""
-    kept = shape.row_count * shape.depth_bytes
-    return shape.row_count <= SOME_ROWS and kept <= features.l2_bytes * 3 // 4
+    return shape.row_count <= SOME_ROWS and shape.left_bytes <= features.l2_bytes * 3 // 4
 
 
 def _pieces(size: int, wanted: int, least: int) -> int:
@@ -114,7 +115,11 @@ def _shape(kernel: tile.KernelOp, nest: contraction.Nest) -> _Shape:
     rows = [a.shape[axis].value for axis in nest.lhs.axis_list[:-1]]
     columns = b.shape[nest.rhs.axis_list[nest.column_axis]].value
     depth = _depth(nest)
-    return _Shape(rows, columns, depth, depth * item_size(b.dtype), outer)
+    right, left = item_size(b.dtype), item_size(a.dtype)
+    shape = _Shape(rows, columns, depth, depth * right, 0, outer)
+    channels = a.shape[nest.lhs.axis_list[-1]].value or UNKNOWN_DEPTH
+    taps = depth // max(1, channels)
+    return replace(shape, left_bytes=shape.row_count * depth * left // max(1, taps))
 
 
 def _depth(nest: contraction.Nest) -> int:
