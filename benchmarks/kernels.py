@@ -1,9 +1,9 @@
 """Kernels that are no plain products: `python -m benchmarks.kernels`.
 
 The convolutions of ResNet-50 and MobileNetV2, attention, normalisations, softmax, functions of
-elements, reductions and movements; in f32, the first also in bf16. PyTorch's convolutions have
-their weights packed and images channels last, as its frozen programs do; of ours only kernels
-that compute count, not those that turn the images into our layout and back.
+elements, reductions, movements and recurrent layers; in f32, the first also in bf16. PyTorch's
+convolutions have their weights packed and images channels last, as its frozen programs do; of ours
+only kernels that compute count, not those that turn the images into our layout and back.
 """
 
 from __future__ import annotations
@@ -43,6 +43,18 @@ ATTENTION = (
     (16, 1024, 128, True),
 )
 """Heads, length, width of a head, whether causal."""
+RECURRENT = (
+    ("LSTM", 256, 1, False),
+    ("LSTM", 512, 1, False),
+    ("LSTM", 1024, 1, False),
+    ("LSTM", 256, 8, False),
+    ("LSTM", 256, 1, True),
+    ("GRU", 256, 1, False),
+    ("GRU", 512, 1, False),
+    ("GRU", 1024, 1, False),
+)
+"""Operator, width of input and state, batch, whether in both directions."""
+STEPS = 32
 ROWS = ((128, 768), (197, 768), (4096, 1024))
 FUNCTIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "Exp": torch.exp,
@@ -74,6 +86,7 @@ def operations() -> Iterator[Callable[[], Operation]]:
     for make in (row_sums, column_sums, transpose):
         yield from (partial(make, *shape) for shape in ROWS)
     yield from (max_pool, average_pool, gather, concat)
+    yield from (partial(recurrent, *shape) for shape in RECURRENT)
 
 
 # Convolutions and attention
@@ -294,6 +307,65 @@ def concat() -> Operation:
         "y = Concat<axis = 1>(x, z)",
         {"x": _random(1, 256, 28, 28), "z": _random(1, 32, 28, 28)},
         lambda x, z: torch.cat([x, z], 1),
+    )
+
+
+# Recurrent layers
+
+GATES = {"LSTM": (0, 2, 3, 1), "GRU": (1, 0, 2)}
+"""ONNX's gates in PyTorch's order."""
+
+
+def recurrent(operator: str, width: int, batch: int, both: bool) -> Operation:
+    """A layer over a sequence from a state of zeros."""
+    order, ways = GATES[operator], 2 if both else 1
+    gates, scale = len(order), width**-0.5
+    weights = {
+        "w": _random(ways, gates * width, width, seed=1) * scale,
+        "r": _random(ways, gates * width, width, seed=2) * scale,
+        "b": _random(ways, 2 * gates * width, seed=3) * 0.1,
+    }
+    x = _random(STEPS, batch, width)
+    direction = "bidirectional" if both else "forward"
+    flags = ", linear_before_reset = 1" if operator == "GRU" else ""
+
+    def parameters(w: torch.Tensor, r: torch.Tensor, b: torch.Tensor) -> list[torch.Tensor]:
+        def sorted_gates(part: torch.Tensor) -> torch.Tensor:
+            pieces = part.chunk(gates)
+            return torch.cat([pieces[i] for i in order])
+
+        return [
+            sorted_gates(part)
+            for way in range(ways)
+            for part in (w[way], r[way], *b[way].chunk(2))
+        ]
+
+    def layer(x: torch.Tensor, found: list[torch.Tensor]) -> torch.Tensor:
+        start = torch.zeros(ways, batch, width, dtype=x.dtype)
+        settings = (True, 1, 0.0, False, both, False)
+        if operator == "GRU":
+            out = torch.gru(x, start, found, *settings)[0]
+        else:
+            out = torch.lstm(x, [start, start], found, *settings)[0]
+        return out.reshape(STEPS, batch, ways, width).transpose(1, 2)
+
+    def prepare(operands: Tensors, kept: Tensors) -> Callable[[], torch.Tensor]:
+        found = parameters(*kept)
+        return lambda: layer(operands[0], found)
+
+    products = 2.0 * STEPS * batch * ways * gates * width * 2 * width
+    return Operation(
+        f"{operator} {width} wide, {STEPS} steps of {batch}" + (", both ways" if both else ""),
+        "recurrent",
+        {"x": x},
+        weights,
+        f'y, last = {operator}<hidden_size = {width}, direction = "{direction}"{flags}>(x, w, r, b)',
+        f"float[{STEPS}, {ways}, {batch}, {width}]",
+        prepare,
+        lambda x, *kept: layer(x.double(), parameters(*wide(*kept))),
+        products,
+        kind_of(torch.float32),
+        nbytes(x, *weights.values()),
     )
 
 
