@@ -223,7 +223,7 @@ def measure(
 def computing_share(source: Any, threads: int, arrays: list[np.ndarray]) -> float:
     """The part of a call that is spent in kernels with arithmetic, not in moving data."""
     from infini_ir.compiler import Compilation, Options
-    from infini_ir.targets.cpu.in_place import measure_in_place
+    from infini_ir.targets.cpu.timing.in_place import measure_in_place
     from infini_ir.targets.programs import remove_unused
     from infini_ir.tools.launches import launches_of
 

@@ -11,8 +11,8 @@ from xdsl.ir import Operation
 
 from infini_ir.dialects import tile
 from infini_ir.dialects.tile import program
-from infini_ir.targets.cpu.in_place import Timing
-from infini_ir.targets.cpu.plan import Plan
+from infini_ir.targets.cpu.plans.plan import Plan
+from infini_ir.targets.cpu.timing.in_place import Timing
 from infini_ir.tools.machine import Machine
 from infini_ir.tools.residency import Region, region_of, resident_shares
 from infini_ir.tools.work import moved_bytes, work_of

@@ -237,8 +237,8 @@ def _functions(names: list[str], texts: list[str]) -> dict[str, Any]:
     """The loops, compiled: `name(out, count)` and `read(out, data, mask, count)`."""
     from infini_ir.runtime.image import Image
     from infini_ir.targets.cpu.features import host
-    from infini_ir.targets.cpu.linker import link
-    from infini_ir.targets.cpu.toolchain import compile_ir
+    from infini_ir.targets.cpu.image.linker import link
+    from infini_ir.targets.cpu.llvm.toolchain import compile_ir
     from infini_ir.tools.peaks import reading
 
     objects = [compile_ir(text, host()) for text in [*texts, reading(host()).text]]

@@ -39,7 +39,7 @@ class AsmOutput(Target):
 
     def emit(self, ctx: Context, module: ModuleOp, output: IO[str]) -> None:
         from infini_ir.targets.cpu.features import named
-        from infini_ir.targets.cpu.toolchain import assembly
+        from infini_ir.targets.cpu.llvm.toolchain import assembly
 
         made = emitted(ctx, module, self.cpu)
         for text in [*made.kernels.values(), made.main]:

@@ -23,23 +23,23 @@ from infini_ir.passes.tile.split_axis import SplitAxisPass
 from infini_ir.passes.tile.split_reduction import SplitReductionPass
 from infini_ir.runtime.metadata import Check, Metadata, weight_table
 from infini_ir.runtime.program import CodeBytes, Program
-from infini_ir.targets.cpu.contraction_plan import PROGRAMS
-from infini_ir.targets.cpu.cost import program_nanoseconds
-from infini_ir.targets.cpu.emitter import KernelEmitter
 from infini_ir.targets.cpu.features import CpuFeatures, named
-from infini_ir.targets.cpu.linker import link
-from infini_ir.targets.cpu.native_math import native_functions
-from infini_ir.targets.cpu.packing import CpuPackWeightsPass
-from infini_ir.targets.cpu.plain_math import plain_math_ir
-from infini_ir.targets.cpu.plan import Plan
-from infini_ir.targets.cpu.planning import SWEEP_ELEMENTS, CpuPlanPass
-from infini_ir.targets.cpu.program import ProgramEmitter
-from infini_ir.targets.cpu.round_factors import CpuRoundFactorsPass
-from infini_ir.targets.cpu.stamps import DECLARATION, Stamps, clock_ir
-from infini_ir.targets.cpu.support import DECLARATIONS, support_ir
-from infini_ir.targets.cpu.toolchain import assembly, compile_modules
+from infini_ir.targets.cpu.functions.native_math import native_functions
+from infini_ir.targets.cpu.image.linker import link
+from infini_ir.targets.cpu.image.program import ProgramEmitter
+from infini_ir.targets.cpu.image.support import DECLARATIONS, support_ir
+from infini_ir.targets.cpu.kernel.emitter import KernelEmitter
+from infini_ir.targets.cpu.llvm.plain_math import plain_math_ir
+from infini_ir.targets.cpu.llvm.toolchain import assembly, compile_modules
+from infini_ir.targets.cpu.llvm.writer import Module
+from infini_ir.targets.cpu.plans.contraction_plan import PROGRAMS
+from infini_ir.targets.cpu.plans.cost import program_nanoseconds
+from infini_ir.targets.cpu.plans.packing import CpuPackWeightsPass
+from infini_ir.targets.cpu.plans.plan import Plan
+from infini_ir.targets.cpu.plans.planning import SWEEP_ELEMENTS, CpuPlanPass
+from infini_ir.targets.cpu.plans.round_factors import CpuRoundFactorsPass
+from infini_ir.targets.cpu.timing.stamps import DECLARATION, Stamps, clock_ir
 from infini_ir.targets.cpu.tuning.passes import CpuMeasuredPlansPass, CpuTunePass
-from infini_ir.targets.cpu.writer import Module
 from infini_ir.targets.programs import (
     input_symbols,
     program_of,

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from infini_ir.compiler import Compilation, Observer, Options
     from infini_ir.dialects.context import Decision
     from infini_ir.runtime.signature import TensorSpec
-    from infini_ir.targets.cpu.in_place import CallTimes
+    from infini_ir.targets.cpu.timing.in_place import CallTimes
     from infini_ir.tools.infini.progress import Tell
     from infini_ir.tools.launches import Launch
     from infini_ir.tools.machine import Machine
@@ -179,7 +179,7 @@ def explain(
     """Compile a model and look into it. `observers` are called between passes."""
     from infini_ir.compiler import Compilation
     from infini_ir.runtime.executor import choose_threads
-    from infini_ir.targets.cpu.in_place import measure_in_place
+    from infini_ir.targets.cpu.timing.in_place import measure_in_place
     from infini_ir.targets.programs import program_of, remove_unused, signature_of
     from infini_ir.tools.infini.inputs import read_inputs
     from infini_ir.tools.launches import launches_of

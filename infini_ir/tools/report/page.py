@@ -93,8 +93,8 @@ def _asset(name: str) -> str:
 def codes_of(explained: Explained) -> list[Code]:
     """Tile text, LLVM IR and assembly of the kernels that take longest."""
     from infini_ir.runtime.metadata import weight_table
+    from infini_ir.targets.cpu.llvm.toolchain import assembly
     from infini_ir.targets.cpu.target import CpuTarget
-    from infini_ir.targets.cpu.toolchain import assembly
     from infini_ir.targets.programs import weight_names
 
     target, module = explained.compilation.target, explained.module

@@ -8,10 +8,10 @@ import pytest
 
 from infini_ir.runtime.host import host_arch
 from infini_ir.runtime.image import Image
-from infini_ir.targets.cpu import toolchain
 from infini_ir.targets.cpu.features import named
-from infini_ir.targets.cpu.linker import link
-from infini_ir.targets.cpu.support import support_ir
+from infini_ir.targets.cpu.image.linker import link
+from infini_ir.targets.cpu.image.support import support_ir
+from infini_ir.targets.cpu.llvm import toolchain
 
 TYPES = {
     "half": np.float16,

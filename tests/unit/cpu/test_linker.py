@@ -5,10 +5,10 @@ import ctypes
 import pytest
 
 from infini_ir.runtime.image import Image
-from infini_ir.targets.cpu import toolchain
 from infini_ir.targets.cpu.features import NAMES, host, named
-from infini_ir.targets.cpu.linker import link
-from infini_ir.targets.cpu.relocate import LinkError
+from infini_ir.targets.cpu.image.linker import link
+from infini_ir.targets.cpu.image.relocate import LinkError
+from infini_ir.targets.cpu.llvm import toolchain
 from infini_ir.utils.errors import CompileError
 
 TABLE = """

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from infini_ir.runtime.image import Image
-from infini_ir.targets.cpu import toolchain
 from infini_ir.targets.cpu.features import NAMES, host, named
-from infini_ir.targets.cpu.linker import link
-from infini_ir.targets.cpu.support import DECLARATIONS, ENTRIES, POOL_BYTES, support_ir
+from infini_ir.targets.cpu.image.linker import link
+from infini_ir.targets.cpu.image.support import DECLARATIONS, ENTRIES, POOL_BYTES, support_ir
+from infini_ir.targets.cpu.llvm import toolchain
 
 ROUNDS = 6
 

@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from infini_ir.targets.cpu import toolchain
 from infini_ir.targets.cpu.features import host, named
+from infini_ir.targets.cpu.llvm import toolchain
 from infini_ir.utils.object_cache import ObjectCache, cache_folder
 
 TEXT = "define i32 @f(i32 %x) {\n %y = add i32 %x, 1\n ret i32 %y\n}"

@@ -13,7 +13,7 @@ import infini_ir
 from infini_ir.compiler import Compilation, Options
 from infini_ir.dialects import tile
 from infini_ir.targets.cpu.features import named
-from infini_ir.targets.cpu.plan import Plan
+from infini_ir.targets.cpu.plans.plan import Plan
 from infini_ir.targets.cpu.target import CpuTarget
 from infini_ir.targets.cpu.tuning import findings as findings_module
 from infini_ir.targets.cpu.tuning.candidates import candidates, nest_of

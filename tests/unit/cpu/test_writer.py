@@ -5,8 +5,10 @@ import ctypes
 import pytest
 
 from infini_ir.runtime.image import Image
-from infini_ir.targets.cpu import features, linker, toolchain
-from infini_ir.targets.cpu.writer import ZERO, Function, Module, Sum, V, integer
+from infini_ir.targets.cpu import features
+from infini_ir.targets.cpu.image import linker
+from infini_ir.targets.cpu.llvm import toolchain
+from infini_ir.targets.cpu.llvm.writer import ZERO, Function, Module, Sum, V, integer
 
 
 def _function() -> Function:

@@ -6,7 +6,9 @@ from typing import Any
 from infini_ir.runtime.metadata import Check, Metadata, weight_table
 from infini_ir.runtime.program import CodeBytes, Program
 from infini_ir.runtime.signature import TensorSpec
-from infini_ir.targets.cpu import features, linker, support, toolchain
+from infini_ir.targets.cpu import features
+from infini_ir.targets.cpu.image import linker, support
+from infini_ir.targets.cpu.llvm import toolchain
 from infini_ir.utils.symbolic import Dim
 from infini_ir.utils.weights import WeightStore
 

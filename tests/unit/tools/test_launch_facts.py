@@ -13,10 +13,10 @@ from infini_ir.dialects.context import Decision
 from infini_ir.dialects.tile import program
 from infini_ir.runtime.executor import Executor
 from infini_ir.targets.cpu.features import named
-from infini_ir.targets.cpu.in_place import measure_in_place, segments_of
-from infini_ir.targets.cpu.plan import Plan
-from infini_ir.targets.cpu.stamps import BEGIN, END, EVENTS, INPUT, Stamps
-from infini_ir.targets.cpu.toolchain import compile_ir
+from infini_ir.targets.cpu.llvm.toolchain import compile_ir
+from infini_ir.targets.cpu.plans.plan import Plan
+from infini_ir.targets.cpu.timing.in_place import measure_in_place, segments_of
+from infini_ir.targets.cpu.timing.stamps import BEGIN, END, EVENTS, INPUT, Stamps
 from infini_ir.targets.programs import remove_unused
 from infini_ir.tools import machine as machines
 from infini_ir.tools.infini.explain import decision_facts

@@ -19,9 +19,9 @@ from infini_ir.dialects.context import CompilerContext
 from infini_ir.dialects.tile import program
 from infini_ir.runtime.executor import Executor
 from infini_ir.runtime.program import Program, Weights, WeightSection
-from infini_ir.targets.cpu.plan import Plan
-from infini_ir.targets.cpu.planning import CpuPlanPass
-from infini_ir.targets.cpu.stamps import BEGIN, EVENTS, Stamps
+from infini_ir.targets.cpu.plans.plan import Plan
+from infini_ir.targets.cpu.plans.planning import CpuPlanPass
+from infini_ir.targets.cpu.timing.stamps import BEGIN, EVENTS, Stamps
 from infini_ir.targets.cpu.tuning.tuner import BrokenPlans, Comparison, Plans
 from infini_ir.targets.programs import remove_unused
 from infini_ir.utils.dtypes import item_size

@@ -17,7 +17,7 @@ from infini_ir.dialects.context import CompilerContext
 from infini_ir.runtime.executor import choose_threads
 from infini_ir.runtime.samples import choose_sizes, random_inputs
 from infini_ir.targets.cpu.features import host, named
-from infini_ir.targets.cpu.plan import Plan
+from infini_ir.targets.cpu.plans.plan import Plan
 from infini_ir.targets.cpu.tuning.candidates import candidates
 from infini_ir.targets.cpu.tuning.findings import Findings, unreasoned
 from infini_ir.targets.cpu.tuning.measurer import ProgramMeasurer, kernels_of

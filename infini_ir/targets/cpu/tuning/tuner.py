@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from infini_ir.targets.cpu.plan import Plan
+from infini_ir.targets.cpu.plans.plan import Plan
 from infini_ir.targets.cpu.tuning.findings import Finding, unreasoned
 
 LEAST_SHARE = 0.004

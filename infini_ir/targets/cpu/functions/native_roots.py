@@ -1,0 +1,56 @@
+"""1 / sqrt(x) of f32 by AVX-512's estimate `vrsqrt14ps` and one step of an iteration."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from xdsl.ir import Operation
+
+from infini_ir.targets.cpu.llvm.writer import Function, V, floating
+
+RSQRT_OPERATIONS = 7
+"""What `emit_rsqrt` writes for one element."""
+
+
+def emit_rsqrt(f: Function, op: Operation, v: Sequence[V], type: str) -> V:
+    """x**-0.5. Largest error: 1.1 ulp.
+
+    The estimate r is wrong by a part of 2**14 at most; with h = 1 - x * r**2 the exact
+    value is r * (1 - h)**-0.5, whose series is taken to its second term.
+    """
+    (x,) = v
+    lanes = x.lanes
+    if lanes == 1:
+        one = f"insertelement <4 x float> splat (float 1.0), float {x.text}, i64 0"
+        x = f.assign(one, type, 4)
+    result = _refined(f, x, _estimate(f, x))
+    if lanes > 1:
+        return result
+    return f.assign(f"extractelement {result.typed}, i64 0", type)
+
+
+def _refined(f: Function, x: V, r: V) -> V:
+    def number(value: float) -> V:
+        return f.splat(floating(value), x.lanes)
+
+    def fma(a: V, b: V, c: V) -> V:
+        return f.intrinsic("llvm.fma", [a, b, c], "float", x.lanes)
+
+    def product(a: V, b: V) -> V:
+        return f.assign(f"fmul {a.full_type} {a.text}, {b.text}", "float", x.lanes)
+
+    negated = f.assign(f"fneg {x.typed}", "float", x.lanes)
+    h = fma(product(negated, r), r, number(1.0))
+    series = fma(h, number(0.375), number(0.5))
+    better = fma(product(r, h), series, r)
+    # Of 0 and infinity the estimate is exact, and h no number.
+    known = f.assign(f"fcmp ord {h.full_type} {h.text}, {h.text}", "i1", x.lanes)
+    return f.assign(f"select {known.typed}, {better.typed}, {r.typed}", "float", x.lanes)
+
+
+def _estimate(f: Function, x: V) -> V:
+    bits = 32 * x.lanes
+    name, mask = f"llvm.x86.avx512.rsqrt14.ps.{bits}", "i16" if x.lanes == 16 else "i8"
+    f.module.declare(f"declare {x.full_type} @{name}({x.full_type}, {x.full_type}, {mask})")
+    text = f"call {x.full_type} @{name}({x.typed}, {x.full_type} zeroinitializer, {mask} -1)"
+    return f.assign(text, "float", x.lanes)

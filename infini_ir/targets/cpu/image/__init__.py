@@ -1,0 +1,1 @@
+"""A program as one image: the host program, what supports it, and the linker."""

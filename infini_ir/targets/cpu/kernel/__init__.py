@@ -1,0 +1,1 @@
+"""One tile kernel as one LLVM function."""

@@ -1,0 +1,1 @@
+"""LLVM IR as text, what scalars and vectors do in it, and the compiler behind it."""

@@ -1,0 +1,192 @@
+"""The plan of a product on the matrix unit: what stays in the second cache, what is shared out.
+
+A program keeps columns of the right operand in the second cache while strips of rows pass them.
+Where rows are few, all of them stay there while the columns, a layer's weights, pass once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from infini_ir.dialects import tile
+from infini_ir.targets.cpu.features import CpuFeatures
+from infini_ir.targets.cpu.plans.plan import Plan
+from infini_ir.targets.cpu.products import contraction, grouped
+from infini_ir.targets.cpu.products.amx import BLOCK
+from infini_ir.targets.cpu.products.amx_left import ROWS
+from infini_ir.utils.dtypes import item_size
+from infini_ir.utils.symbolic import product
+
+PROGRAMS = 16
+"""Programs that a large kernel should have, so that workers end together."""
+
+UNKNOWN_ROWS, UNKNOWN_COLUMNS, UNKNOWN_DEPTH = 256, 1024, 1024
+"""What symbolic sizes are taken for."""
+
+FEW_ROWS, SOME_ROWS = 64, 256
+"""Rows of a program at least; rows up to which all of them stay while columns pass."""
+
+LEAST_COLUMNS = 128
+"""Columns of a program at least: rows are copied and results begun for each program anew."""
+
+ONE_TILE = 0.6
+"""What a strip of one tile costs, of two."""
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """A product: sizes, None where they are symbolic, and bytes."""
+
+    rows: list[int | None]
+    columns: int | None
+    depth: int
+    depth_bytes: int
+    """Of a column of the right operand."""
+    left_bytes: int
+    """Of the left operand's elements that all rows take; windows share most of theirs."""
+    outer: int
+    """Programs that other axes of the grid make."""
+
+    @property
+    def row_count(self) -> int:
+        total = 1
+        for size in self.rows:
+            total *= UNKNOWN_ROWS if size is None else size
+        return total
+
+    @property
+    def column_count(self) -> int:
+        return UNKNOWN_COLUMNS if self.columns is None else self.columns
+
+
+def plan_amx(
+    kernel: tile.KernelOp, nest: contraction.Nest, features: CpuFeatures
+) -> Plan | None:
+    """The plan of a kernel around one product that the matrix unit can do, else None."""
+    a, b = tile.view_type(nest.lhs.view), tile.view_type(nest.rhs.view)
+    group = grouped.group_of(a.element, b.element, tile.tile_type(nest.dot.acc).element)
+    if nest.factor is not None or grouped.unit_for(group, features) != "amx":
+        return None
+    shape = _shape(kernel, nest)
+    if _rows_stay(shape, features):
+        pieces = _pieces(shape.column_count, -(-PROGRAMS // shape.outer), LEAST_COLUMNS)
+        return Plan(
+            {**_named(kernel, _row_blocks(shape, 1)), **_columns(shape, pieces)},
+            (1, BLOCK),
+            reason="rows stay in L2, columns pass them",
+            unit="amx",
+            group=group,
+        )
+    kept = features.l2_bytes // 2 // max(1, shape.depth_bytes)
+    pieces = -(-shape.column_count // max(BLOCK, kept))
+    lines = _pieces(shape.row_count, -(-PROGRAMS // (shape.outer * pieces)), FEW_ROWS)
+    columns = _columns(shape, pieces)
+    return Plan(
+        {**_named(kernel, _row_blocks(shape, lines)), **columns},
+        (1, BLOCK),
+        order=_columns_first(kernel, nest),
+        reason=f"{columns['BN']} columns stay in L2, rows pass them",
+        unit="amx",
+        outer="rows",
+        group=group,
+    )
+
+
+def _rows_stay(shape: _Shape, features: CpuFeatures) -> bool:
+    """Whether all rows are few enough to stay in the second cache."""
+    return shape.row_count <= SOME_ROWS and shape.left_bytes <= features.l2_bytes * 3 // 4
+
+
+def _pieces(size: int, wanted: int, least: int) -> int:
+    """So many pieces as wanted, but none smaller than `least`."""
+    return max(1, min(wanted, size // least))
+
+
+def _columns(shape: _Shape, pieces: int) -> dict[str, int]:
+    return {"BN": _share(shape.column_count, pieces), "BK": max(1, shape.depth)}
+
+
+def _shape(kernel: tile.KernelOp, nest: contraction.Nest) -> _Shape:
+    a, b = tile.view_type(nest.lhs.view), tile.view_type(nest.rhs.view)
+    outer = 1
+    for bound, step in zip(kernel.bounds.data, kernel.steps.data, strict=True):
+        if step.value == 1:
+            outer *= max(1, bound.value if bound.value is not None else 8)
+    rows = [a.shape[axis].value for axis in nest.lhs.axis_list[:-1]]
+    columns = b.shape[nest.rhs.axis_list[nest.column_axis]].value
+    depth = _depth(nest)
+    right, left = item_size(b.dtype), item_size(a.dtype)
+    shape = _Shape(rows, columns, depth, depth * right, 0, outer)
+    channels = a.shape[nest.lhs.axis_list[-1]].value or UNKNOWN_DEPTH
+    taps = depth // max(1, channels)
+    return replace(shape, left_bytes=shape.row_count * depth * left // max(1, taps))
+
+
+def _depth(nest: contraction.Nest) -> int:
+    size = product(contraction.loop_bound(loop) for loop in nest.loops).value
+    return UNKNOWN_DEPTH if size is None else size
+
+
+def _share(size: int, pieces: int) -> int:
+    """A share of so many pieces in whole blocks; pieces that divide the size where some do."""
+    groups = -(-size // BLOCK)
+    best = min(
+        (p for p in range(1, min(groups, 2 * pieces) + 1) if groups % p == 0 or p == pieces),
+        key=lambda p: max(p, pieces) / min(p, pieces) + (groups % p > 0),
+    )
+    return max(1, -(-groups // best)) * BLOCK
+
+
+def _row_blocks(shape: _Shape, pieces: int) -> dict[str, int]:
+    if len(shape.rows) == 1:
+        size = shape.rows[0]
+        return {"BM": 4 * BLOCK if size is None else _divide(size, pieces)}
+    height, width = shape.rows
+    if width is None:
+        return {"BH": 1, "BW": 4 * BLOCK}
+    if height is None:
+        return {"BH": 4, "BW": max(1, width)}
+    lines = [h for h in range(1, height + 1) if height % h == 0] or [1]
+
+    def score(h: int) -> float:
+        block = _efficiency(h * width)
+        near = min(height // h, pieces) / max(height // h, pieces)
+        return block * (0.5 + near)
+
+    return {"BH": max(lines, key=score), "BW": max(1, width)}
+
+
+def _divide(size: int, pieces: int) -> int:
+    """A block of rows: a divisor near size / pieces that fills tiles, or whole strips and
+    fewer at the end."""
+    candidates = [p for p in range(1, min(size, 4 * pieces) + 1) if size % p == 0] or [1]
+
+    def score(p: int) -> float:
+        return _efficiency(size // p) * (0.5 + min(p, pieces) / max(p, pieces))
+
+    best = max(candidates, key=score)
+    if best * 2 < pieces and size >= 2 * pieces * BLOCK:
+        return max(BLOCK, size // pieces // BLOCK * BLOCK)
+    return max(1, size // best)
+
+
+def _efficiency(rows: int) -> float:
+    """The share of a strip's work that counts."""
+    tiles = -(-rows // ROWS)
+    cost = tiles // 2 + ONE_TILE * (tiles % 2)
+    return rows / BLOCK / cost if cost else 1.0
+
+
+def _columns_first(kernel: tile.KernelOp, nest: contraction.Nest) -> tuple[int, ...]:
+    """Grid axes with the rows fastest: a worker's share is columns, with all their rows."""
+    rows = {nest.lhs.offsets[axis] for axis in nest.lhs.axis_list[:-1]}
+    inner = [i for i, offset in enumerate(kernel.offsets) if offset in rows]
+    return (*(i for i in range(len(kernel.offsets)) if i not in inner), *inner)
+
+
+def _named(kernel: tile.KernelOp, parameters: dict[str, int]) -> dict[str, int]:
+    """The one row axis of a kernel may be called BM or BW."""
+    used = {name for step in kernel.steps.data for name in step.symbols()}
+    if "BM" in parameters and "BM" not in used and "BW" in used:
+        return {"BW": parameters["BM"]}
+    return parameters

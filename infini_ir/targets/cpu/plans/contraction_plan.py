@@ -1,0 +1,326 @@
+"""The plan of a product: how programs share it, and the register tile.
+
+Blocks divide their axis wherever the size is known and has a fitting divisor: then every
+extent is a constant, and no code for odd ends is made.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from infini_ir.dialects import tile
+from infini_ir.dialects.tile.types import GROUPS
+from infini_ir.targets.cpu.features import CpuFeatures
+from infini_ir.targets.cpu.plans.plan import Plan
+from infini_ir.targets.cpu.products import computed_factor, contraction, sliced_factor
+from infini_ir.utils.dtypes import item_size
+from infini_ir.utils.symbolic import product
+
+PROGRAMS = 16
+"""Programs that a large kernel should have, so that workers end together."""
+
+FEW_ROWS = 6
+"""Rows below which a register tile waits for its additions instead of its products."""
+
+SHARING_STRIPS = 8
+"""Strips of rows that fetch a panel together without waiting for it."""
+
+STREAMED_BLOCKS = 8
+"""Blocks of rows from which on each is taken through all of the right operand."""
+
+STREAMED_STRIPS = 3
+"""Strips of rows that are too few to share the fetching of such an operand."""
+
+PART_UNIT = 16
+"""Parts of a contracted axis are multiples of this: a cache line of the left operand."""
+
+UNKNOWN_ROWS, UNKNOWN_COLUMNS, UNKNOWN_DEPTH = 256, 1024, 1024
+"""What symbolic sizes are taken for when costs are compared."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A product as the plan sees it; None: a symbolic size."""
+
+    rows: list[int | None]
+    """The row axes that a program covers: one or two."""
+    columns: int | None
+    depth: int
+    outer: int
+    """Programs that other axes of the grid make."""
+    item: int
+    """Bytes of an element of the right operand."""
+    lanes: int
+    limit: int
+    """Rows of the register tile at most."""
+    vectors: int
+
+    @property
+    def row_count(self) -> int:
+        total = 1
+        for size in self.rows:
+            total *= UNKNOWN_ROWS if size is None else size
+        return total
+
+    @property
+    def column_count(self) -> int:
+        return UNKNOWN_COLUMNS if self.columns is None else self.columns
+
+
+def register_tile(features: CpuFeatures, lanes: int, columns: int | None) -> tuple[int, int]:
+    """(rows, vectors) that keep the accumulators in registers."""
+    wide = columns is None or columns > lanes
+    if features.vector_registers >= 32:
+        return (14, 2) if wide else (24, 1)
+    return (6, 2) if wide else (12, 1)
+
+
+def plan_contraction(
+    kernel: tile.KernelOp, nest: contraction.Nest, features: CpuFeatures
+) -> Plan:
+    """The plan of a kernel around one product."""
+    shape = _shape(kernel, nest, features)
+    weights = shape.depth * shape.column_count * shape.item
+    cache = features.l2_bytes // 2
+    wanted = max(1, -(-PROGRAMS // shape.outer))
+    parameters, strip = _rows(shape, wanted)
+    pieces = shape.row_count // max(1, _covered(parameters, shape))
+    rows_enough = pieces * shape.outer >= PROGRAMS // 4
+    # Rows of a symbolic number share badly: the last block may have any size.
+    rows_known = None not in shape.rows or shape.column_count < 4 * shape.lanes
+    order: tuple[int, ...] = ()
+    depth = shape.depth
+    if (
+        weights <= cache
+        and rows_enough
+        and rows_known
+        and shape.row_count * 4 >= shape.column_count
+    ):
+        columns = shape.column_count if shape.columns is not None else _whole_panels(shape)
+        reason = f"right operand of {weights} bytes stays in L2, rows are shared"
+    else:
+        if streamed := _streamed(shape, cache):
+            parameters, strip, columns = streamed
+            parameters = {**_named(kernel, parameters), "BN": columns, "BK": depth}
+            reason = f"rows of the left operand stay in L2, {weights} bytes pass by"
+            return Plan(parameters, strip, shape.vectors, reason=reason)
+        in_parts = _divisible_depth(nest)
+        parameters, strip, depth = _blocks(shape, cache, in_parts=in_parts)
+        columns = _column_block(shape, wanted)
+        if depth < shape.depth:
+            # Few programs, as all of a row block's left operand is read by each; their sums
+            # take a quarter of the cache.
+            pieces = -(-shape.row_count // parameters["BM"])
+            fitting = cache // (4 * 4 * min(parameters["BM"], shape.row_count))
+            wanted = max(-(-wanted // pieces), -(-shape.column_count // fitting))
+            columns = _column_block(shape, wanted)
+        order = _columns_first(kernel, nest)
+        reason = f"right operand of {weights} bytes is read once, columns are shared"
+        if depth < shape.depth:
+            reason += f"; {depth} of k at once stay in L2"
+    panels = 1
+    rows = strip[0] * strip[1]
+    if rows * 2 <= shape.limit:
+        panels = max(1, min(4, shape.limit // (2 * rows)))
+    if computed_factor.packs_nibbles(nest):
+        panels = sliced_factor.sliced_panels(rows) if rows <= sliced_factor.MOST_ROWS else 2
+    parameters = {**_named(kernel, parameters), "BN": columns, "BK": depth}
+    return Plan(parameters, strip, shape.vectors, panels, order, reason=reason)
+
+
+def _streamed(shape: Shape, cache: int) -> tuple[dict[str, int], tuple[int, int], int] | None:
+    """Row blocks and columns of a product with a large left operand: a block of it stays in
+    the cache with the panel in use, the next one and results on their way, while all of the
+    right operand passes by. None where blocks would be few, or of too few strips for what
+    they fetch together."""
+    if len(shape.rows) != 1 or shape.rows[0] is None or shape.columns is None:
+        return None
+    blocks = -(-shape.row_count * shape.depth * shape.item // (cache // 2))
+    if blocks < STREAMED_BLOCKS:
+        return None
+    parameters, strip = _rows(shape, blocks)
+    fitting = parameters["BM"] * shape.depth * shape.item <= cache * 3 // 4
+    if not fitting or parameters["BM"] <= STREAMED_STRIPS * strip[1]:
+        return None
+    pieces = -(-shape.row_count // parameters["BM"])
+    wanted = -(-STREAMED_BLOCKS // (pieces * shape.outer))
+    return (
+        parameters,
+        strip,
+        _whole_panels(shape) if wanted == 1 else _column_block(shape, wanted),
+    )
+
+
+def _divisible_depth(nest: contraction.Nest) -> bool:
+    """Whether the contracted axis is one, known, and may be done in parts."""
+    b = tile.view_type(nest.rhs.view)
+    return (
+        len(nest.loops) == 1
+        and not nest.whole
+        and nest.factor is None
+        and len(nest.lhs.axis_list) == 2
+        and contraction.loop_bound(nest.outer).value is not None
+        and b.strides[nest.rhs.axis_list[nest.column_axis]].value == 1
+    )
+
+
+def _blocks(
+    shape: Shape, cache: int, *, in_parts: bool
+) -> tuple[dict[str, int], tuple[int, int], int]:
+    """Row blocks, register tile and how much of k is done at once, such that rows of the
+    left operand stay in the cache with the panel in use and the next one. Rows are divided
+    first, but not so far that few strips share the fetching of a panel."""
+    panels = 2 * shape.lanes * shape.vectors
+    rows, depth = shape.row_count, shape.depth
+    at_once = max(1, -(-rows * depth * shape.item // cache))
+    parameters, strip = _rows(shape, at_once)
+    fits = (rows + panels) * depth * shape.item <= cache + cache // 2
+    sharing = SHARING_STRIPS * shape.limit
+    block = _covered(parameters, shape)
+    divided = sharing <= block <= cache // (depth * shape.item) if depth else True
+    if not in_parts or divided or fits or rows < 2 * shape.limit:
+        return parameters, strip, depth
+    parameters, strip = _rows(shape, max(1, rows // sharing))
+    rows = _covered(parameters, shape)
+    return parameters, strip, _part(depth, cache // ((rows + panels) * shape.item))
+
+
+def _part(depth: int, limit: int) -> int:
+    """A part of the contracted axis, of at most about `limit`: a divisor where there is one."""
+    parts = -(-depth // max(1, limit))
+    for count in range(parts, 2 * parts + 1):
+        if depth % (count * PART_UNIT) == 0:
+            return depth // count
+    return -(-depth // (parts * PART_UNIT)) * PART_UNIT
+
+
+def _columns_first(kernel: tile.KernelOp, nest: contraction.Nest) -> tuple[int, ...]:
+    """Grid axes with the rows fastest: a worker's share is columns, with all their rows."""
+    rows = {nest.lhs.offsets[axis] for axis in nest.lhs.axis_list[:-1]}
+    number = {offset: i for i, offset in enumerate(kernel.offsets)}
+    inner = [i for offset, i in number.items() if offset in rows]
+    return (*(i for i in number.values() if i not in inner), *inner)
+
+
+def _shape(kernel: tile.KernelOp, nest: contraction.Nest, features: CpuFeatures) -> Shape:
+    a, b = tile.view_type(nest.lhs.view), tile.view_type(nest.rhs.view)
+    columns = b.shape[nest.rhs.axis_list[nest.column_axis]]
+    depth = product(b.shape[i] for i in _depth_axes(nest))
+    lanes = max(
+        1, features.vector_bytes // max(4, item_size(tile.tile_type(nest.dot.acc).dtype))
+    )
+    limit, vectors = register_tile(features, lanes, columns.value)
+    if nest.factor is not None:
+        # Computing factors takes registers of its own.
+        limit = max(1, limit - limit // 6)
+        if computed_factor.packs_nibbles(nest):
+            vectors = max(1, GROUPS // lanes)
+    steps = zip(kernel.bounds.data, kernel.steps.data, strict=True)
+    outer = 1
+    for bound, step in steps:
+        if step.value == 1:
+            outer *= max(1, bound.value if bound.value is not None else 8)
+    return Shape(
+        [a.shape[axis].value for axis in nest.lhs.axis_list[:-1]],
+        columns.value,
+        depth.value if depth.value is not None else UNKNOWN_DEPTH,
+        outer,
+        item_size(b.dtype),
+        lanes,
+        limit,
+        vectors,
+    )
+
+
+def _depth_axes(nest: contraction.Nest) -> list[int]:
+    found = [i for i, offset in enumerate(nest.rhs.offsets) if offset in nest.variables]
+    return [*found, nest.depth_axis] if nest.whole else found
+
+
+def _named(kernel: tile.KernelOp, parameters: dict[str, int]) -> dict[str, int]:
+    """The one row axis of a kernel may be called BM or BW."""
+    used = {name for step in kernel.steps.data for name in step.symbols()}
+    if "BM" in parameters and "BM" not in used and "BW" in used:
+        return {"BW": parameters["BM"]}
+    return parameters
+
+
+def _covered(parameters: dict[str, int], shape: Shape) -> int:
+    if "BM" in parameters:
+        return min(parameters["BM"], shape.row_count)
+    return parameters["BH"] * parameters["BW"]
+
+
+def _rows(shape: Shape, pieces: int) -> tuple[dict[str, int], tuple[int, int]]:
+    """Row blocks for about so many programs, and the register tile's rows."""
+    limit = shape.limit
+    if len(shape.rows) == 1:
+        size = shape.rows[0]
+        if size is None:
+            return {"BM": 8 * limit}, (1, limit)
+        block = divide(size, pieces, limit)
+        return {"BM": block}, (1, even_strip(block, limit))
+    height, width = shape.rows
+    if width is None:
+        return {"BH": 1, "BW": 4 * limit}, (1, limit)
+    if height is None:
+        return {"BH": 4, "BW": max(1, width)}, _flat_strip(4, width, limit)
+    block = divide(height, pieces, 1)
+    return {"BH": block, "BW": max(1, width)}, _flat_strip(block, width, limit)
+
+
+def _flat_strip(height: int, width: int, limit: int) -> tuple[int, int]:
+    if width >= limit or width < 1:
+        return 1, even_strip(width, limit)
+    return max(1, min(limit // width, height)), width
+
+
+def even_strip(size: int, limit: int) -> int:
+    """Rows of strips that cover an axis evenly, at most `limit`."""
+    return max(1, -(-size // max(1, -(-size // limit))))
+
+
+def efficiency(size: int, limit: int) -> float:
+    """The share of a register tile's work that counts, for strips over an axis."""
+    strip = even_strip(size, limit)
+    whole, rest = divmod(size, strip)
+    spent = whole * max(strip, FEW_ROWS) + (max(rest, FEW_ROWS) if rest else 0)
+    return size / spent * min(1.0, strip / limit + 0.3) if spent else 1.0
+
+
+def divide(size: int, pieces: int, limit: int) -> int:
+    """A block of an axis: a divisor near size / pieces whose strips waste little."""
+    if size <= 1:
+        return 1
+    candidates = [p for p in range(1, min(size, 4 * pieces) + 1) if size % p == 0]
+
+    def score(p: int) -> tuple[float, float]:
+        useful = round(efficiency(size // p, limit), 1) if limit > 1 else 1.0
+        nearness = min(p, pieces) / max(p, pieces)
+        return useful * (0.5 + nearness), nearness
+
+    best = max(candidates, key=score)
+    if best * 4 < pieces and size >= 4 * pieces * limit:
+        # No divisor near: blocks of whole strips, and one shorter block at the end.
+        return max(limit, size // pieces // limit * limit)
+    return size // best
+
+
+def _whole_panels(shape: Shape) -> int:
+    width = shape.lanes * shape.vectors
+    return -(-shape.column_count // width) * width
+
+
+def _column_block(shape: Shape, pieces: int) -> int:
+    """Columns of a program: whole panels, dividing the axis where that is possible."""
+    width = shape.lanes * shape.vectors
+    groups = -(-shape.column_count // width)
+    if shape.columns is None:
+        return width * max(1, groups // pieces)
+    if shape.columns and shape.columns % width == 0:
+        divisors = [q for q in range(1, min(groups, 2 * pieces) + 1) if groups % q == 0]
+        best = min(divisors, key=lambda q: max(q, pieces) / min(q, pieces))
+        return shape.columns // best
+    if groups <= 2:
+        return max(1, shape.columns)
+    return width * max(1, -(-groups // pieces))

@@ -1,0 +1,181 @@
+"""The plan of a product of groups in vectors: the register tile, and how programs share it.
+
+As in `contraction_plan`: where the right operand fits the second cache, rows are shared out;
+otherwise columns are, and a block of rows stays in the cache while they pass.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from infini_ir.dialects import tile
+from infini_ir.dialects.tile.types import GROUPS
+from infini_ir.targets.cpu.features import CpuFeatures
+from infini_ir.targets.cpu.plans.contraction_plan import PROGRAMS, divide, even_strip
+from infini_ir.targets.cpu.plans.plan import Plan
+from infini_ir.targets.cpu.products import contraction, grouped
+from infini_ir.targets.cpu.products.grouped_lanes import WORD, instruction_for
+from infini_ir.utils.dtypes import item_size
+from infini_ir.utils.symbolic import product
+
+UNKNOWN_ROWS, UNKNOWN_COLUMNS, UNKNOWN_DEPTH = 256, 1024, 1024
+"""What symbolic sizes are taken for."""
+
+MOST_PANELS = 4
+"""Panels at once where rows are few."""
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """A product: sizes, None where they are symbolic, and the register tile."""
+
+    rows: list[int | None]
+    columns: int | None
+    depth: int
+    depth_bytes: int
+    """Of a column of the right operand."""
+    outer: int
+    """Programs that other axes of the grid make."""
+    limit: int
+    """Rows of the register tile at most."""
+    panels: int
+    """Its panels of 16 columns."""
+
+    @property
+    def row_count(self) -> int:
+        total = 1
+        for size in self.rows:
+            total *= UNKNOWN_ROWS if size is None else size
+        return total
+
+    @property
+    def column_count(self) -> int:
+        return UNKNOWN_COLUMNS if self.columns is None else self.columns
+
+
+def register_tile(features: CpuFeatures, instruction: str, *, wide: bool) -> tuple[int, int]:
+    """(rows, panels) that keep sums in registers, and beside them a row of the panels and a
+    word of the left operand; both halves of words as f32 take twice as many. `wide`: there is more than
+    one panel of columns."""
+    rows = 6 if features.vector_registers < 32 else 14
+    if instruction == "fma":
+        rows -= 2
+    if features.vector_registers >= 32:
+        return (rows, 2) if wide else (2 * rows - 4, 1)
+    if features.vector_bytes >= 32:
+        return rows, 1
+    return 2, 1
+
+
+def plan_lanes(
+    kernel: tile.KernelOp, nest: contraction.Nest, features: CpuFeatures
+) -> Plan | None:
+    """The plan of a kernel around one product that instructions on vectors sum by groups,
+    else None."""
+    a, b = tile.view_type(nest.lhs.view), tile.view_type(nest.rhs.view)
+    group = grouped.group_of(a.element, b.element, tile.tile_type(nest.dot.acc).element)
+    instruction = instruction_for(group, features)
+    if nest.factor is not None or not instruction:
+        return None
+    shape = _shape(kernel, nest, features, instruction)
+    cache = features.l2_bytes // 2
+    weights = shape.depth_bytes * shape.column_count
+    wanted = max(1, -(-PROGRAMS // shape.outer))
+    parameters, strip = _rows(shape, wanted)
+    covered = _covered(parameters, shape)
+    enough = shape.row_count // max(1, covered) * shape.outer >= PROGRAMS // 4
+    order: tuple[int, ...] = ()
+    if weights <= cache and enough and None not in shape.rows:
+        columns = max(GROUPS, -(-shape.column_count // GROUPS) * GROUPS)
+        reason = f"right operand of {weights} bytes stays in L2, rows are shared"
+    else:
+        at_once = max(1, -(-shape.row_count * shape.depth_bytes // cache))
+        parameters, strip = _rows(shape, at_once)
+        columns = _column_block(shape, wanted)
+        order = _columns_first(kernel, nest)
+        reason = f"right operand of {weights} bytes is read once, columns are shared"
+    panels = shape.panels
+    rows = strip[0] * strip[1]
+    if rows * 2 <= shape.limit:
+        panels = max(panels, min(MOST_PANELS, shape.limit * shape.panels // rows))
+    return Plan(
+        {**_named(kernel, parameters), "BN": columns, "BK": max(1, shape.depth)},
+        strip,
+        max(1, WORD * GROUPS // features.vector_bytes),
+        panels,
+        order,
+        reason=f"{instruction}; {reason}",
+        unit="lanes",
+        group=group,
+    )
+
+
+def _shape(
+    kernel: tile.KernelOp, nest: contraction.Nest, features: CpuFeatures, instruction: str
+) -> _Shape:
+    a, b = tile.view_type(nest.lhs.view), tile.view_type(nest.rhs.view)
+    outer = 1
+    for bound, step in zip(kernel.bounds.data, kernel.steps.data, strict=True):
+        if step.value == 1:
+            outer *= max(1, bound.value if bound.value is not None else 8)
+    columns = b.shape[nest.rhs.axis_list[nest.column_axis]].value
+    size = product(contraction.loop_bound(loop) for loop in nest.loops).value
+    depth = UNKNOWN_DEPTH if size is None else size
+    wide = columns is None or columns > GROUPS
+    limit, panels = register_tile(features, instruction, wide=wide)
+    rows = [a.shape[axis].value for axis in nest.lhs.axis_list[:-1]]
+    return _Shape(rows, columns, depth, depth * item_size(b.dtype), outer, limit, panels)
+
+
+def _rows(shape: _Shape, pieces: int) -> tuple[dict[str, int], tuple[int, int]]:
+    """Row blocks for about so many programs, and the register tile's rows."""
+    limit = shape.limit
+    if len(shape.rows) == 1:
+        size = shape.rows[0]
+        if size is None:
+            return {"BM": 8 * limit}, (1, limit)
+        block = divide(size, pieces, limit)
+        return {"BM": block}, (1, even_strip(block, limit))
+    height, width = shape.rows
+    if width is None:
+        return {"BH": 1, "BW": 4 * limit}, (1, limit)
+    block = 4 if height is None else divide(height, pieces, 1)
+    return {"BH": block, "BW": max(1, width)}, _flat_strip(block, width, limit)
+
+
+def _flat_strip(height: int, width: int, limit: int) -> tuple[int, int]:
+    if width >= limit or width < 1:
+        return 1, even_strip(width, limit)
+    return max(1, min(limit // width, height)), width
+
+
+def _covered(parameters: dict[str, int], shape: _Shape) -> int:
+    if "BM" in parameters:
+        return min(parameters["BM"], shape.row_count)
+    return parameters["BH"] * parameters["BW"]
+
+
+def _column_block(shape: _Shape, pieces: int) -> int:
+    """Columns of a program: whole panels, and alike where their number has such divisors."""
+    width = GROUPS * shape.panels
+    number = -(-shape.column_count // width)
+    divisors = [q for q in range(1, min(number, 2 * pieces) + 1) if number % q == 0] or [1]
+    best = min(divisors, key=lambda q: max(q, pieces) / min(q, pieces))
+    if 2 * best < pieces:
+        best = min(number, pieces)
+    return width * max(1, -(-number // best))
+
+
+def _columns_first(kernel: tile.KernelOp, nest: contraction.Nest) -> tuple[int, ...]:
+    """Grid axes with the rows fastest: a worker's share is columns, with all their rows."""
+    rows = {nest.lhs.offsets[axis] for axis in nest.lhs.axis_list[:-1]}
+    inner = [i for i, offset in enumerate(kernel.offsets) if offset in rows]
+    return (*(i for i in range(len(kernel.offsets)) if i not in inner), *inner)
+
+
+def _named(kernel: tile.KernelOp, parameters: dict[str, int]) -> dict[str, int]:
+    """The one row axis of a kernel may be called BM or BW."""
+    used = {name for step in kernel.steps.data for name in step.symbols()}
+    if "BM" in parameters and "BM" not in used and "BW" in used:
+        return {"BW": parameters["BM"]}
+    return parameters

@@ -1,0 +1,1 @@
+"""The products of a kernel: nests recognised, register tiles, the matrix unit, packed weights read."""

@@ -1,0 +1,97 @@
+"""Long sums in parts: a register takes some hundred products, then it is added to memory.
+
+A running sum of k products in f32 is off by about eps * sqrt(k / 2) of its result, one of
+parts of p products by eps * sqrt(p / 2 + k / (2 p)): blocks of Higham, "The accuracy of
+floating point summation" (1993), section 4, where errors are independent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from infini_ir.targets.cpu.llvm.writer import V, integer
+from infini_ir.utils.symbolic import Dim
+
+if TYPE_CHECKING:
+    from infini_ir.targets.cpu.kernel.emitter import KernelEmitter
+
+LONGEST = 384
+"""Products that are summed in one register at most: closing a part then takes less than a
+hundredth of its time."""
+
+TYPE, ITEM = "float", 4
+"""The accumulators whose rounding shows: integers are exact, and f64 has digits to spare."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """How the loops over k are cut: `size` turns of loop number `level` make a part."""
+
+    level: int
+    size: int
+
+
+def divide(counts: Sequence[V], accumulator: str, unroll: int, *, long: bool) -> Parts | None:
+    """The parts of a sum over loops of so many turns, outermost first; None: it is short.
+
+    `long` says whether counts that are known only while running may be large.
+    """
+    if accumulator != TYPE:
+        return None
+    inside = 1
+    for level in reversed(range(len(counts))):
+        count = counts[level].number
+        step = unroll if level == len(counts) - 1 else 1
+        most = max(step, LONGEST // inside // step * step)
+        if count is None:
+            return Parts(level, most) if long else None
+        if int(count) * inside > LONGEST:
+            pieces = -(-int(count) // most)
+            return Parts(level, -(-int(count) // (pieces * step)) * step)
+        inside *= max(1, int(count))
+    return None
+
+
+@dataclass(frozen=True)
+class Sums:
+    """The sums so far of a register tile: a table in this worker's memory, a slot a cell."""
+
+    table: V
+    lanes: int
+
+    @staticmethod
+    def of(e: KernelEmitter, cells: int) -> Sums:
+        """Room for so many cells."""
+        return Sums(e.scratch(Dim.of(cells * e.lanes * ITEM)), e.lanes)
+
+    def begin(self, e: KernelEmitter, cells: Sequence[V]) -> None:
+        """Take over what the cells hold, before the first part."""
+        for number, cell in enumerate(cells):
+            e.f.store(self._load(e, cell), self._slot(e, number), self._align)
+
+    def clear(self, e: KernelEmitter, cells: Sequence[V]) -> None:
+        """Cells at zero, before a part."""
+        for cell in cells:
+            e.f.store(V("zeroinitializer", TYPE, self.lanes), cell, self._align)
+
+    def close(self, e: KernelEmitter, cells: Sequence[V]) -> None:
+        """Add the sums of a part, which the cells hold; after the last, the cells are right."""
+        for number, cell in enumerate(cells):
+            slot = self._slot(e, number)
+            old, part = self._load(e, slot), self._load(e, cell)
+            kind = f"<{self.lanes} x {TYPE}>"
+            total = e.f.assign(f"fadd {kind} {old.text}, {part.text}", TYPE, self.lanes)
+            e.f.store(total, slot, self._align)
+            e.f.store(total, cell, self._align)
+
+    @property
+    def _align(self) -> int:
+        return self.lanes * ITEM
+
+    def _slot(self, e: KernelEmitter, number: int) -> V:
+        return e.f.gep(self.table, integer(number), f"<{self.lanes} x {TYPE}>")
+
+    def _load(self, e: KernelEmitter, pointer: V) -> V:
+        return e.f.load(pointer, TYPE, self.lanes, self._align)

@@ -1,0 +1,581 @@
+"""The register tile of a product: a strip of rows by a few vectors of columns.
+
+For each k it loads one element of A a row (broadcast) and one panel row of B, multiplies and
+adds; the accumulators stay in registers over all of k (Goto and van de Geijn, 2008).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import TYPE_CHECKING
+
+from infini_ir.targets.cpu.kernel.sources import Coordinate, Point, narrowed
+from infini_ir.targets.cpu.llvm.scalars import memory_of
+from infini_ir.targets.cpu.llvm.writer import ONE, ZERO, V, integer
+from infini_ir.targets.cpu.products.partial_sums import Parts, Sums, divide
+
+if TYPE_CHECKING:
+    from infini_ir.targets.cpu.kernel.emitter import KernelEmitter
+
+LOOPED_FINISH = 24
+"""Scalar operations after a product from which they become a loop over rows."""
+
+LINE = 64
+"""Bytes of a cache line."""
+
+NEAR = 4096
+"""Bytes that a panel is fetched ahead where memory limits a product."""
+
+FEW_STRIPS = 2
+"""Strips of rows below which memory limits a product whose weights come from there."""
+
+UNROLL = 4
+"""Steps of the innermost loop written out."""
+
+
+@dataclass
+class Panels:
+    """The right operand: rows of k, each with vectors of n."""
+
+    pointer: V
+    k_strides: list[V]
+    element: str
+    memory_align: int
+    width: int
+    """Elements of a panel row when packed, else 0: n has stride 1 in memory."""
+    panel_stride: V
+    unsigned: bool
+
+
+@dataclass
+class Product:
+    """Everything a register tile needs to know."""
+
+    a_pointer: V
+    a_rows: list[V]
+    """Strides of the row axes."""
+    a_strides: list[V]
+    """Strides of the k loops, outermost first."""
+    a_element: str
+    a_align: int
+    a_unsigned: bool
+    b: Panels
+    counts: list[V]
+    rows: list[V]
+    columns: V
+    accumulator: str
+    initial: Callable[[Point], V]
+    finish: Callable[[Point, V], None]
+    strip: tuple[int, int]
+    vectors: int
+    panels: int
+    loops: Callable[..., None] | None = None
+    """What emits the loops over k, where it is not the usual multiplications: called with the
+    emitter, this, and the register tile's pointers, cells, columns and masks."""
+    finish_cost: int = 0
+    """Scalar operations of `finish` for one element."""
+    even: bool = False
+    """Whether rows are divided evenly and columns left over have code for each number of
+    vectors, rather than whole register tiles and one for all that is left."""
+    following: V | None = None
+    """Where packed panels that are read after the last one begin, if not behind it."""
+    expect: Callable[[Point], None] = lambda point: None
+    """Asks for the memory that `finish` will write, which a long sum leaves time for."""
+    long: bool = False
+    """Whether counts that are known only while running may be large."""
+    parts: Parts | None = None
+    """How long sums are cut, and where those of a register tile are kept: `run` decides."""
+    sums: Sums | None = None
+
+
+def run(e: KernelEmitter, p: Product) -> None:
+    """All strips of a product: panels of columns outside, rows inside."""
+    lanes, e.lanes = e.lanes, accumulator_lanes(e, p.accumulator)
+    if p.loops is None:
+        p.parts = divide(p.counts, p.accumulator, UNROLL, long=p.long)
+    if p.parts is not None:
+        p.sums = Sums.of(e, math.prod(p.strip) * p.vectors * p.panels)
+    width = p.vectors * e.lanes * p.panels
+    if p.b.width:
+        width = p.b.width * p.panels
+    if p.columns.number is not None:
+        whole = integer(int(p.columns.number) // width * width)
+        rest: V = integer(int(p.columns.number) % width)
+    else:
+        whole = e.f.mul(e.f.udiv(p.columns, integer(width)), integer(width))
+        rest = e.f.sub(p.columns, whole)
+    e.f.loop(whole, lambda j: _rows(e, p, j, None, width), step=width, hint="panel")
+    begins = range(0, width, e.lanes) if p.even and rest.number is None else (0,)
+    for begin in begins:
+        most = begin + e.lanes if len(begins) > 1 else width
+        some = e.f.compare("sgt", rest, integer(begin))
+        if most < width:
+            few = e.f.compare("sle", rest, integer(most))
+            some = e.f.assign(f"and i1 {some.text}, {few.text}", "i1")
+        e.f.when(some, lambda most=most: _rows(e, p, whole, rest, most), hint="edge")
+    e.lanes = lanes
+
+
+def accumulator_lanes(e: KernelEmitter, type: str) -> int:
+    bits = {"double": 64, "float": 32, "half": 32, "bfloat": 32}.get(type) or max(
+        32, int(type[1:])
+    )
+    return max(1, e.features.vector_bytes * 8 // bits)
+
+
+def _rows(e: KernelEmitter, p: Product, column: V, rest: V | None, width: int) -> None:
+    """All strips of one group of columns; `rest` is how many columns there are, None: all."""
+    outer, inner = (p.rows[0], p.rows[1]) if len(p.rows) == 2 else (None, p.rows[0])
+
+    def last_axis(outer_position: V | None, height: int) -> None:
+        _chunks(
+            e,
+            inner,
+            p.strip[1],
+            lambda position, size: _strip(
+                e, p, column, rest, width, outer_position, height, position, size
+            ),
+            even=p.even,
+        )
+
+    if outer is None:
+        last_axis(None, 1)
+    else:
+        _chunks(e, outer, p.strip[0], last_axis)
+
+
+def _chunks(
+    e: KernelEmitter,
+    extent: V,
+    size: int,
+    body: Callable[[V, int], None],
+    *,
+    even: bool = False,
+) -> None:
+    """Cover an extent by chunks of a size, then smaller ones; `even`: of two sizes next to
+    each other, where it is known."""
+    if extent.number is not None and even:
+        _even_chunks(e, int(extent.number), size, body)
+        return
+    if extent.number is not None:
+        total = int(extent.number)
+        whole = total // size * size
+        e.f.loop(
+            integer(whole), lambda i: _scoped(e, lambda: body(i, size)), step=size, hint="strip"
+        )
+        if total > whole:
+            _scoped(e, lambda: body(integer(whole), total - whole))
+        return
+    start: V = ZERO
+    sizes = [size, *(s for s in (8, 4, 2, 1) if s < size)]
+    for chunk in sizes:
+        limit = (
+            e.f.mul(e.f.udiv(extent, integer(chunk)), integer(chunk))
+            if chunk & (chunk - 1)
+            else (e.f.assign(f"and i64 {extent.text}, {-chunk}", "i64"))
+        )
+        if chunk != size:
+            # What is left after the chunks before, in whole chunks of this size.
+            left = e.f.sub(extent, start)
+            limit = e.f.add(start, e.f.assign(f"and i64 {left.text}, {-chunk}", "i64"))
+        e.f.loop(
+            limit,
+            lambda i, chunk=chunk: _scoped(e, lambda: body(i, chunk)),
+            start=start,
+            step=chunk,
+            hint=f"strip{chunk}.",
+        )
+        start = limit
+
+
+def _even_chunks(
+    e: KernelEmitter, total: int, size: int, body: Callable[[V, int], None]
+) -> None:
+    count = -(-total // size)
+    small, larger = divmod(total, max(1, count))
+    begin = 0
+    for chunk, times in ((small + 1, larger), (small, count - larger)):
+        if chunk:
+            end = begin + chunk * times
+            e.f.loop(
+                integer(end),
+                lambda i, chunk=chunk: _scoped(e, lambda: body(i, chunk)),
+                start=integer(begin),
+                step=chunk,
+                hint="strip",
+            )
+            begin = end
+
+
+def _scoped(e: KernelEmitter, body: Callable[[], None]) -> None:
+    level = e.enter()
+    body()
+    e.leave(level)
+
+
+def _strip(
+    e: KernelEmitter,
+    p: Product,
+    column: V,
+    rest: V | None,
+    width: int,
+    outer: V | None,
+    height: int,
+    inner: V,
+    size: int,
+) -> None:
+    """One register tile: `height` x `size` rows by the vectors of `width` columns."""
+    vectors = _vector_count(e, rest, width)
+    rows = [(h, w) for h in range(height) for w in range(size)]
+    row_points = [_row_point(e, outer, inner, h, w) for h, w in rows]
+    columns = [Coordinate(e.f.add(column, integer(v * e.lanes)), True) for v in range(vectors)]
+    masks = _column_masks(e, rest, vectors)
+    cells = _initial_cells(e, p, row_points, columns, masks)
+    base = _base(e, p, outer, inner)
+    offsets = [_row_offset(e, p, h, w) for h, w in rows]
+    pointers = _panel_pointers(e, p, column, vectors, rest)
+    every = [cell for line in cells for cell in line]
+    if p.sums is not None:
+        p.sums.begin(e, every)
+        for point in row_points:
+            for coordinate in columns:
+                p.expect((*point, coordinate))
+    if p.loops is not None:
+        p.loops(e, p, base, offsets, pointers, cells, columns, masks)
+    else:
+        ahead = (
+            None
+            if rest is not None
+            else _ahead(e, p, pointers, column, (outer, inner), len(rows))
+        )
+        _k_loops(e, p, base, offsets, pointers, cells, masks, ahead)
+    if p.finish_cost > LOOPED_FINISH and len(rows) > 1:
+        _finish_rows(e, p, cells, columns, masks, (outer, inner), (height, size))
+        return
+    for row, point in enumerate(row_points):
+        for v, coordinate in enumerate(columns):
+            value = _cell_value(e, p, cells[row][v])
+            e.mask = masks[v]
+            p.finish((*point, coordinate), value)
+            e.mask = None
+
+
+def _cell_value(e: KernelEmitter, p: Product, cell: V) -> V:
+    kind = f"<{e.lanes} x {p.accumulator}>"
+    return e.f.assign(f"load {kind}, ptr {cell.text}, align 64", p.accumulator, e.lanes)
+
+
+def _finish_rows(
+    e: KernelEmitter,
+    p: Product,
+    cells: list[list[V]],
+    columns: list[Coordinate],
+    masks: list[V | None],
+    origin: tuple[V | None, V],
+    shape: tuple[int, int],
+) -> None:
+    """What follows a product, as a loop over the rows of the register tile: its code is
+    long, and written out for every row it would take longer to compile than to run."""
+    kind = f"<{e.lanes} x {p.accumulator}>"
+    table = e.f.alloca(kind, shape[0] * shape[1] * len(columns))
+    for row, line in enumerate(cells):
+        for v, cell in enumerate(line):
+            slot = e.f.gep(table, integer(row * len(columns) + v), kind)
+            e.f.store(_cell_value(e, p, cell), slot, 64)
+    outer, inner = origin
+    for h in range(shape[0]):
+        first: Point = ()
+        if outer is not None:
+            first = (Coordinate(e.f.add(outer, integer(h))),)
+
+        def one(w: V, h: int = h, first: Point = first) -> None:
+            level = e.enter()
+            begin = e.f.mul(e.f.add(integer(h * shape[1]), w), integer(len(columns)))
+            for v, coordinate in enumerate(columns):
+                slot = e.f.gep(table, e.f.add(begin, integer(v)), kind)
+                value = _cell_value(e, p, slot)
+                e.mask = masks[v]
+                p.finish((*first, Coordinate(e.f.add(inner, w)), coordinate), value)
+                e.mask = None
+            e.leave(level)
+
+        e.f.loop(integer(shape[1]), one, hint="finish")
+
+
+def _vector_count(e: KernelEmitter, rest: V | None, width: int) -> int:
+    if rest is not None and rest.number is not None:
+        return -(-int(rest.number) // e.lanes)
+    return width // e.lanes
+
+
+def _row_point(e: KernelEmitter, outer: V | None, inner: V, h: int, w: int) -> Point:
+    last = Coordinate(e.f.add(inner, integer(w)))
+    return (last,) if outer is None else (Coordinate(e.f.add(outer, integer(h))), last)
+
+
+def _column_masks(e: KernelEmitter, rest: V | None, vectors: int) -> list[V | None]:
+    """For each vector of columns, which lanes exist; None: all."""
+    if rest is None:
+        return [None] * vectors
+    masks: list[V | None] = []
+    for v in range(vectors):
+        left = e.f.max(e.f.sub(rest, integer(v * e.lanes)), ZERO)
+        whole = left.number is not None and int(left.number) >= e.lanes
+        masks.append(None if whole else e.f.first_lanes(left, e.lanes))
+    return masks
+
+
+def _initial_cells(
+    e: KernelEmitter,
+    p: Product,
+    rows: list[Point],
+    columns: list[Coordinate],
+    masks: list[V | None],
+) -> list[list[V]]:
+    """Stack cells for the accumulators, which register promotion turns into registers."""
+    cells: list[list[V]] = []
+    for point in rows:
+        line: list[V] = []
+        for coordinate, mask in zip(columns, masks, strict=True):
+            cell = e.f.alloca(f"<{e.lanes} x {p.accumulator}>")
+            e.mask = mask
+            value = e.f.splat(p.initial((*point, coordinate)), e.lanes)
+            e.mask = None
+            e.f.store(value, cell, 64)
+            line.append(cell)
+        cells.append(line)
+    return cells
+
+
+def _base(e: KernelEmitter, p: Product, outer: V | None, inner: V) -> V:
+    index = e.f.mul(inner, p.a_rows[-1])
+    if outer is not None:
+        index = e.f.add(index, e.f.mul(outer, p.a_rows[0]))
+    return e.f.gep(p.a_pointer, index, memory_of(p.a_element))
+
+
+def _row_offset(e: KernelEmitter, p: Product, h: int, w: int) -> V:
+    offset = e.f.mul(integer(w), p.a_rows[-1])
+    return e.f.add(offset, e.f.mul(integer(h), p.a_rows[0])) if h else offset
+
+
+def _panel_pointers(
+    e: KernelEmitter, p: Product, column: V, vectors: int, rest: V | None
+) -> list[V]:
+    """Where each vector of columns begins, at k = 0. Vectors behind the last panel, which
+    are computed where `rest` is known only while running, read the last one again."""
+    if not p.b.width:
+        first = e.f.gep(p.b.pointer, column, memory_of(p.b.element))
+        return [
+            e.f.gep(first, integer(v * e.lanes), memory_of(p.b.element)) for v in range(vectors)
+        ]
+    per_panel = p.b.width // e.lanes
+    panel = e.f.mul(e.f.udiv(column, integer(p.b.width)), p.b.panel_stride)
+    first = e.f.gep(p.b.pointer, panel, memory_of(p.b.element))
+    last = None
+    if rest is not None and rest.number is None and vectors > per_panel:
+        last = e.f.udiv(e.f.sub(rest, ONE), integer(p.b.width))
+    pointers: list[V] = []
+    for v in range(vectors):
+        number: V = integer(v // per_panel)
+        if last is not None and v >= per_panel:
+            number = e.f.min(number, last)
+        start = e.f.gep(first, e.f.mul(number, p.b.panel_stride), memory_of(p.b.element))
+        pointers.append(
+            e.f.gep(start, integer(v % per_panel * e.lanes), memory_of(p.b.element))
+        )
+    return pointers
+
+
+@dataclass
+class Ahead:
+    """Cache lines of packed panels that a register tile asks for before they are needed."""
+
+    starts: list[V]
+    """Where fetching begins, in each of the panels that are read at once or for all."""
+    lines: int
+    """Cache lines after each start that a turn of the innermost loop asks for."""
+    turn: int
+    """Elements of a panel that a turn of the innermost loop reads."""
+    level: int
+    """The cache that they go to."""
+
+    def after(self, e: KernelEmitter, starts: list[V], elements: V) -> list[V]:
+        """Where fetching has come to when so many elements of a panel have been read."""
+        index = e.f.udiv(e.f.mul(elements, integer(self.lines * LINE)), integer(self.turn))
+        return [e.f.gep(start, index, "i8") for start in starts]
+
+    def fetch(self, e: KernelEmitter, starts: list[V]) -> None:
+        for start in starts:
+            for line in range(self.lines):
+                e.f.prefetch(e.f.gep(start, integer(line * LINE), "i8"), level=self.level)
+
+
+def _ahead(
+    e: KernelEmitter,
+    p: Product,
+    panels: list[V],
+    column: V,
+    at: tuple[V | None, V],
+    rows: int,
+) -> Ahead | None:
+    """What a register tile has fetched: its share, by rows, of the panels that come next, which
+    would otherwise come from memory all at once for the first strip that reads them. Where
+    strips are so few that each share is large, memory is what all wait for, and it is
+    fastest when read in order: then the lines a little further on in the same panels."""
+    if not p.b.width:
+        return None
+    item = p.b.memory_align
+    turn = UNROLL * p.b.width
+    lines = -(-turn * item // LINE)
+    extents = [extent.number for extent in p.rows]
+    total = math.prod(int(extent) for extent in extents if extent is not None)
+    known = None not in extents
+    if known and total < FEW_STRIPS * rows:
+        firsts = panels[:: max(1, p.b.width // e.lanes)]
+        near = [e.f.gep(panel, integer(NEAR), "i8") for panel in firsts]
+        return Ahead(near, lines, turn, 1)
+    row = at[1] if at[0] is None else e.f.add(e.f.mul(at[0], p.rows[1]), at[1])
+    size = e.f.mul(product_of(e, p.counts), integer(p.b.width * p.panels * item))
+    count = integer(total) if known else product_of(e, p.rows)
+    share = e.f.udiv(e.f.mul(row, size), count)
+    step = e.f.mul(p.b.panel_stride, integer(p.panels * item))
+    start = e.f.gep(panels[0], step, "i8")
+    if p.following is not None:
+        left = e.f.sub(p.columns, column)
+        more = e.f.compare("sgt", left, integer(p.panels * p.b.width))
+        start = e.f.select(more, start, p.following)
+    start = e.f.gep(start, share, "i8")
+    each = -(-lines * p.panels * rows // max(1, total)) if known else 1
+    return Ahead([start], each, turn, 2)
+
+
+def product_of(e: KernelEmitter, values: Sequence[V]) -> V:
+    return reduce(e.f.mul, values)
+
+
+def _k_loops(
+    e: KernelEmitter,
+    p: Product,
+    base: V,
+    offsets: list[V],
+    panels: list[V],
+    cells: list[list[V]],
+    masks: list[V | None],
+    ahead: Ahead | None,
+) -> None:
+    def innermost(start: V, end: V, a: V, b: list[V], fetched: list[V]) -> None:
+        def steps(k: V, amount: int) -> None:
+            if ahead and amount == UNROLL:
+                ahead.fetch(e, ahead.after(e, fetched, e.f.mul(k, p.b.k_strides[-1])))
+            for u in range(amount):
+                _multiply(e, p, e.f.add(k, integer(u)), a, offsets, b, cells, masks)
+
+        if end.number is not None:
+            whole = integer(int(end.number) // UNROLL * UNROLL)
+        else:
+            whole = e.f.assign(f"and i64 {end.text}, {-UNROLL}", "i64")
+        e.f.loop(whole, lambda k: steps(k, UNROLL), start=start, step=UNROLL, hint="k")
+        if p.counts[-1].number is None or int(p.counts[-1].number) % UNROLL:
+            e.f.loop(end, lambda k: steps(k, 1), start=whole, hint="k")
+
+    def turns(depth: int, start: V, end: V, a: V, b: list[V], fetched: list[V]) -> None:
+        if depth == len(p.counts) - 1:
+            innermost(start, end, a, b, fetched)
+            return
+
+        def iteration(k: V) -> None:
+            step = e.f.mul(k, p.b.k_strides[depth])
+            level(
+                depth + 1,
+                e.f.gep(a, e.f.mul(k, p.a_strides[depth]), memory_of(p.a_element)),
+                [e.f.gep(pointer, step, memory_of(p.b.element)) for pointer in b],
+                ahead.after(e, fetched, step) if ahead else [],
+            )
+
+        e.f.loop(end, iteration, start=start, hint="k")
+
+    def level(depth: int, a: V, b: list[V], fetched: list[V]) -> None:
+        count = p.counts[depth]
+        if p.parts is None or depth != p.parts.level:
+            turns(depth, ZERO, count, a, b, fetched)
+            return
+        size, every = p.parts.size, [cell for line in cells for cell in line]
+
+        def part(k: V) -> None:
+            assert p.sums is not None
+            p.sums.clear(e, every)
+            end = e.f.add(k, integer(size))
+            if count.number is None or int(count.number) % size:
+                end = e.f.min(end, count)
+            turns(depth, k, end, a, b, fetched)
+            p.sums.close(e, every)
+
+        e.f.loop(count, part, step=size, hint="part")
+
+    level(0, base, panels, ahead.starts if ahead else [])
+
+
+def _multiply(
+    e: KernelEmitter,
+    p: Product,
+    k: V,
+    a: V,
+    offsets: list[V],
+    b: list[V],
+    cells: list[list[V]],
+    masks: list[V | None],
+) -> None:
+    """One step of k for the whole register tile."""
+    b_index = e.f.mul(k, p.b.k_strides[-1])
+    right: list[V] = []
+    for pointer, mask in zip(b, masks, strict=True):
+        address = e.f.gep(pointer, b_index, memory_of(p.b.element))
+        loaded = e.f.load(
+            address,
+            memory_of(p.b.element),
+            e.lanes,
+            p.b.memory_align,
+            None if p.b.width else mask,
+        )
+        right.append(widen(e, narrowed(e, loaded, p.b.element), p.accumulator, p.b.unsigned))
+    a_index = e.f.mul(k, p.a_strides[-1])
+    for row, offset in enumerate(offsets):
+        address = e.f.gep(
+            e.f.gep(a, offset, memory_of(p.a_element)), a_index, memory_of(p.a_element)
+        )
+        loaded = e.f.load(address, memory_of(p.a_element), 1, p.a_align)
+        left = e.f.splat(
+            widen(e, narrowed(e, loaded, p.a_element), p.accumulator, p.a_unsigned), e.lanes
+        )
+        for v, factor in enumerate(right):
+            _multiply_add(e, p.accumulator, left, factor, cells[row][v])
+
+
+def _multiply_add(e: KernelEmitter, type: str, left: V, right: V, cell: V) -> None:
+    kind = f"<{e.lanes} x {type}>"
+    old = e.f.assign(f"load {kind}, ptr {cell.text}, align 64", type, e.lanes)
+    if left.is_float and (e.features.has_fma or e.features.arch != "x86-64"):
+        total = e.f.intrinsic("llvm.fma", [left, right, old], type, e.lanes)
+    else:
+        prefix = "f" if left.is_float else ""
+        product = e.f.assign(f"{prefix}mul {kind} {left.text}, {right.text}", type, e.lanes)
+        total = e.f.assign(f"{prefix}add {kind} {product.text}, {old.text}", type, e.lanes)
+    e.f.store(total, cell, 64)
+
+
+def widen(e: KernelEmitter, value: V, type: str, unsigned: bool) -> V:
+    """An operand in the accumulator's type."""
+    if value.type == type:
+        return value
+    wanted = type if value.lanes == 1 else f"<{value.lanes} x {type}>"
+    if value.is_float:
+        instruction = "fpext" if type in ("float", "double") else "fptrunc"
+    elif type in ("float", "double"):
+        instruction = "uitofp" if unsigned else "sitofp"
+    else:
+        instruction = "zext" if unsigned else "sext"
+    return e.f.assign(f"{instruction} {value.typed} to {wanted}", type, value.lanes)

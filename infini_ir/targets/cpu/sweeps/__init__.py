@@ -1,0 +1,1 @@
+"""Loop nests over the elements of tiles: maps, windows, reductions, scans, scattered stores."""

@@ -1,0 +1,1 @@
+"""Launches timed where they are."""
