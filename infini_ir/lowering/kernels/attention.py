@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from xdsl.dialects import math
 from xdsl.ir import SSAValue
 
@@ -26,7 +27,7 @@ from infini_ir.utils import dtypes
 from infini_ir.utils.errors import CompileError
 from infini_ir.utils.symbolic import ONE, ZERO, Dim
 
-_LOWEST = float("-inf")
+_HIDDEN = float("-inf")
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,8 @@ class _AttentionWriter:
         values = self.operands["v"].shape[3]
         q = k.load(self.view("q"), [b, g, r, s, 0], [self.row_axis, 4], ["BM", width])
         carried = [
-            k.full(_LOWEST, ["BM"], self.wide),
+            # Not the infinity that hides a score: that lies below it, and is weighed with 0.
+            k.full(float(np.finfo(dtypes.numpy_dtype(self.wide)).min), ["BM"], self.wide),
             k.full(0, ["BM"], self.wide),
             k.full(0, ["BM", values], self.wide),
         ]
@@ -243,7 +245,7 @@ class _AttentionWriter:
                 value = s.mul(cap, s.emit(math.TanhOp(s.div(value, cap))))
             if "bias" in given and self.operands["bias"].dtype != "i1":
                 value = s.add(value, s.widen(given["bias"], self.wide))
-            lowest = s.constant(_LOWEST, self.wide)
+            lowest = s.constant(_HIDDEN, self.wide)
             for visible in self._visible(s, given):
                 value = s.select(visible, value, lowest)
             return [value]
@@ -290,20 +292,16 @@ class _AttentionWriter:
 
         def raise_top(s: ScalarBuilder, old: SSAValue, new: SSAValue) -> list[SSAValue]:
             top = s.max(old, new)
-            nothing = s.compare("eq", top, s.like(_LOWEST, top))
-            # Where nothing was seen yet, everything is as far below 0.
-            base = s.select(nothing, s.like(0, top), top)
-            return [top, base, _relative(s, old, base)]
+            return [top, _relative(s, old, top)]
 
         highest = k.reduce("max", scores, [1])
-        given = [top, highest]
-        top, base, kept = k.map(given, [[0], [0]], [self.wide] * 3, ["BM"], raise_top)
+        top, kept = k.map([top, highest], [[0], [0]], [self.wide] * 2, ["BM"], raise_top)
         (weights,) = k.map(
-            [scores, base],
+            [scores, top],
             [[0, 1], [0]],
             [self.wide],
             ["BM", "BN"],
-            lambda s, score, base: [_relative(s, score, base)],
+            lambda s, score, top: [_relative(s, score, top)],
         )
         return top, weights, kept
 
@@ -387,9 +385,9 @@ class _PagedAttentionWriter(_AttentionWriter):
         return self.k.load(self.view(name), offsets, [1, 3], ["BN", width])
 
 
-def _relative(s: ScalarBuilder, score: SSAValue, base: SSAValue) -> SSAValue:
-    """exp(score - base)."""
-    return s.emit(math.ExpOp(s.sub(score, base)))
+def _relative(s: ScalarBuilder, score: SSAValue, top: SSAValue) -> SSAValue:
+    """exp(score - top)."""
+    return s.emit(math.ExpOp(s.sub(score, top)))
 
 
 def _rescale(s: ScalarBuilder, total: SSAValue, kept: SSAValue, more: SSAValue):

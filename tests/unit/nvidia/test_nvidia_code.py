@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from onnx import parser
 
+from infini_ir.compiler import Compilation, Options
 from infini_ir.dialects import tile
 from infini_ir.dialects.context import compiler_context
 from infini_ir.frontends.onnx.importer import import_model
@@ -12,10 +13,12 @@ from infini_ir.lowering.graph_to_tile import GraphToTilePass
 from infini_ir.passes.graph.pipeline import graph_pipeline
 from infini_ir.targets.nvidia.emitted import EmittedKernel
 from infini_ir.targets.nvidia.emitter import emit_kernel
+from infini_ir.targets.nvidia.program import compiled_kernels
 from infini_ir.targets.nvidia.resources import Resources, kernel_resources, sass
 from infini_ir.targets.nvidia.target import NvidiaTarget
 from infini_ir.targets.nvidia.toolchain import CompiledKernel, Job, compile_jobs
 
+HEAD = '<ir_version: 10, opset_import: ["" : 23]>\n'
 MODELS = {
     "matmul": """m (float16[M,1024] x, float16[1024,1024] w, float16[1024] b)
         => (float16[M,1024] y) { z = MatMul(x, w) t = Add(z, b) y = Gelu(t) }""",
@@ -39,8 +42,7 @@ NAMES = {"matmul": "dot", "matmul-f32": "dot", "attention": "attention", "conv":
 def emitted(model: str, architecture: str) -> EmittedKernel:
     """The kernel that a model is about."""
     ctx, target = compiler_context(), NvidiaTarget(architecture, cache=False)
-    head = '<ir_version: 10, opset_import: ["" : 23]>\n'
-    module = import_model(parser.parse_model(head + MODELS[model]), ctx)
+    module = import_model(parser.parse_model(HEAD + MODELS[model]), ctx)
     for each in (
         *graph_pipeline(target.composites, quantized_weights=target.quantized_weights),
         GraphToTilePass(),
@@ -52,10 +54,13 @@ def emitted(model: str, architecture: str) -> EmittedKernel:
 
 
 def compiled(model: str, architecture: str) -> CompiledKernel:
-    kernel = emitted(model, architecture)
-    facts = tuple(i for i, argument in enumerate(kernel.arguments) if argument.divisible)
-    (code,) = compile_jobs([Job(kernel, int(architecture[3:]), facts)], None)
-    return code
+    """Its machine code, of a plan that fits the registers."""
+    options = Options(target=f"nvidia:{architecture}", cache=False)
+    program = Compilation(options, keep_texts=False).run(
+        parser.parse_model(HEAD + MODELS[model])
+    )
+    found = compiled_kernels(program)
+    return next((k for k in found if k.name.startswith(NAMES.get(model, model))), found[0])
 
 
 def resources(model: str, architecture: str) -> Resources:
