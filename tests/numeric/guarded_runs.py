@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 
-import movement_cases  # noqa: F401
 import numpy as np
 from convolution_cases import CONVOLUTIONS
 from product_cases import Product

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import movement_cases  # noqa: F401
 import numpy as np
 import pytest
 from tile_cases import CASES

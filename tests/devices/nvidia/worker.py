@@ -102,7 +102,7 @@ def run_onnx(content: bytes, inputs: list[Any], seconds: int) -> list[Any]:
 
 
 def run_tile_case(name: str) -> list[list[np.ndarray]]:
-    """The outputs of a case of `tests/numeric/tile_cases.py`, for each of its inputs."""
+    """The outputs of a case of `tests/numeric/tile_cases`, for each of its inputs."""
     from tile_cases import CASES
 
     case = CASES[name]()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tile_cases import Case, case
 from tile_programs import TileProgram, random
 
 from infini_ir.utils.symbolic import Dim
+from tile_cases.registry import Case, case
 
 
 @case(
