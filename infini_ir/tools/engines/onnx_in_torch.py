@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from onnx import helper, numpy_helper
 from torch import nn
 
+from infini_ir.tools.engines.quantized_in_torch import PREPARED, folds
 from infini_ir.utils.errors import InfiniError
 
 Attributes = Mapping[str, Any]
@@ -48,7 +49,7 @@ class OnnxModule(nn.Module):
         super().__init__()
         model = onnx.load(path)
         graph = model.graph
-        unknown = sorted({n.op_type for n in graph.node if _name(n) not in FORMS})
+        unknown = sorted({n.op_type for n in graph.node if _name(n) not in FORMS | PREPARED})
         if unknown:
             raise InfiniError(f"no form in PyTorch for {', '.join(unknown)}")
         self.inputs, self.outputs = tuple(inputs), tuple(value.name for value in graph.output)
@@ -60,21 +61,31 @@ class OnnxModule(nn.Module):
         for node in graph.node:
             attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
             attributes["opset"] = opset
-            step = Step(FORMS[node.op_type], attributes, tuple(node.input), node.output[0])
-            if all(name in constants for name in step.inputs):
+            function = FORMS.get(node.op_type)
+            if function is None:
+                function = _prepared(node, attributes, constants)
+            step = Step(function, attributes, tuple(node.input), node.output[0])
+            known = all(name in constants for name in step.inputs)
+            if known and (not step.inputs or folds(node.op_type, constants[step.inputs[0]])):
                 constants[step.output] = step(constants)
             else:
                 self.steps.append(step)
         self.kept = self._keep(constants)
 
     def _keep(self, constants: Mapping[str, Any]) -> dict[str, Any]:
-        """Make buffers of the floats that steps read; the other constants by name."""
+        """Make buffers of the weights that steps read; the other constants by name, sizes as
+        lists of numbers, since a graph cannot depend on what is in a tensor."""
         read = {name for step in self.steps for name in step.inputs} & constants.keys()
         self.buffers_of: dict[str, str] = {}
         kept: dict[str, Any] = {}
+        sizes = {n for s in self.steps if s.function in SIZED for n in s.inputs[1:]}
+        for step in self.steps:
+            sizes -= set(step.inputs[:1] if step.function in SIZED else step.inputs)
         for name in sorted(read):
             value = constants[name]
-            if isinstance(value, torch.Tensor) and value.is_floating_point():
+            if name in sizes and isinstance(value, torch.Tensor):
+                kept[name] = value.reshape(-1).tolist()
+            elif isinstance(value, torch.Tensor) and value.dtype in _KEPT_IN_BUFFERS:
                 self.buffers_of[name] = f"constant{len(self.buffers_of)}"
                 self.register_buffer(self.buffers_of[name], value)
             else:
@@ -93,6 +104,19 @@ class OnnxModule(nn.Module):
         return [values[name] for name in self.outputs]
 
 
+_KEPT_IN_BUFFERS = (torch.float64, torch.float32, torch.bfloat16, torch.int8, torch.uint8)
+
+
+def _prepared(
+    node: onnx.NodeProto, attributes: Attributes, constants: Mapping[str, Any]
+) -> Callable[..., torch.Tensor]:
+    """The function of a node whose parameters must be constants."""
+    parameters = [name for name in node.input[1:] if name]
+    if any(name not in constants for name in parameters):
+        raise InfiniError(f"no form in PyTorch for {node.op_type} with computed scales")
+    return PREPARED[node.op_type](attributes, *(constants[name] for name in parameters))
+
+
 def _name(node: onnx.NodeProto) -> str:
     return node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
 
@@ -101,8 +125,9 @@ def _constant(array: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.array(array))
 
 
-def _ints(value: torch.Tensor) -> list[int]:
-    return [int(number) for number in value.reshape(-1)]
+def _ints(value: torch.Tensor | Sequence[float]) -> list[int]:
+    numbers = value.reshape(-1).tolist() if isinstance(value, torch.Tensor) else value
+    return [int(number) for number in numbers]
 
 
 # Windows
@@ -184,7 +209,7 @@ def _lrn(a: Attributes, x: torch.Tensor) -> torch.Tensor:
 # Shapes
 
 
-def _reshape(a: Attributes, x: torch.Tensor, shape: torch.Tensor) -> torch.Tensor:
+def _reshape(a: Attributes, x: torch.Tensor, shape: Any) -> torch.Tensor:
     sizes = _ints(shape)
     return x.reshape([x.shape[i] if size == 0 else size for i, size in enumerate(sizes)])
 
@@ -233,6 +258,13 @@ def _batch_norm(a: Attributes, x: torch.Tensor, *parameters: torch.Tensor) -> to
     return F.batch_norm(x, mean, variance, scale, bias, eps=a.get("epsilon", 1e-5))
 
 
+def _reduce_mean(a: Attributes, x: torch.Tensor, axes: Any = None) -> torch.Tensor:
+    places = a.get("axes") or (None if axes is None else _ints(axes))
+    if not places:
+        raise InfiniError("no form in PyTorch for ReduceMean of all axes")
+    return x.mean(places, keepdim=bool(a.get("keepdims", 1)))
+
+
 def _softmax(a: Attributes, x: torch.Tensor) -> torch.Tensor:
     if a["opset"] >= 13:
         return F.softmax(x, a.get("axis", -1))
@@ -257,6 +289,7 @@ FORMS: dict[str, Callable[..., Any]] = {
     "MatMul": lambda a, x, y: x @ y,
     "MaxPool": _max_pool,
     "Mul": lambda a, x, y: x * y,
+    "ReduceMean": _reduce_mean,
     "Relu": lambda a, x: F.relu(x),
     "Reshape": _reshape,
     "Resize": _resize,
@@ -270,3 +303,5 @@ FORMS: dict[str, Callable[..., Any]] = {
     "Unsqueeze": _unsqueeze,
 }
 """By operator: the function of the attributes and the inputs."""
+SIZED = (_reshape, _unsqueeze, _slice, _resize, _reduce_mean)
+"""Functions whose inputs after the first are sizes, places and scales."""

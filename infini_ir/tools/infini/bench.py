@@ -12,15 +12,14 @@ import click
 import numpy as np
 
 from infini_ir.tools.infini.options import (
+    Compiling,
     check_writable,
     compile_options,
-    make_options,
     parse_sizes,
     seed_option,
     shape_option,
-    threads_option,
 )
-from infini_ir.utils.errors import OptionError
+from infini_ir.utils.errors import ModelError, OptionError
 
 if TYPE_CHECKING:
     from infini_ir.compiler import Options
@@ -86,7 +85,6 @@ class Request:
     help="Measure compiling and memory in fresh processes (the default), or do not start any.",
 )
 @compile_options
-@threads_option
 @click.option(
     "--json",
     "json_path",
@@ -102,13 +100,7 @@ def command(
     against: tuple[str, ...],
     rounds: int,
     cold: bool,
-    target: str,
-    precision: str,
-    library: bool,
-    tune: str | None,
-    check_semantics: bool,
-    no_cache: bool,
-    threads: int | None,
+    compiling: Compiling,
     json_path: str | None,
     plot: str | None,
 ) -> None:
@@ -121,9 +113,7 @@ def command(
     from infini_ir.tools.machine_facts import machine_facts
     from infini_ir.tools.plots import check_plot, draw
 
-    options = make_options(
-        target, precision, check_semantics, no_cache, threads, library=library, tune=tune
-    )
+    options = compiling.options()
     others = choose_engines(against)
     request = Request(inputs, parse_sizes(sizes), seed, others, rounds, cold, options)
     if inputs and len(models) > 1:
@@ -214,8 +204,10 @@ def _file_of(name: str) -> Iterator[tuple[str, Model | None]]:
 
     known = zoo.measured().get(name)
     if known is None:
-        yield name, None  # which is then a file that is not there
-        return
+        raise ModelError(
+            f"cannot read model '{name}': No such file, nor a network of that name; there are: "
+            f"{', '.join(zoo.measured())}"
+        )
     if reason := known.missing():
         raise OptionError(f"the network '{name}' cannot be had: {reason}")
     source = known.source()
@@ -297,12 +289,8 @@ def _print(facts: dict[str, Any]) -> None:
     print_table(columns, rows, title=facts["model"], right=columns[1:])
     lines: dict[str, Any] = {f"{name} failed": why for name, why in facts["failed"].items()}
     for name, ratio in facts["ratios"].items():
-        word = (
-            f"{ratio:.2f} times as fast as"
-            if ratio >= 1
-            else f"{1 / ratio:.2f} times slower than"
-        )
-        lines[f"infini against {name}"] = f"{word} {name}"
+        slower = f"; {name} is {1 / ratio:.2f} times as fast" if ratio < 1 else ""
+        lines[f"infini against {name}"] = f"{ratio:.2f} times as fast{slower}"
     if "reference" in facts:
         lines["error"] = f"share of the largest element, against {facts['reference']}"
     sizes = ", ".join(f"{name}={size}" for name, size in facts["sizes"].items())

@@ -9,12 +9,11 @@ import click
 
 from infini_ir.tools.infini import built_files
 from infini_ir.tools.infini.options import (
+    Compiling,
     check_writable,
     compile_options,
     json_option,
-    make_options,
     parse_overrides,
-    threads_option,
 )
 from infini_ir.utils.errors import OptionError
 
@@ -48,7 +47,6 @@ KEPT = ("graph", "tile", "triton", "ptx")
 )
 @click.option("--force", is_flag=True, help="Write into a folder that holds other files.")
 @compile_options
-@threads_option
 @json_option
 def command(
     model: str,
@@ -56,20 +54,12 @@ def command(
     inputs: tuple[str, ...],
     emit: str | None,
     force: bool,
-    target: str,
-    precision: str,
-    library: bool,
-    tune: str | None,
-    check_semantics: bool,
-    no_cache: bool,
-    threads: int | None,
+    compiling: Compiling,
     as_json: bool,
 ) -> None:
     """Compile an ONNX MODEL."""
     overrides = parse_overrides(inputs)
-    options = make_options(
-        target, precision, check_semantics, no_cache, threads, overrides, library, tune
-    )
+    options = compiling.options(overrides)
     if emit is not None:
         _emit(model, options, emit, output)
         return

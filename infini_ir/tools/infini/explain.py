@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from infini_ir.tools.infini.options import (
+    Compiling,
     compile_options,
     data_option,
     input_shape_option,
     json_option,
-    make_options,
     parse_overrides,
     parse_sizes,
     shape_option,
-    threads_option,
 )
 from infini_ir.utils.errors import OptionError
 
@@ -57,7 +56,6 @@ if TYPE_CHECKING:
 @click.option("--bandwidth", type=float, metavar="GB/S", help="Memory limit, else measured.")
 @click.option("--remeasure", is_flag=True, help="Measure the machine's limits again.")
 @compile_options
-@threads_option
 @json_option
 def command(
     model: str,
@@ -70,13 +68,7 @@ def command(
     peak: float | None,
     bandwidth: float | None,
     remeasure: bool,
-    target: str,
-    precision: str,
-    library: bool,
-    tune: str | None,
-    check_semantics: bool,
-    no_cache: bool,
-    threads: int | None,
+    compiling: Compiling,
     as_json: bool,
 ) -> None:
     """Explain the kernels of an ONNX MODEL: origin, tiles, traffic, limits, decisions."""
@@ -90,9 +82,7 @@ def command(
     from infini_ir.tools.infini.show import print_json
 
     overrides, given = parse_overrides(inputs), parse_sizes(sizes)
-    options = make_options(
-        target, precision, check_semantics, no_cache, threads, overrides, library, tune
-    )
+    options = compiling.options(overrides)
     wishes = Wishes(given, measure, data, peak, bandwidth, remeasure)
     if not options.target.startswith("cpu"):
         if wishes.measuring:

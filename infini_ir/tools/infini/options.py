@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +17,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from infini_ir.compiler import Options
-
-Decorator = Callable[[Any], Any]
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
 threads_option = click.option(
@@ -78,9 +78,45 @@ target_option = click.option(
 )
 
 
-def compile_options(function: Any) -> Any:
-    """The options that say how to compile."""
+@dataclass(frozen=True)
+class Compiling:
+    """How to compile, as the options of a command say."""
+
+    target: str = "cpu"
+    precision: str = "f32"
+    library: bool = False
+    tune: str | None = None
+    check_semantics: bool = False
+    no_cache: bool = False
+    threads: int | None = None
+
+    def options(self, inputs: dict[str, Any] | None = None) -> Options:
+        """The compiler's options; `inputs` as it takes them. Raises `OptionError`."""
+        from infini_ir.compiler import Options
+
+        return Options(
+            self.target,
+            self.precision,
+            self.threads,
+            inputs or None,
+            self.check_semantics,
+            cache=not self.no_cache,
+            library=self.library,
+            tune=None if self.tune is None else parse_sizes([self.tune]),
+        )
+
+
+def compile_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say how to compile; the command gets all as its `compiling`."""
+
+    @functools.wraps(function)
+    def collected(**given: Any) -> Any:
+        own = {field.name: given.pop(field.name) for field in fields(Compiling)}
+        return function(compiling=Compiling(**own), **given)
+
+    decorated: Any = collected
     for option in (
+        threads_option,
         cache_option,
         click.option("--no-cache", is_flag=True, help="Generate all code anew."),
         click.option(
@@ -103,8 +139,8 @@ def compile_options(function: Any) -> Any:
         precision_option,
         target_option,
     ):
-        function = option(function)
-    return function
+        decorated = option(decorated)
+    return decorated
 
 
 def split_pair(text: str, wanted: str) -> tuple[str, str]:
@@ -166,31 +202,6 @@ def fixed_value(path: str) -> np.ndarray:
     from infini_ir.tools.infini.inputs import read_npy
 
     return read_npy(path, f"'{path}'")
-
-
-def make_options(
-    target: str,
-    precision: str,
-    check_semantics: bool = False,
-    no_cache: bool = False,
-    threads: int | None = None,
-    inputs: dict[str, Any] | None = None,
-    library: bool = False,
-    tune: str | None = None,
-) -> Options:
-    """The compiler's options."""
-    from infini_ir.compiler import Options
-
-    return Options(
-        target,
-        precision,
-        threads,
-        inputs or None,
-        check_semantics,
-        cache=not no_cache,
-        library=library,
-        tune=None if tune is None else parse_sizes([tune]),
-    )
 
 
 def check_writable(path: str | Path, *, folder: bool = False) -> None:

@@ -8,13 +8,12 @@ from typing import Any
 import click
 
 from infini_ir.tools.infini.options import (
+    Compiling,
     compile_options,
     json_option,
-    make_options,
     parse_sizes,
     seed_option,
     shape_option,
-    threads_option,
 )
 
 
@@ -31,7 +30,6 @@ from infini_ir.tools.infini.options import (
 @seed_option
 @click.option("--output", metavar="PATH", help="Save outputs: a folder, or a .npz file.")
 @compile_options
-@threads_option
 @json_option
 def command(
     model: str,
@@ -39,13 +37,7 @@ def command(
     sizes: tuple[str, ...],
     seed: int,
     output: str | None,
-    target: str,
-    precision: str,
-    library: bool,
-    tune: str | None,
-    check_semantics: bool,
-    no_cache: bool,
-    threads: int | None,
+    compiling: Compiling,
     as_json: bool,
 ) -> None:
     """Run MODEL, an ONNX file or a compiled one, and show what comes out."""
@@ -54,9 +46,7 @@ def command(
     from infini_ir.tools.infini.models import open_model
 
     given_sizes = parse_sizes(sizes)
-    options = make_options(
-        target, precision, check_semantics, no_cache, threads, library=library
-    )
+    options = compiling.options()
     compiled = open_model(model, options, f"compiling {model}")
     arrays = read_inputs(inputs, compiled.inputs)
     symbols = choose_sizes(compiled.inputs, given_sizes, arrays)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from infini_ir.tools.infini.options import (
+    Compiling,
     cache_option,
     data_option,
     input_shape_option,
     json_option,
-    make_options,
     parse_overrides,
     parse_sizes,
     precision_option,
@@ -65,7 +65,7 @@ def command(
     from infini_ir.tools.infini.show import print_json
 
     overrides, given = parse_overrides(inputs), parse_sizes(sizes)
-    options = make_options(target, precision, threads=threads, inputs=overrides)
+    options = Compiling(target, precision, threads=threads).options(overrides)
     if not options.target.startswith("cpu"):
         raise OptionError(
             f"infini tune measures plans for the cpu, not for '{options.target}'; "
