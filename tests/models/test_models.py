@@ -66,21 +66,32 @@ def test_full_size(name: str):
 
 @pytest.mark.parametrize("name", ("light_squeezenet", "light_inception_v1"))
 def test_errors_are_like_those_of_onnxruntime(name: str):
-    """Against float64, in the largest element, ours are at most twice theirs."""
+    """Against float64, in the largest element, ours are at most twice theirs; on average of
+    some inputs, since those of one are a matter of chance."""
     pytest.importorskip("torch")
     model = LARGE[name]
-    source, arrays = model.source(), model.inputs()
+    source = model.source()
     assert isinstance(source, onnx.ModelProto)
+    compiled = infini_ir.compile(source, threads=THREADS)
+    shares: list[float] = []
+    for seed in range(5):
+        arrays = model.inputs(seed)
+        exact = _in_float64(source, arrays)
+        ours = next(iter(compiled(arrays).values()))
+        theirs = reference(source, [arrays])[0][0]
+        shares.append(float(np.abs(ours - exact).max() / np.abs(theirs - exact).max()))
+    assert np.exp(np.mean(np.log(shares))) <= 2
+
+
+def _in_float64(source: onnx.ModelProto, arrays: Arrays) -> np.ndarray:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         onnx.save(source, path)
-        job = Job(str(path), arrays, (source.graph.output[0].name,), THREADS)
-        found = reference_outputs(job)
+        found = reference_outputs(
+            Job(str(path), arrays, (source.graph.output[0].name,), THREADS)
+        )
     assert found is not None and found[0].startswith("float64")
-    exact = found[1][0]
-    ours = next(iter(infini_ir.compile(source, threads=THREADS)(arrays).values()))
-    theirs = reference(source, [arrays])[0][0]
-    assert np.abs(ours - exact).max() <= 2 * np.abs(theirs - exact).max()
+    return found[1][0]
 
 
 def test_saved_model_computes_the_same(tmp_path: Path):
