@@ -24,6 +24,10 @@ UNKNOWN_ROWS, UNKNOWN_COLUMNS, UNKNOWN_DEPTH = 256, 1024, 1024
 MOST_PANELS = 4
 """Panels at once where rows are few."""
 
+FEW_ROWS = {2: 2, 4: 4}
+"""Rows up to which, by the size of groups, vectors take no longer than reading the weights, and
+less than tiles, whose rows are mostly empty then."""
+
 
 @dataclass(frozen=True)
 class _Shape:
@@ -65,6 +69,17 @@ def register_tile(features: CpuFeatures, instruction: str, *, wide: bool) -> tup
     if features.vector_bytes >= 32:
         return rows, 1
     return 2, 1
+
+
+def plan_few_rows(
+    kernel: tile.KernelOp, nest: contraction.Nest, features: CpuFeatures
+) -> Plan | None:
+    """The plan in vectors of a product with so few rows that a matrix unit gains nothing."""
+    a, b = tile.view_type(nest.lhs.view), tile.view_type(nest.rhs.view)
+    group = grouped.group_of(a.element, b.element, tile.tile_type(nest.dot.acc).element)
+    rows = product(a.shape[axis] for axis in nest.lhs.axis_list[:-1]).value
+    few = rows is not None and rows <= FEW_ROWS.get(group, 0)
+    return plan_lanes(kernel, nest, features) if few else None
 
 
 def plan_lanes(

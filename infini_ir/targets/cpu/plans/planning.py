@@ -23,7 +23,7 @@ from infini_ir.targets.cpu.plans.contraction_plan import (
     register_tile,
 )
 from infini_ir.targets.cpu.plans.cost import kernel_nanoseconds
-from infini_ir.targets.cpu.plans.grouped_lanes_plan import plan_lanes
+from infini_ir.targets.cpu.plans.grouped_lanes_plan import plan_few_rows, plan_lanes
 from infini_ir.targets.cpu.plans.plan import Plan
 from infini_ir.targets.cpu.plans.round_factors import multiplies_in_tiles
 from infini_ir.targets.cpu.plans.tile_blocks import plan_tiles
@@ -84,7 +84,8 @@ def plan_kernel(kernel: tile.KernelOp, features: CpuFeatures) -> Plan:
     if nests:
         nest = nests[0]
         plan = (
-            plan_amx(kernel, nest, features)
+            plan_few_rows(kernel, nest, features)
+            or plan_amx(kernel, nest, features)
             or plan_lanes(kernel, nest, features)
             or plan_contraction(kernel, nest, features)
         )
