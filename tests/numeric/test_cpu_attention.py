@@ -50,7 +50,9 @@ def exact(q, k, v, bias, causal):
 
 
 SHAPES = [(1, 2, 2, 70, 150, 64, 64), (2, 4, 2, 33, 33, 24, 20), (1, 3, 1, 197, 197, 16, 16),
-          (1, 2, 1, 1, 300, 32, 32), (1, 1, 1, 130, 131, 8, 5)]  # fmt: skip
+          (1, 2, 1, 1, 300, 32, 32), (1, 1, 1, 130, 131, 8, 5), (2, 8, 2, 1, 333, 80, 72),
+          (1, 2, 1, 3, 40, 33, 130), (1, 4, 4, 8, 17, 128, 128), (1, 2, 2, 2, 600, 20, 20),
+          (1, 1, 1, 1, 1, 16, 16)]  # fmt: skip
 
 
 @pytest.mark.parametrize("bias", [False, True])
@@ -127,6 +129,28 @@ def test_bf16_of_nans_and_infinities(bias):
         wanted = exact(*inputs[:3], inputs[3] if bias else None, False)
     np.testing.assert_allclose(result.astype(np.float64), wanted, rtol=0.02, atol=0.02)
     assert np.isnan(wanted).any() and np.isfinite(wanted).any()
+
+
+def test_nans_of_a_few_queries():
+    rng = np.random.default_rng(0)
+    q, k, v = (rng.normal(size=(1, 2, n, 48)).astype(np.float32) for n in (2, 300, 300))
+    q[0, 0, 1, 5], k[0, 1, 299, 47], v[0, 0, 7, 2] = np.nan, -np.inf, np.inf
+    result = CompiledModel(built_for([q, k, v], False), threads=2)(q, k, v)
+    with np.errstate(invalid="ignore"):
+        wanted = exact(q, k, v, None, False)
+    np.testing.assert_allclose(result, wanted, rtol=2e-5, atol=2e-6)
+    assert np.isnan(wanted).any() and np.isfinite(wanted).any()
+
+
+def test_keys_of_one_query_are_read_in_order():
+    """The keys of a vector of scores are loaded as they lie, and nothing is spilled."""
+    shapes = [(1, 8, 1, 64), (1, 8, 512, 64), (1, 8, 512, 64)]
+    program = built([T(shape, "f32") for shape in shapes], {}, "x86-64-v4")
+    loops = innermost_loops(program.texts["asm"])
+    scores = [x for x in loops if sum("vfmadd" in y and "(%r" in y for y in x) >= 48]
+    assert scores and not any("vgather" in y for x in loops for y in x)
+    for loop in scores:
+        assert not any(is_vector_stack_access(y) for y in loop)
 
 
 @pytest.mark.parametrize("causal", [False, True])

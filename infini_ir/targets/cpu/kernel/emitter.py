@@ -49,6 +49,7 @@ from infini_ir.targets.cpu.products import (
     amx_weights,
     contraction,
     equal_products,
+    few_rows,
 )
 from infini_ir.targets.cpu.products.amx_operands import LeftTiles, Pairs
 from infini_ir.targets.cpu.sweeps.reduce_sweeps import reduce_at
@@ -598,7 +599,10 @@ class KernelEmitter(LoopWriter):
 
     def _dot(self, op: tile.DotOp) -> None:
         if not across.applies(self, op):
-            contraction.emit_dot(self, op)
+            if few_rows.applies(self, op):
+                few_rows.emit(self, op)
+            else:
+                contraction.emit_dot(self, op)
             return
         if amx_across.applies(self, op):
             amx_across.emit(self, op)

@@ -19,6 +19,7 @@ from infini_ir.targets.cpu.features import CpuFeatures, host, named
 from infini_ir.targets.cpu.plans.amx_plan import plan_amx
 from infini_ir.targets.cpu.plans.contraction_plan import (
     PROGRAMS,
+    even_strip,
     plan_contraction,
     register_tile,
 )
@@ -28,6 +29,7 @@ from infini_ir.targets.cpu.plans.plan import Plan
 from infini_ir.targets.cpu.plans.round_factors import multiplies_in_tiles
 from infini_ir.targets.cpu.plans.tile_blocks import plan_tiles
 from infini_ir.targets.cpu.products import contraction, equal_products
+from infini_ir.targets.cpu.products.few_rows import FEW_ROWS
 from infini_ir.utils.symbolic import PARAMETERS, Dim, product
 
 SERIAL_NANOSECONDS = 3000
@@ -44,6 +46,15 @@ LONG_LINE = 256
 
 LOOP_ELEMENTS = 1024
 """Elements of a chunk of a row that a program takes in a loop: it stays in the L1 cache."""
+
+FEW_KEYS = 256
+"""Keys of a block where queries are few."""
+
+FEW_VECTORS = 8
+"""Vectors of values in a register tile where queries are few."""
+
+FEW_SUMS = 24
+"""Vectors of sums in that register tile."""
 
 LOOP_ROWS = 16
 """Rows that a program reduces at once into the sums of columns: so many streams of loads."""
@@ -208,7 +219,26 @@ def _plan_attention(kernel: tile.KernelOp, features: CpuFeatures) -> Plan:
     if multiplies_in_tiles(kernel, features):
         reason = "queries in lanes, products on tiles; scores of one block stay in L2"
         return Plan(parameters, unit="amx", across="BM", paired=grows, reason=reason)
+    if rows <= FEW_ROWS and features.has_avx512 and _has_rows_along_k(kernel):
+        return _plan_few_queries(kernel, rows, lanes)
     return Plan(parameters, (1, limit), vectors, across="BM", paired=grows, reason=reason)
+
+
+def _has_rows_along_k(kernel: tile.KernelOp) -> bool:
+    dots = (op for op in kernel.body.walk() if isinstance(op, tile.DotOp))
+    return any(dot.transposed is not None for dot in dots)
+
+
+def _plan_few_queries(kernel: tile.KernelOp, rows: int, lanes: int) -> Plan:
+    """Rows that would leave most lanes empty: keys in lanes, and the register tile as wide as
+    a row of values, so that these are read in order."""
+    dots = [op for op in kernel.body.walk() if isinstance(op, tile.DotOp)]
+    widths = [tile.tile_type(op.out).shape[1].value or 1 for op in dots]
+    vectors = max(1, min(-(-max(widths) // lanes), FEW_VECTORS))
+    strip = even_strip(rows, max(1, FEW_SUMS // vectors))
+    parameters = {"BM": rows, "BN": FEW_KEYS, "BK": 128, "BR": 1, "BC": 64, "BH": 1, "BW": 1}
+    reason = "keys in lanes, each read once and in order"
+    return Plan(parameters, (1, strip), vectors, reason=reason)
 
 
 def _grows(kernel: tile.KernelOp) -> bool:
