@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from infini_ir.targets.cpu.kernel.emitter import KernelEmitter
 
 LONGEST = 256
-"""Products that are summed in one register at most: closing a part then takes about a
-hundredth of its time, and sums come out as exact as those of other libraries."""
+"""Products that are summed in one register at most. ResNet-50 took as long with parts of 384,
+and 6% longer with parts of 192."""
 
 TYPE, ITEM = "float", 4
 """The accumulators whose rounding shows: integers are exact, and f64 has digits to spare."""
