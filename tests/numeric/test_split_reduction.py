@@ -95,6 +95,18 @@ def test_axes_of_unknown_size(shape: str):
     check_pass(text, inputs, split, SplitAxisPass(), parameters=TILES, rtol=1e-4, atol=1e-5)
 
 
+def test_short_axes_of_unknown_size_have_few_programs():
+    module, ctx = lower(
+        "(float[N,64] x) => (float[64] y) { a = Constant<value_ints=[0]>() "
+        "y = ReduceSum<keepdims=0>(x,a) }"
+    )
+    SplitReductionPass(programs=64, bytes=1 << 18).apply(ctx, module)
+    (part, _) = (op for op in module.body.block.ops if isinstance(op, tile.KernelOp))
+    parts = part.bounds.data[0]
+    sizes = (0, 15, 100, 1000, 5000, 1 << 20)
+    assert [parts.evaluate({"N": n}) for n in sizes] == [0, 0, 6, 62, 64, 64]
+
+
 def test_a_multiple_of_the_number_of_parts_has_no_rest():
     text = "(float[N,8] x) => (float y) { y = ReduceSum<keepdims=0>(x) }"
     inputs = [[_array("float", n, 8)] for n in (0, 1, 5)]

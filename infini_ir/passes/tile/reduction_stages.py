@@ -32,16 +32,17 @@ Slot = tuple[str, int, int]
 
 @dataclass(frozen=True)
 class Parts:
-    """An axis as so many parts of one length, and a rest, which may be nothing."""
+    """An axis as so many parts of one length, and a rest, which may be nothing. Where the axis
+    has no known size, there may be no parts at all."""
 
-    count: int
+    count: Dim
     length: Dim
     rest: Dim
 
     def parts_view(self, view: ViewType, axis: int) -> ViewType:
         """A view with the axis as two: the part, and the position inside it."""
         shape, strides = list(view.shape), list(view.strides)
-        shape[axis : axis + 1] = [Dim.of(self.count), self.length]
+        shape[axis : axis + 1] = [self.count, self.length]
         strides[axis : axis + 1] = [strides[axis] * self.length, strides[axis]]
         return ViewType.of(shape, view.element, strides)
 
@@ -91,7 +92,7 @@ class _Stage:
         self.kernel = tile.KernelOp(
             f"{old.sym_name.data}_{suffix}",
             [self._slot_type(slot) for slot in self.slots],
-            bounds if whole else [Dim.of(parts.count), *bounds],
+            bounds if whole else [parts.count, *bounds],
             steps if whole else [ONE, *steps],
             old.origin.data if old.origin is not None else "",
         )
@@ -201,7 +202,7 @@ class _Stage:
         offsets, axes = self._place(op, None, zero)
         shape = tile_type(own.out).shape
         view = self.views[self._sums_slot(op)]
-        sums = tile.LoadOp(view, offsets, [0, *axes], [Dim.of(self.parts.count), *shape])
+        sums = tile.LoadOp(view, offsets, [0, *axes], [self.parts.count, *shape])
         total = tile.ReduceOp(own.kind.data, sums, [0])
         made: list[Operation] = [zero, sums, total]
         for each in made:
@@ -222,7 +223,7 @@ class _Stage:
     def _writer(self, before: Operation | None, *, rest: bool) -> _PartWriter:
         """What writes operations on a part, or on the rest, before another."""
         assert before is not None
-        length = Dim.of(self.parts.count) * self.parts.length if rest else self.parts.length
+        length = self.parts.count * self.parts.length if rest else self.parts.length
         begin = size = tile.SizeOp(length)
         made: list[Operation] = [size]
         if not rest:

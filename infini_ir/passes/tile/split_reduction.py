@@ -14,7 +14,7 @@ from infini_ir.dialects.tile import view_type
 from infini_ir.passes.tile.long_axis import LongAxis, assumed, find_long_axis
 from infini_ir.passes.tile.reduction_stages import Parts, share_out
 from infini_ir.utils.dtypes import item_size
-from infini_ir.utils.symbolic import ONE, PARAMETERS, Dim, product
+from infini_ir.utils.symbolic import ONE, PARAMETERS, Dim, maximum, minimum, product
 
 UNITS = (64, 8)
 """Lengths of parts are best multiples of these, so that accesses stay wide."""
@@ -84,7 +84,11 @@ def choose_parts(long: LongAxis, limits: SplitReductionPass) -> Parts | None:
     most = each // max(1, limits.bytes // 64)
     most = max(most, SYMBOLIC_PARTS) if known is None else min(most, known)
     count = min(limits.programs // max(1, own), most)
-    return _parts(long, count) if count >= 2 else None
+    if count < 2:
+        return None
+    if known is not None:
+        return _known_parts(long, count, known)
+    return _symbolic_parts(long, count, limits.bytes // 64)
 
 
 def _programs(kernel: tile.KernelOp, columns: int) -> int | None:
@@ -109,33 +113,37 @@ def _bytes_read(long: LongAxis) -> int:
     return total
 
 
-def _parts(long: LongAxis, count: int) -> Parts | None:
+def _known_parts(long: LongAxis, count: int, size: int) -> Parts | None:
     """About so many parts, equal where that can be."""
-    contiguous = any(
-        view_type(load.view).strides[long.along(load)] is ONE for load in long.loads
-    )
-    size = long.size.value
-    if size is None:
-        return _symbolic_parts(long, count, SYMBOLIC_UNIT if contiguous else 1)
-    units = UNITS if contiguous else (1,)
+    units = UNITS if _contiguous(long) else (1,)
     for unit in (*units, 1) if long.row_stores else units:
         for number in range(count, max(2, count // 2) - 1, -1):
             if size % (number * unit) == 0:
-                return Parts(number, Dim.of(size // number), Dim.of(0))
+                return Parts(Dim.of(number), Dim.of(size // number), Dim.of(0))
     if long.row_stores:
         return None
     # The rest is read by every program that needs the total.
     unit = next((unit for unit in units if 8 * unit * count * count <= size), 1)
     length = size // (unit * count) * unit
-    return Parts(count, Dim.of(length), Dim.of(size - length * count))
+    return Parts(Dim.of(count), Dim.of(length), Dim.of(size - length * count))
 
 
-def _symbolic_parts(long: LongAxis, count: int, unit: int) -> Parts | None:
-    for number in range(count, max(2, count // 2) - 1, -1):
+def _symbolic_parts(long: LongAxis, most: int, least: int) -> Parts | None:
+    """At most so many parts. Where they need not be equal, they are fewer for an axis that
+    proves short: a part reads `least` bytes, as far as is known, and the rest less."""
+    for number in range(most, max(2, most // 2) - 1, -1):
         length = long.size.exact_divide(number)
         if length is not None:
-            return Parts(number, length, Dim.of(0))
+            return Parts(Dim.of(number), length, Dim.of(0))
     if long.row_stores:
         return None
-    length = Dim.of(unit) * (long.size // (unit * count))
+    unit = SYMBOLIC_UNIT if _contiguous(long) else 1
+    beside = max(1, _bytes_read(long) // assumed(long.size))
+    shortest = -(-max(1, least) // (beside * unit)) * unit
+    length = maximum(shortest, Dim.of(unit) * (long.size // (unit * most)))
+    count = minimum(most, long.size // length)
     return Parts(count, length, long.size - length * count)
+
+
+def _contiguous(long: LongAxis) -> bool:
+    return any(view_type(load.view).strides[long.along(load)] is ONE for load in long.loads)

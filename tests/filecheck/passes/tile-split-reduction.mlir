@@ -34,17 +34,18 @@ tile.program @main inputs 1 {
 
 // -----
 
-// Columns of unknown length: the last kernel takes in what equal parts leave over.
-// CHECK:       tile.kernel @most_part(%{{.*}}: !tile.view<[4, floordiv(N, 4), 64], f16>, %{{.*}}: !tile.view<[4, 64], f16>) grid(%{{.*}} : 4 by 1, %{{.*}} : 64 by BC)
-// CHECK:         tile.load {{.*}} axes [1, 2] : {{.*}} -> !tile.tile<[floordiv(N, 4), BC], f16>
-// CHECK:       tile.kernel @most_total(%{{.*}}: !tile.view<[64], f16>, %[[rest:.*]]: !tile.view<[N - 4*floordiv(N, 4), 64], f16>,
-// CHECK:         %[[each:.*]] = tile.load {{.*}} axes [0, 1] : {{.*}} -> !tile.tile<[4, BC], f16>
+// Columns of unknown length: as many parts as there are rows, at most four, and no program
+// where there is no row. The last kernel takes in what equal parts leave over.
+// CHECK:       tile.kernel @most_part({{.*}}) grid(%{{.*}} : min(4, floordiv(N, max(1, floordiv(N, 4)))) by 1, %{{.*}} : 64 by BC)
+// CHECK:         tile.load {{.*}} axes [1, 2] : {{.*}} -> !tile.tile<[max(1, floordiv(N, 4)), BC], f16>
+// CHECK:       tile.kernel @most_total(%{{.*}}: !tile.view<[64], f16>, %[[rest:.*]]: !tile.view<[N - max(1, floordiv(N, 4))*min({{.*}}), 64], f16>,
+// CHECK:         %[[each:.*]] = tile.load {{.*}} axes [0, 1] : {{.*}} -> !tile.tile<[min({{.*}}), BC], f16>
 // CHECK-NEXT:    %[[parts:.*]] = tile.reduce max %[[each]] axes [0]
 // CHECK:         %[[left:.*]] = tile.load %[[rest]]
 // CHECK-NEXT:    %[[other:.*]] = tile.reduce max %[[left]] axes [0]
 // CHECK-NEXT:    tile.map %[[parts]], %[[other]]
 // CHECK:       tile.program
-// CHECK:         tile.alias %{{.*}} offset <[256*floordiv(N, 4)]>
+// CHECK:         tile.alias %{{.*}} offset <[64*max(1, floordiv(N, 4))*min({{.*}})]>
 tile.kernel @most(%x: !tile.view<[N, 64], f16>, %y: !tile.view<[64], f16>) grid(%i : 64 by BC) {
   %0 = arith.constant 0 : index
   %rows = tile.load %x[%0, %i] axes [0, 1] : !tile.view<[N, 64], f16> -> !tile.tile<[N, BC], f16>
