@@ -7,51 +7,87 @@ barrier, and one thread is far faster. Results are the same with any number.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 SLOW = 2.5
 """A call that takes so many times the best one is taken for a sign of a busy machine."""
 
-RETRY = 24
-"""Calls on one choice until the other is tried again, once the machine was found busy."""
+USUAL = 1.3
+"""One that takes at most so many times the best one is not looked into."""
+
+UNSURE = 3
+"""Calls until the best of them is believed to be what a free machine does."""
+
+TRIALS = 0.05
+"""Share of the time that may be lost by trying the slower choice again."""
 
 WEIGHT = 0.3
 """Weight of the newest call in the running mean."""
+
+
+def _find_preemptions() -> Callable[[], int]:
+    if sys.platform == "win32":
+        return lambda: 0
+    import resource
+
+    return lambda: resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+
+
+preemptions = _find_preemptions()
+"""How often the system has taken a processor from a thread of this process that wanted it."""
 
 
 @dataclass
 class Pace:
     """Times of the calls with all threads and with one. Seconds; 0 where not known."""
 
+    count_preemptions: Callable[[], int] = preemptions
     best: float = 0.0
     many: float = 0.0
     one: float = 0.0
-    since: int = 0
-    """Calls since the other choice was tried."""
+    busy: bool = False
+    """Whether others seem to use the processors."""
+    calls: int = 0
+    """Those with all threads."""
+    spent: float = 0.0
+    """Time since the slower choice was tried."""
+    preempted: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.preempted = self.count_preemptions()
 
     def choose(self, workers: int, now: float = 0.0) -> int:
         """How many threads a call that begins now should use, at most `workers`."""
-        if workers == 1 or self.many <= SLOW * self.best:
+        if workers == 1 or not self.busy:
             return workers
-        self.since += 1
         if not self.one:
             return 1
         faster_alone = self.one < self.many
-        if self.since >= RETRY:
-            self.since = 0
+        if TRIALS * self.spent >= abs(self.many - self.one):
+            self.spent = 0.0
             faster_alone = not faster_alone
         return 1 if faster_alone else workers
 
     def note(self, workers: int, begin: float, end: float) -> None:
         """Take in a call with that many threads."""
         seconds = end - begin
+        self.spent += seconds
         if workers == 1:
             self.one = _mean(self.one, seconds)
             return
-        if not self.best or seconds < self.best:
-            self.best = seconds
+        self.calls += 1
+        self.best = min(self.best or seconds, seconds)
+        self.busy = self._was_disturbed(seconds)
         # One quick call is enough to believe that the machine is free again.
-        self.many = seconds if seconds <= SLOW * self.best else _mean(self.many, seconds)
+        self.many = _mean(self.many, seconds) if self.busy else seconds
+
+    def _was_disturbed(self, seconds: float) -> bool:
+        if seconds <= USUAL * self.best and self.calls > UNSURE:
+            return False
+        before, self.preempted = self.preempted, self.count_preemptions()
+        return seconds > SLOW * self.best or self.preempted > before
 
 
 AWAKE = 3e-4

@@ -1,44 +1,64 @@
 """The number of threads of a call follows how long calls took."""
 
-from infini_ir.runtime.pace import AWAKE, RETRY, SHORT_RETRY, Pace, ShortPace
+from infini_ir.runtime.pace import AWAKE, SHORT_RETRY, TRIALS, Pace, ShortPace
 
 
-def times(pace: Pace, many: float, one: float, calls: int) -> list[int]:
-    """Run calls that take `many` seconds with two threads and `one` with one."""
-    used = []
-    for _ in range(calls):
-        workers = pace.choose(2)
-        used.append(workers)
-        pace.note(workers, 0.0, many if workers == 2 else one)
-    return used
+class Machine:
+    """Calls take some time with two threads and with one, and may be preempted."""
+
+    def __init__(self) -> None:
+        self.preemptions = 7
+        self.pace = Pace(lambda: self.preemptions)
+
+    def run(self, many: float, one: float, calls: int, preempted: bool = False) -> list[int]:
+        """How many threads each call used."""
+        used = []
+        for _ in range(calls):
+            workers = self.pace.choose(2)
+            used.append(workers)
+            self.preemptions += preempted and workers == 2
+            self.pace.note(workers, 0.0, many if workers == 2 else one)
+        return used
 
 
 def test_a_quiet_machine_always_uses_all_threads():
-    assert times(Pace(), 1.0, 1.8, 100) == [2] * 100
+    assert Machine().run(1.0, 1.8, 100) == [2] * 100
 
 
-def test_a_busy_machine_soon_uses_one_thread_and_retries():
-    pace = Pace()
-    times(pace, 1.0, 1.8, 5)
-    used = times(pace, 20.0, 2.5, 4 * RETRY)
-    assert used[1] == 1
-    assert used.count(2) <= 6
-    assert 2 in used[RETRY:]
+def test_a_machine_that_becomes_busy_soon_uses_one_thread():
+    machine = Machine()
+    machine.run(1.0, 1.8, 5)
+    used = machine.run(20.0, 2.5, 1000, preempted=True)
+    assert used[:3] == [2, 1, 1]
+    lost = used.count(2) * (20.0 - 2.5)
+    assert 0 < lost < 2 * TRIALS * 1000 * 2.5
+
+
+def test_a_machine_that_was_busy_from_the_start_is_found_by_preemptions():
+    used = Machine().run(20.0, 2.5, 100, preempted=True)
+    assert used[0] == 2 and used.count(2) <= 3
+
+
+def test_one_preemption_of_a_quiet_machine_costs_at_most_one_slower_call():
+    machine = Machine()
+    machine.run(1.0, 1.8, 5)
+    machine.run(2.0, 1.8, 1, preempted=True)
+    assert machine.run(1.0, 1.8, 100).count(1) == 1
 
 
 def test_when_the_machine_is_free_again_all_threads_come_back():
-    pace = Pace()
-    times(pace, 1.0, 1.8, 5)
-    times(pace, 20.0, 2.5, 30)
-    used = times(pace, 1.0, 1.8, 2 * RETRY)
-    assert used[-RETRY // 2 :] == [2] * (RETRY // 2)
+    machine = Machine()
+    machine.run(1.0, 1.8, 5)
+    machine.run(20.0, 2.5, 30, preempted=True)
+    used = machine.run(1.0, 1.8, 600)
+    assert used[-100:] == [2] * 100
 
 
 def test_all_threads_stay_where_one_is_slower_still():
-    pace = Pace()
-    times(pace, 1.0, 1.8, 5)
-    used = times(pace, 4.0, 9.0, 60)
-    assert used.count(1) <= 4
+    machine = Machine()
+    machine.run(1.0, 1.8, 5)
+    used = machine.run(4.0, 9.0, 200, preempted=True)
+    assert used.count(1) <= 200 * 4.0 * TRIALS / (9.0 - 4.0) + 2
 
 
 def short_times(pace: ShortPace, many: float, one: float, calls: int, pause: float = 0.0):
