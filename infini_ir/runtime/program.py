@@ -31,6 +31,10 @@ class Weights(Protocol):
 
     def array(self, name: str) -> np.ndarray: ...
 
+    def write(self, name: str, out: np.ndarray) -> None:
+        """Put the numbers into zeroed memory of their shape and type."""
+        ...
+
     def release(self, name: str) -> None: ...
 
 
@@ -62,15 +66,23 @@ class WeightSection:
         raw = self.block[entry.offset : entry.offset + entry.nbytes]
         return raw.view(numpy_dtype(entry.dtype)).reshape(entry.shape)
 
+    def write(self, name: str, out: np.ndarray) -> None:
+        """Copy one weight."""
+        out[...] = self.array(name)
+
     def release(self, name: str) -> None:
         """Nothing: the block stays as long as the program."""
 
     @staticmethod
     def gather(source: Weights, table: tuple[WeightEntry, ...], size: int) -> WeightSection:
-        """Copy weights one by one into a fresh block, releasing each at its source."""
+        """Write weights one by one into a fresh block, releasing each at its source.
+
+        The largest come first: what making one takes besides its place is taken while most
+        of the block has no memory yet.
+        """
         section = WeightSection(anonymous(size), table)
-        for entry in table:
-            section.array(entry.name)[...] = weight_array(source, entry)
+        for entry in sorted(table, key=lambda entry: -entry.nbytes):
+            source.write(entry.name, section.array(entry.name))
             source.release(entry.name)
         return section
 

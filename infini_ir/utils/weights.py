@@ -34,6 +34,10 @@ class _Weight(abc.ABC):
     def array(self, store: WeightStore) -> np.ndarray:
         """The numbers."""
 
+    def write(self, store: WeightStore, out: np.ndarray) -> None:
+        """Put the numbers into zeroed memory."""
+        out[...] = self.array(store)
+
     def compute_digest(self, store: WeightStore) -> str:
         return _content_digest(self.array(store))
 
@@ -82,12 +86,19 @@ class _Derived(_Weight):
 
     key: str = ""
     compute: Callable[..., np.ndarray] | None = None
+    fill: Callable[..., None] | None = None
+    """In place of `compute`: writes the numbers into zeroed memory, its first argument."""
     value: np.ndarray | None = None
+
+    def write(self, store: WeightStore, out: np.ndarray) -> None:
+        if self.fill is None or self.value is not None:
+            super().write(store, out)
+        else:
+            self.fill(out, *(store.array(s) for s in self.sources))
 
     def array(self, store: WeightStore) -> np.ndarray:
         if self.value is None:
-            assert self.compute is not None
-            value = np.asarray(self.compute(*(store.array(s) for s in self.sources)))
+            value = self._made(store)
             if value.shape != self.shape or dtype_name(value.dtype) != self.dtype:
                 raise AssertionError(
                     f"weight derived by '{self.key}' is {value.dtype}{list(value.shape)}, "
@@ -98,6 +109,14 @@ class _Derived(_Weight):
             for source in self.sources:
                 store.release(source)
         return self.value
+
+    def _made(self, store: WeightStore) -> np.ndarray:
+        if self.fill is not None:
+            value = np.zeros(self.shape, numpy_dtype(self.dtype))
+            self.write(store, value)
+            return value
+        assert self.compute is not None
+        return np.asarray(self.compute(*(store.array(s) for s in self.sources)))
 
     def compute_digest(self, store: WeightStore) -> str:
         parts = [self.key, self.dtype, repr(self.shape), *map(store.digest, self.sources)]
@@ -168,16 +187,34 @@ class WeightStore:
         """The weight `compute(*sources' arrays)`, computed at the first `array(name)`.
 
         `key` must say all that `compute` does: the same sources, key, type and shape give
-        the same name again. Sources are compared by name, so that nothing is hashed.
+        the same name again. Sources are compared by name, so that nothing is hashed. The
+        result may be a view of the sources, as a transposition's is: nothing is copied then.
         """
         sources, shape = tuple(sources), tuple(int(n) for n in shape)
+        weight = _Derived(dtype_name, shape, sources=sources, key=key, compute=compute)
+        return self._derive(weight)
+
+    def derive_in_place(
+        self,
+        sources: Iterable[str],
+        key: str,
+        dtype_name: str,
+        shape: Sequence[int],
+        fill: Callable[..., None],
+    ) -> str:
+        """The same for a weight that `fill(out, *sources' arrays)` writes, of zeros before:
+        `write` makes it where it is to lie, and never holds it twice."""
+        sources, shape = tuple(sources), tuple(int(n) for n in shape)
+        return self._derive(_Derived(dtype_name, shape, sources=sources, key=key, fill=fill))
+
+    def _derive(self, weight: _Derived) -> str:
+        sources = weight.sources
         for source in sources:
             self[source]
-        identity = (sources, key, dtype_name, shape)
+        identity = (sources, weight.key, weight.dtype, weight.shape)
         known = self._derived.get(identity)
         if known is None:
-            stem = f"{sources[0]}.{key}" if sources else key
-            weight = _Derived(dtype_name, shape, sources=sources, key=key, compute=compute)
+            stem = f"{sources[0]}.{weight.key}" if sources else weight.key
             known = self._derived[identity] = self._insert(stem, weight)
         return known
 
@@ -186,6 +223,16 @@ class WeightStore:
     def array(self, name: str) -> np.ndarray:
         """The numbers; for a weight in a file, a read-only view of the mapping."""
         return self[name].array(self)
+
+    def write(self, name: str, out: np.ndarray) -> None:
+        """Put the numbers into `out`: zeros of the weight's shape and type before."""
+        weight = self[name]
+        if out.shape != weight.shape or dtype_name(out.dtype) != weight.dtype:
+            raise ModelError(
+                f"weight '{name}' is {weight.dtype}{list(weight.shape)}, not "
+                f"{dtype_name(out.dtype)}{list(out.shape)}; compile the model again"
+            )
+        weight.write(self, out)
 
     def dtype(self, name: str) -> str:
         """The element type's name."""

@@ -246,9 +246,9 @@ def _evaluate(
         np.broadcast_to(next(given) if array is None else array, shape)
         for array, shape in zip(known, shapes, strict=True)
     ]
-    return np.ascontiguousarray(evaluate_op(op, operands, symbols={})[0]).reshape(
-        tensor_type(op.results[0]).static_shape()
-    )
+    # What only moves elements is a view of the operand still.
+    result = np.asarray(evaluate_op(op, operands, symbols={})[0])
+    return result.reshape(tensor_type(op.results[0]).static_shape())
 
 
 def _replace(op: Operation, new: ConstantOp | WeightOp) -> None:

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from infini_ir.targets.cpu.features import host, named
-from infini_ir.targets.cpu.llvm import toolchain
+from infini_ir.targets.cpu.llvm import codegen, toolchain
 from infini_ir.utils.object_cache import ObjectCache, cache_folder
 
 TEXT = "define i32 @f(i32 %x) {\n %y = add i32 %x, 1\n ret i32 %y\n}"
@@ -27,7 +27,7 @@ def test_same_bytes_from_the_cache(cache, monkeypatch):
     def fail(*args, **options):
         raise AssertionError("compiled again")
 
-    monkeypatch.setattr(toolchain, "_generate", fail)
+    monkeypatch.setattr(codegen, "generate", fail)
     assert toolchain.compile_ir(TEXT, host(), cache=cache) == first
 
 
@@ -100,8 +100,8 @@ def test_invalid_text():
 
 def test_an_option_of_llvm_is_set_only_while_code_is_generated(monkeypatch: pytest.MonkeyPatch):
     said: list[str] = []
-    monkeypatch.setattr(toolchain.llvm, "set_option", lambda _, text: said.append(text))
-    switch = toolchain._Switch("-x")
+    monkeypatch.setattr(codegen.llvm, "set_option", lambda _, text: said.append(text))
+    switch = codegen._Switch("-x")
     with switch.on():
         with switch.on():
             pass

@@ -80,3 +80,22 @@ def test_storage_types():
     assert store.dtype(name) == "bf16" and store.digest(name).startswith("sha256:")
     four = store.add("q", np.ones(2, ml_dtypes.int4))
     assert store.nbytes(four) == 2
+
+
+def test_weights_made_in_their_place():
+    store = WeightStore()
+    store.add("w", np.ones(2, np.float32))
+    places = []
+
+    def fill(out, w):
+        places.append(out)
+        out[:2] = 2 * w
+
+    made = store.derive_in_place(["w"], "k", "f32", (3,), fill)
+    assert made == store.derive_in_place(["w"], "k", "f32", (3,), fill)
+    block = np.zeros(3, np.float32)
+    store.write(made, block)
+    assert len(places) == 1 and places[0] is block
+    assert block.tolist() == [2, 2, 0] and store.array(made).tolist() == [2, 2, 0]
+    with pytest.raises(ModelError, match=r"is f32\[3\], not f32\[4\]"):
+        store.write(made, np.zeros(4, np.float32))

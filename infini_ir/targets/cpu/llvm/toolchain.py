@@ -1,55 +1,27 @@
-"""LLVM IR text to machine code, through llvmlite.
+"""LLVM IR text to machine code: from the cache where it is there, else by LLVM.
 
-Kernels arrive already tiled and vectorised, so a few scalar passes do: the whole O3 pipeline
-costs ten times as long and gives the same inner loops.
-
-Loop strength reduction takes most of the time of code generation in kernels of many addresses.
-On x86-64 it is left out: addresses come with their constants taken out (`writer.Sum`), which
-the instructions' operands hold, and kernels are as fast.
-
-llvmlite takes one global lock around every call into LLVM. LLVM itself is safe as long as
-threads share no context, so the two slow calls, passes and code generation, go past the lock;
-each module here has its own context and target machine.
+LLVM is loaded only when something must be generated: it takes more memory and time than
+all else that compiling a small model needs.
 """
 
-import threading
-from collections.abc import Iterator, Sequence
+from __future__ import annotations
+
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from ctypes import string_at
-from dataclasses import dataclass
-from functools import cache
 
 import llvmlite
-import llvmlite.binding as llvm
-from llvmlite.binding import ffi
 
 from infini_ir.runtime.host import cpu_count_available
 from infini_ir.targets.cpu.features import CpuFeatures
 from infini_ir.utils.object_cache import ObjectCache
 
 _VERSION = "2"
-"""Raised whenever this file would make other bytes from the same text."""
-
-_machines = threading.local()
+"""Raised whenever `codegen` would make other bytes from the same text."""
 
 
 def compile_ir(text: str, features: CpuFeatures, *, cache: ObjectCache | None = None) -> bytes:
     """The relocatable ELF object of one module's IR text."""
-    key = ObjectCache.key(
-        text,
-        features.triple,
-        features.cpu,
-        features.feature_string,
-        llvmlite.__version__,
-        _VERSION,
-    )
-    if cache is not None and (found := cache.load(key)) is not None:
-        return found
-    built = _generate(text, features, as_object=True)
-    if cache is not None:
-        cache.store(key, built)
-    return built
+    return compile_modules([text], features, 1, cache=cache)[0]
 
 
 def compile_modules(
@@ -63,144 +35,53 @@ def compile_modules(
 
     By default one thread runs for each processor this process may use.
     """
-    workers = min(len(texts), threads or cpu_count_available())
-    if workers <= 1:
-        return [compile_ir(text, features, cache=cache) for text in texts]
-    with _options(features), ThreadPoolExecutor(workers, "infini-compile") as pool:
-        return list(pool.map(lambda text: compile_ir(text, features, cache=cache), texts))
+    if cache is None:
+        return _generated(texts, features, threads)
+    keys = [_key(text, features) for text in texts]
+    found = [cache.load(key) for key in keys]
+    missing = [i for i, built in enumerate(found) if built is None]
+    made = _generated([texts[i] for i in missing], features, threads)
+    for i, built in zip(missing, made, strict=True):
+        cache.store(keys[i], built)
+        found[i] = built
+    return [built for built in found if built is not None]
 
 
 def assembly(text: str, features: CpuFeatures) -> str:
     """The assembly text of one module's IR."""
-    return _generate(text, features, as_object=False).decode()
+    from infini_ir.targets.cpu.llvm.codegen import generate
+
+    return generate(text, features, as_object=False).decode()
 
 
-@cache
-def _initialize() -> None:
-    llvm.initialize_all_targets()
-    llvm.initialize_all_asmprinters()
-    llvm.initialize_native_asmparser()
-
-
-@dataclass(frozen=True)
-class _Machine:
-    """One thread's target machine, and the passes for it."""
-
-    target: llvm.TargetMachine
-    builder: llvm.PassBuilder
-    passes: llvm.ModulePassManager
-
-
-def _machine(features: CpuFeatures) -> _Machine:
-    """This thread's machine for `features`: making one costs as much as compiling a small kernel."""
-    made = _machines.__dict__.setdefault("made", {})
-    key = (features.triple, features.cpu, features.feature_string)
-    if key not in made:
-        made[key] = _new_machine(features)
-    return made[key]
-
-
-def _new_machine(features: CpuFeatures) -> _Machine:
-    _initialize()
-    target = llvm.Target.from_triple(features.triple).create_target_machine(
-        cpu=features.cpu,
-        features=features.feature_string,
-        opt=3,
-        reloc="pic",
-        codemodel="small",
+def _key(text: str, features: CpuFeatures) -> str:
+    return ObjectCache.key(
+        text,
+        features.triple,
+        features.cpu,
+        features.feature_string,
+        llvmlite.__version__,
+        _VERSION,
     )
-    builder = llvm.create_pass_builder(target, llvm.create_pipeline_tuning_options(3))
-    passes = llvm.create_new_module_pass_manager()
-    passes.add_always_inliner_pass()
-    passes.add_sroa_pass()
-    passes.add_instruction_combine_pass()
-    passes.add_simplify_cfg_pass()
-    passes.add_loop_rotate_pass()
-    return _Machine(target, builder, passes)
 
 
-class _Switch:
-    """An option of LLVM's, set while at least one thread wants it: other users of llvmlite in
-    the process generate code as they are used to."""
+def _generated(texts: Sequence[str], features: CpuFeatures, threads: int | None) -> list[bytes]:
+    """The objects by LLVM, whose own memory is given back at the end."""
+    if not texts:
+        return []
+    from infini_ir.targets.cpu.llvm import codegen
 
-    def __init__(self, option: str):
-        self.option = option
-        self._lock = threading.Lock()
-        self._users = 0
+    def generate(text: str) -> bytes:
+        return codegen.generate(text, features, as_object=True)
 
-    @contextmanager
-    def on(self) -> Iterator[None]:
-        self._count(1)
-        try:
-            yield
-        finally:
-            self._count(-1)
-
-    def _count(self, step: int) -> None:
-        with self._lock:
-            before, self._users = self._users, self._users + step
-            if not before or not self._users:
-                value = "true" if self._users else "false"
-                llvm.set_option("infini", f"{self.option}={value}")
-
-
-_no_strength_reduction = _Switch("-disable-lsr")
-
-
-def _options(features: CpuFeatures) -> AbstractContextManager[None]:
-    """LLVM's options as code for `features` wants them."""
-    return _no_strength_reduction.on() if features.arch == "x86-64" else nullcontext()
-
-
-def _generate(text: str, features: CpuFeatures, *, as_object: bool) -> bytes:
-    machine = _machine(features)
-    with _options(features):
-        return _generate_by(machine, text, features, as_object)
-
-
-def _generate_by(machine: _Machine, text: str, features: CpuFeatures, as_object: bool) -> bytes:
-    context = llvm.create_context()
+    workers = min(len(texts), threads or cpu_count_available())
     try:
-        module = _parse(text, context)
-        try:
-            module.triple = features.triple
-            module.data_layout = str(machine.target.target_data)
-            _unlocked("LLVMPY_RunNewModulePassManager", machine.passes, module, machine.builder)
-            return _emit(machine.target, module, as_object)
-        finally:
-            module.close()
+        if workers <= 1:
+            return [generate(text) for text in texts]
+        with (
+            codegen.options(features),
+            ThreadPoolExecutor(workers, "infini-compile") as pool,
+        ):
+            return list(pool.map(generate, texts))
     finally:
-        context.close()
-
-
-def _parse(text: str, context: llvm.ContextRef) -> llvm.ModuleRef:
-    try:
-        module = llvm.parse_assembly(text, context)
-        module.verify()
-    except RuntimeError as error:
-        raise RuntimeError(
-            f"internal error: generated LLVM IR is not valid: {error}"
-        ) from error
-    return module
-
-
-def _emit(target: llvm.TargetMachine, module: llvm.ModuleRef, as_object: bool) -> bytes:
-    """What `TargetMachine.emit_object` and `emit_assembly` do, past the lock."""
-    with ffi.OutputString() as error:
-        buffer = _unlocked(
-            "LLVMPY_TargetMachineEmitToMemory", target, module, int(as_object), error
-        )
-        if not buffer:
-            raise RuntimeError(f"internal error: LLVM cannot generate code: {error}")
-    try:
-        return string_at(
-            ffi.lib.LLVMPY_GetBufferStart(buffer), ffi.lib.LLVMPY_GetBufferSize(buffer)
-        )
-    finally:
-        ffi.lib.LLVMPY_DisposeMemoryBuffer(buffer)
-
-
-def _unlocked(name: str, *arguments: object) -> object:
-    """Call a function of llvmlite's library without llvmlite's lock."""
-    wrapper = getattr(ffi.lib, name)
-    return getattr(wrapper, "_cfn", wrapper)(*arguments)
+        codegen.release_memory()

@@ -9,6 +9,7 @@ when the program is put together, and only once.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,19 +30,37 @@ from infini_ir.utils.weights import WeightStore
 
 
 def pack_panels(weight: np.ndarray, batch: int, width: int, group: int = 1) -> np.ndarray:
-    """[batch.., k.., n] as `packed_shape` says, zero-filled; a view of the weight where nothing
-    is filled."""
-    sizes = packed_shape(weight.shape, batch, width, group)
-    depth = sizes[-3] * group if group > 1 else weight.shape[-2]
-    lead, panels = weight.shape[:-2], sizes[batch]
-    padded = weight
-    if weight.shape[-2:] != (depth, panels * width):
-        padded = np.zeros((*lead, depth, panels * width), weight.dtype)
-        padded[..., : weight.shape[-2], : weight.shape[-1]] = weight
+    """[batch.., k.., n] as `packed_shape` says, zero-filled."""
+    packed = np.zeros(packed_shape(weight.shape, batch, width, group), weight.dtype)
+    fill_panels(packed, weight, batch, width, group)
+    return packed
+
+
+def fill_panels(
+    packed: np.ndarray, weight: np.ndarray, batch: int, width: int, group: int = 1
+) -> None:
+    """The same into zeroed memory; the weight may have any strides, and is not copied."""
+    lead = weight.shape[:-2]
+    # The panels as [lead.., runs of k, group, panels, width], where a factor's elements lie.
     if group == 1:
-        return np.moveaxis(padded.reshape(*lead, depth, panels, width), -2, batch)
-    split = padded.reshape(*lead, depth // group, group, panels, width)
-    return np.moveaxis(np.moveaxis(split, -2, batch), -2, -1)
+        places = np.moveaxis(packed, batch, -2)[..., None, :, :]
+    else:
+        places = np.moveaxis(np.moveaxis(packed, -1, -2), batch, -2)
+    for rows, groups, height in _wholes(weight.shape[-2], group):
+        for columns, panels, wide in _wholes(weight.shape[-1], width):
+            part = weight[..., rows, columns]
+            sizes = (*lead, groups.stop - groups.start, height, panels.stop - panels.start)
+            places[..., groups, :height, panels, :wide] = part.reshape(*sizes, wide)
+
+
+def _wholes(size: int, unit: int) -> Iterator[tuple[slice, slice, int]]:
+    """An axis in units: those that are whole, then the rest, each as elements of the axis,
+    numbers of units, and elements in one."""
+    count, rest = divmod(size, unit)
+    if count:
+        yield slice(0, count * unit), slice(0, count), unit
+    if rest:
+        yield slice(count * unit, size), slice(count, count + 1), rest
 
 
 def joined_nibbles(bits: np.ndarray) -> np.ndarray:
@@ -133,18 +152,23 @@ class _Packer:
         shape = tuple(d.value or 0 for d in type.shape)
         strides = [d.value or 0 for d in type.strides]
 
-        def compute(source: np.ndarray) -> np.ndarray:
-            flat = np.ascontiguousarray(source).reshape(-1)[offset:]
-            steps = [stride * flat.itemsize for stride in strides]
-            seen = np.lib.stride_tricks.as_strided(flat, shape, steps, writeable=False)
-            return pack_panels(seen, batch, width, group)
+        whole = not offset and type.is_dense()
+
+        def fill(packed: np.ndarray, source: np.ndarray) -> None:
+            if whole:
+                seen = source.reshape(shape)
+            else:
+                flat = np.ascontiguousarray(source).reshape(-1)[offset:]
+                steps = [stride * flat.itemsize for stride in strides]
+                seen = np.lib.stride_tricks.as_strided(flat, shape, steps, writeable=False)
+            fill_panels(packed, seen, batch, width, group)
 
         by = f"by{group}" if group > 1 else ""
         key = f"panels{width}{by}.{batch}.{'x'.join(map(str, shape))}"
-        if offset or not type.is_dense():
+        if not whole:
             key += f"at{offset}:{'x'.join(map(str, strides))}"
         sizes = packed_shape(shape, batch, width, group)
-        return self.store.derive([handle], key, type.dtype, sizes, compute)
+        return self.store.derive_in_place([handle], key, type.dtype, sizes, fill)
 
     def _packed_nibbles(
         self, handle: str, type: tile.ViewType, batch: int, width: int, group: int

@@ -191,6 +191,12 @@ class _Either:
         except KeyError:
             return self.rest.array(name)
 
+    def write(self, name: str, out: np.ndarray) -> None:
+        try:
+            self.section.write(name, out)
+        except KeyError:
+            self.rest.write(name, out)
+
     def release(self, name: str) -> None:
         self.rest.release(name)
 
