@@ -39,6 +39,11 @@ def models_page(results: Results) -> str:
     return "\n".join([*lines, cold_table(results)])
 
 
+def busy_page(results: Results) -> str:
+    """Machine and table of rows that were measured beside busy processes."""
+    return "\n".join([measured_on(results), "", models_table(results), "", *summary_lines(results)])
+
+
 def _chief(results: Results) -> list[str]:
     return [name for name in CHIEF if "problem" not in results.rows.get(name, {"problem": ""})]
 

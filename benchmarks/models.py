@@ -3,7 +3,8 @@
 Each model is measured by `infini bench` in a process of its own, and its row kept in
 `benchmarks/results` as it is done: a run that is broken off goes on where it was. Rows of the
 same commit are not measured again, unless `--again` asks for it. Without `--cold` nothing is
-said of what preparing `torch` costs, which keeps what it compiled; the next run has it.
+said of what preparing `torch` costs, which keeps what it compiled; the next run has it. With `--busy`
+other processes want the processors too; these rows are kept apart.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from benchmarks.options import (
     rounds_option,
     threads_option,
 )
-from benchmarks.processes import ToolError, run_tool
+from benchmarks.processes import ToolError, busy_processes, run_tool
 from benchmarks.results import Results, revision
 from benchmarks.tables import failures, summary_lines
 from infini_ir.tools.engines.engine import OURS, choose_engines
@@ -58,6 +59,9 @@ LIMIT = 400.0
 @rounds_option(10)
 @click.option("--cold", is_flag=True, help="Compile time and memory in fresh processes.")
 @again_option
+@click.option(
+    "--busy", type=click.IntRange(min=0), default=0, help="Processes that keep processors busy."
+)
 @click.option("--missing", is_flag=True, help="Only rows that are not there, of any commit.")
 @results_option
 @click.option("--plot", metavar="FILE", help="A .png or .svg of one precision's rows.")
@@ -69,6 +73,7 @@ def main(
     rounds: int,
     cold: bool,
     again: bool,
+    busy: int,
     missing: bool,
     folder: Path,
     plot: str | None,
@@ -80,14 +85,15 @@ def main(
         print(f"left out: {', '.join(left_out)}", file=sys.stderr)
     failed = False
     for mode in modes:
-        results = Results.read(f"models-{mode}", folder)
+        results = Results.read(f"models-{mode}{f'-busy{busy}' if busy else ''}", folder)
         results.describe(threads, engines)
         chosen = [c for c in cases(mode) if models is None or c.name in models.split(",")]
         wanted = [c for c in chosen if again or not results.done(c.name, threads)]
         if missing:
             wanted = [c for c in wanted if "seconds" not in results.rows.get(c.name, {})]
         for case in track(wanted, mode, console=Console(stderr=True)):
-            row = measure(case, MODES[mode], engines, threads, rounds, cold)
+            with busy_processes(busy):
+                row = measure(case, MODES[mode], engines, threads, rounds, cold)
             keep_costs(row, results.rows.get(case.name, {}))
             results.rows[case.name] = row
             results.write()

@@ -24,6 +24,7 @@ PARTS: dict[str, tuple[str, Callable[[Results], str]]] = {
     "models-bf16": ("models-bf16", model_tables.models_page),
     "models-int8": ("models-int8", model_tables.models_page),
     "models-int8-bf16": ("models-int8-bf16", model_tables.models_page),
+    "models-f32-busy": ("models-f32-busy2", model_tables.busy_page),
     "products": ("products", tables.rates_page),
     "kernels": ("kernels", tables.rates_page),
     "passes": ("passes", compiler_tables.passes_page),

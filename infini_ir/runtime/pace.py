@@ -94,7 +94,7 @@ AWAKE = 3e-4
 """Seconds after a call in which the pool's threads surely still wait by spinning."""
 
 SHORT_RETRY = 64
-"""Short calls on one choice until the other is tried again."""
+"""Short calls on one choice until the other is tried again, at the least."""
 
 
 @dataclass
@@ -104,7 +104,8 @@ class ShortPace:
     More threads pay only while the pool's are awake, so the first call after a pause runs
     alone; of calls in quick succession the next wakes them, and from then on whichever has
     been quicker is chosen. The first call after a pause and one that woke threads say nothing
-    of how quick others will be.
+    of how quick others will be. On a busy machine one call with all threads may take as long as
+    hundreds alone, so the slower choice is tried again only when it has been paid for.
     """
 
     many: float = 0.0
@@ -114,6 +115,10 @@ class ShortPace:
     together: float = 0.0
     """When the latest call with all threads ended."""
     since: int = 0
+    spent: float = 0.0
+    """Time in calls since the slower choice was tried."""
+    lost: float = 0.0
+    """How much longer those that tried it took than the quicker choice does."""
     unusual: bool = False
     """Whether the latest call came after a pause, or had to wake threads."""
     waking: bool = False
@@ -135,16 +140,19 @@ class ShortPace:
             return True
         self.since += 1
         all_threads = self.many <= self.one
-        if self.since >= SHORT_RETRY:
-            self.since = 0
+        if self.since >= SHORT_RETRY and TRIALS * self.spent >= self.lost:
+            self.since, self.spent, self.lost = 0, 0.0, 0.0
             return not all_threads
         return all_threads
 
     def note(self, workers: int, begin: float, end: float) -> None:
         """Take in a call with that many threads."""
         self.ended, seconds = end, end - begin
+        self.spent += seconds
         if workers > 1:
             self.together = end
+        if self.one and self.many and (workers > 1) != (self.many <= self.one):
+            self.lost += seconds - min(self.many, self.one)
         if self.unusual:
             return
         if workers == 1:

@@ -100,3 +100,13 @@ def test_a_short_call_that_woke_a_thread_says_nothing_of_the_next_ones():
     # Where another program takes the processor, one thread is soon back.
     short_times(pace, 90e-6, 20e-6, 30)
     assert short_times(pace, 90e-6, 20e-6, SHORT_RETRY).count(1) >= SHORT_RETRY - 3
+
+
+def test_short_calls_beside_busy_processes_seldom_wait_for_time_slices():
+    pace = ShortPace()
+    short_times(pace, 12e-6, 20e-6, 200)
+    used = short_times(pace, 4e-3, 40e-6, 20_000)
+    lost = used.count(2) * 4e-3
+    assert 0 < lost < 3 * TRIALS * len(used) * 40e-6
+    used = short_times(pace, 12e-6, 20e-6, 20_000)
+    assert used[-1000:].count(1) < 20
