@@ -41,7 +41,9 @@ def models_page(results: Results) -> str:
 
 def busy_page(results: Results) -> str:
     """Machine and table of rows that were measured beside busy processes."""
-    return "\n".join([measured_on(results), "", models_table(results), "", *summary_lines(results)])
+    return "\n".join(
+        [measured_on(results), "", models_table(results), "", *summary_lines(results)]
+    )
 
 
 def _chief(results: Results) -> list[str]:
