@@ -10,8 +10,8 @@ the sum: sum over k of x (q s) = (sum over k of x q) s.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -28,7 +28,7 @@ from infini_ir.targets.cpu.products import sliced_factor
 if TYPE_CHECKING:
     from infini_ir.targets.cpu.kernel.emitter import KernelEmitter
     from infini_ir.targets.cpu.products.contraction import Nest
-    from infini_ir.targets.cpu.products.register_tile import Product
+    from infini_ir.targets.cpu.products.register_tile import Product, Strip
 
 NIBBLES = 8
 """Elements of 4 bits, neighbours along k, in the 32 bits of a lane of a packed panel."""
@@ -178,23 +178,13 @@ class FactorLoops:
 
     # Emission
 
-    def emit(
-        self,
-        e: KernelEmitter,
-        p: Product,
-        base: V,
-        offsets: list[V],
-        pointers: list[V],
-        cells: list[list[V]],
-        columns: list[Coordinate],
-        masks: list[V | None],
-    ) -> None:
+    def emit(self, e: KernelEmitter, strip: Strip) -> None:
         """All steps of k for one register tile."""
-        variables = self.nest.variables
+        p, variables = strip.product, self.nest.variables
 
         def level(depth: int, a: V, b: list[V]) -> None:
             if depth == len(p.counts) - 1:
-                self._innermost(e, p, a, offsets, b, cells, columns, masks)
+                self._innermost(e, replace(strip, base=a, panels=b))
                 return
 
             def iteration(k: V) -> None:
@@ -208,32 +198,23 @@ class FactorLoops:
 
             e.f.loop(p.counts[depth], iteration, hint="k")
 
-        level(0, base, pointers)
+        level(0, strip.base, strip.panels)
 
-    def _innermost(
-        self,
-        e: KernelEmitter,
-        p: Product,
-        a: V,
-        offsets: list[V],
-        b: list[V],
-        cells: list[list[V]],
-        columns: list[Coordinate],
-        masks: list[V | None],
-    ) -> None:
-        self.known = self.fixed_values(e, columns, masks)
-        count = len(offsets) * len(b)
+    def _innermost(self, e: KernelEmitter, strip: Strip) -> None:
+        p, cells = strip.product, strip.cells
+        self.known = self.fixed_values(e, strip)
+        count = len(strip.offsets) * len(strip.panels)
         apart = self.scaling if 2 * count + 4 <= e.features.vector_registers else None
         wanted = self._result if apart is None else apart[0]
         sums = cells if apart is None else _zeroed(e, p, cells)
         amount = NIBBLES if self.nibbles else UNROLL
 
         def steps(turn: V, steps: int, at: V) -> None:
-            raws = self._raws(e, p, b, masks, turn, steps)
+            raws = self._raws(e, strip, turn, steps)
             for u in range(steps):
                 k = e.f.add(at, integer(u))
                 factors = [self._factor(e, wanted, raw[u], k, v) for v, raw in enumerate(raws)]
-                _multiply(e, p, k, a, offsets, factors, sums)
+                _multiply(e, strip, k, factors, sums)
 
         total = p.counts[-1]
         assert total.number is not None, "weights have known sizes"
@@ -254,14 +235,12 @@ class FactorLoops:
                     part = _read(e, p, cell)
                     _multiply_add(e, p, part, self.known[v][apart[1]], cells[row][v])
 
-    def fixed_values(
-        self, e: KernelEmitter, columns: Sequence[Coordinate], masks: Sequence[V | None]
-    ) -> list[dict[SSAValue, V]]:
+    def fixed_values(self, e: KernelEmitter, strip: Strip) -> list[dict[SSAValue, V]]:
         """By vector of columns, what is the same at the current outer positions."""
         self._load_others(e)
         return [
             self._fixed_values(e, column, mask)
-            for column, mask in zip(columns, masks, strict=True)
+            for column, mask in zip(strip.columns, strip.masks, strict=True)
         ]
 
     def _load_others(self, e: KernelEmitter) -> None:
@@ -287,18 +266,11 @@ class FactorLoops:
             values[op.results[0]] = emit_scalar(e.f, op, operands)
         return values
 
-    def _raws(
-        self,
-        e: KernelEmitter,
-        p: Product,
-        b: list[V],
-        masks: Sequence[V | None],
-        turn: V,
-        steps: int,
-    ) -> list[list[V]]:
+    def _raws(self, e: KernelEmitter, strip: Strip, turn: V, steps: int) -> list[list[V]]:
         """The narrow elements by vector of columns and step; of 4 bits, already as floats."""
+        p = strip.product
         result: list[list[V]] = []
-        for pointer, mask in zip(b, masks, strict=True):
+        for pointer, mask in zip(strip.panels, strip.masks, strict=True):
             if self.nibbles:
                 index = e.f.mul(turn, p.b.k_strides[-1])
                 word = e.f.load(e.f.gep(pointer, index, "i32"), "i32", e.lanes, 4)
@@ -389,19 +361,14 @@ def _read(e: KernelEmitter, p: Product, cell: V) -> V:
 
 
 def _multiply(
-    e: KernelEmitter,
-    p: Product,
-    k: V,
-    a: V,
-    offsets: list[V],
-    factors: list[V],
-    cells: list[list[V]],
+    e: KernelEmitter, strip: Strip, k: V, factors: list[V], cells: list[list[V]]
 ) -> None:
     """One step of k: an element of A a row, times a vector of factors."""
+    p = strip.product
     index = e.f.mul(k, p.a_strides[-1])
     memory = memory_of(p.a_element)
-    for row, offset in enumerate(offsets):
-        address = e.f.gep(e.f.gep(a, offset, memory), index, memory)
+    for row, offset in enumerate(strip.offsets):
+        address = e.f.gep(e.f.gep(strip.base, offset, memory), index, memory)
         left = _as(e, e.f.load(address, memory, 1, p.a_align), p.accumulator)
         wide = e.f.splat(left, e.lanes)
         for v, factor in enumerate(factors):

@@ -23,11 +23,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from infini_ir.dialects.tile.types import GROUPS
-from infini_ir.targets.cpu.kernel.sources import Coordinate, Point
+from infini_ir.targets.cpu.kernel.sources import Point
 from infini_ir.targets.cpu.llvm.writer import ZERO, Function, V, floating, integer
 from infini_ir.targets.cpu.products import register_tile
 from infini_ir.targets.cpu.products.grouped import ROW, GroupedProduct
-from infini_ir.targets.cpu.products.register_tile import Panels, Product
+from infini_ir.targets.cpu.products.register_tile import Panels, Product, Strip
 from infini_ir.utils.symbolic import product
 
 if TYPE_CHECKING:
@@ -237,18 +237,9 @@ class _Lanes:
 
     # The loops over k
 
-    def _loops(
-        self,
-        e: KernelEmitter,
-        p: Product,
-        base: V,
-        offsets: list[V],
-        pointers: list[V],
-        cells: list[list[V]],
-        columns: list[Coordinate],
-        masks: list[V | None],
-    ) -> None:
-        f = self.f
+    def _loops(self, e: KernelEmitter, strip: Strip) -> None:
+        f, p = self.f, strip.product
+        offsets, cells = strip.offsets, strip.cells
         fetches = self._memory_limits(len(offsets))
 
         def level(depth: int, a: V, b: list[V]) -> None:
@@ -284,7 +275,7 @@ class _Lanes:
             f.loop(whole, turn, step=UNROLL, hint="k")
             f.loop(count, lambda k: self._group(k, a, offsets, b, cells), start=whole, hint="k")
 
-        level(0, base, pointers)
+        level(0, strip.base, strip.panels)
 
     def _memory_limits(self, rows: int) -> bool:
         total = 1

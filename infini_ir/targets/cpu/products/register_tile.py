@@ -72,9 +72,8 @@ class Product:
     strip: tuple[int, int]
     vectors: int
     panels: int
-    loops: Callable[..., None] | None = None
-    """What emits the loops over k, where it is not the usual multiplications: called with the
-    emitter, this, and the register tile's pointers, cells, columns and masks."""
+    loops: Callable[[KernelEmitter, Strip], None] | None = None
+    """What emits the loops over k, where it is not the usual multiplications."""
     finish_cost: int = 0
     """Scalar operations of `finish` for one element."""
     even: bool = False
@@ -89,6 +88,26 @@ class Product:
     parts: Parts | None = None
     """How long sums are cut, and where those of a register tile are kept: `run` decides."""
     sums: Sums | None = None
+
+
+@dataclass(frozen=True)
+class Strip:
+    """A register tile at its place: where its operands lie, and its sums."""
+
+    product: Product
+    row: V
+    """The first of its rows, along the last row axis."""
+    base: V
+    """Where that row of the left operand begins, at k = 0."""
+    offsets: list[V]
+    """How far from it each row begins, in elements."""
+    panels: list[V]
+    """Where each vector of columns of the right operand begins, at k = 0."""
+    cells: list[list[V]]
+    """The stack cells of the sums, by row and vector of columns."""
+    columns: list[Coordinate]
+    masks: list[V | None]
+    """For each vector of columns, which lanes exist; None: all."""
 
 
 def run(e: KernelEmitter, p: Product) -> None:
@@ -244,7 +263,7 @@ def _strip(
             for coordinate in columns:
                 p.expect((*point, coordinate))
     if p.loops is not None:
-        p.loops(e, p, base, offsets, pointers, cells, columns, masks)
+        p.loops(e, Strip(p, inner, base, offsets, pointers, cells, columns, masks))
     else:
         ahead = (
             None

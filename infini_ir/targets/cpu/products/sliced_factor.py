@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 from xdsl.dialects import arith
 from xdsl.ir import SSAValue
 
-from infini_ir.targets.cpu.kernel.sources import Coordinate
 from infini_ir.targets.cpu.llvm.writer import V, floating, integer
 from infini_ir.utils.symbolic import Dim
 
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from infini_ir.targets.cpu.features import CpuFeatures
     from infini_ir.targets.cpu.kernel.emitter import KernelEmitter
     from infini_ir.targets.cpu.products.computed_factor import FactorLoops
-    from infini_ir.targets.cpu.products.register_tile import Product
+    from infini_ir.targets.cpu.products.register_tile import Product, Strip
 
 MOST_ROWS = 4
 """Rows up to which reading weights, not multiplying, is what takes time."""
@@ -64,7 +63,9 @@ def sliced_panels(rows: int) -> int:
     return max(1, SUMS // (SLICES * rows))
 
 
-def loops_of(e: KernelEmitter, plain: FactorLoops, p: Product) -> Callable[..., None]:
+def loops_of(
+    e: KernelEmitter, plain: FactorLoops, p: Product
+) -> Callable[[KernelEmitter, Strip], None]:
     """What emits the loops over k: in slices where that can be, else in floats."""
     rows = p.rows[-1].number if len(p.rows) == 1 else None
     depth = p.counts[-1].number
@@ -193,18 +194,8 @@ class _Sliced:
 
     # The loops over k
 
-    def emit(
-        self,
-        e: KernelEmitter,
-        p: Product,
-        base: V,
-        offsets: list[V],
-        pointers: list[V],
-        cells: list[list[V]],
-        columns: list[Coordinate],
-        masks: list[V | None],
-    ) -> None:
-        f = e.f
+    def emit(self, e: KernelEmitter, strip: Strip) -> None:
+        f, p = e.f, strip.product
         odd = f.load(self.odd, "float", LANES, 64)
         finite = f.assign(f"fcmp oeq {odd.typed}, zeroinitializer", "i1", LANES)
         bits = f.assign(f"bitcast {finite.typed} to i16", "i16")
@@ -214,29 +205,21 @@ class _Sliced:
         def slices() -> None:
             f.loop(
                 p.counts[0],
-                lambda c: self._block(e, p, c, pointers, cells, columns, masks),
+                lambda c: self._block(e, strip, c),
                 hint="k",
             )
 
         def floats() -> None:
-            self.plain.emit(e, p, base, offsets, pointers, cells, columns, masks)
+            self.plain.emit(e, strip)
 
         f.when(sliced, slices, hint="sliced")
         f.when(plain, floats, hint="floats")
 
-    def _block(
-        self,
-        e: KernelEmitter,
-        p: Product,
-        c: V,
-        pointers: list[V],
-        cells: list[list[V]],
-        columns: list[Coordinate],
-        masks: list[V | None],
-    ) -> None:
-        f, scope = e.f, e.enter()
+    def _block(self, e: KernelEmitter, strip: Strip, c: V) -> None:
+        f, p, scope = e.f, strip.product, e.enter()
+        pointers, cells = strip.panels, strip.cells
         e.scalars[self.plain.nest.variables[0]] = c
-        known = self.plain.fixed_values(e, columns, masks)
+        known = self.plain.fixed_values(e, strip)
         step = f.mul(c, p.b.k_strides[0])
         words = [f.gep(pointer, step, "i32") for pointer in pointers]
         for pointer in words:
