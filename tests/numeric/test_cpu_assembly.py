@@ -7,9 +7,11 @@ from collections import Counter
 
 import pytest
 from product_cases import Product
+from test_narrow_weights import Case
 from tile_cases import CASES
 from tile_programs import build
 
+import infini_ir
 from infini_ir.targets.cpu.features import named
 
 MATMUL = Product((504,), (512,), 512, weight=True, epilogue="bias")
@@ -148,3 +150,35 @@ def test_groups_stay_in_registers(cpu, product, instruction, register, accumulat
     if instruction != "vpmaddwd":
         sums = {line.rsplit("%", 1)[1] for line in products}
         assert len(sums) == accumulators
+
+
+def nibbles_hot_loop(rows: int, cpu: str, instruction: str) -> list[str]:
+    """The innermost loop of rows times 4-bit weights with the most of an instruction."""
+    case = Case("i4", 256, 4096, blocks=True, zeros=False)
+    texts = infini_ir.compile(case.model(rows), target=f"cpu:{cpu}").program.texts
+    loops = innermost_loops(texts["asm"])
+    return max(loops, key=lambda loop: sum(instruction in line for line in loop))
+
+
+@pytest.mark.parametrize("rows", (1, 2, 4))
+def test_few_rows_times_nibbles(rows: int):
+    """A block of 32 neighbours for one scale: 24 products of bytes a row and panel, beside them
+    what takes the nibbles apart, and what joins the slices; sums stay in registers."""
+    loop = nibbles_hot_loop(rows, "icelake-server", "vpdpbusd")
+    panels = max(1, 4 // rows)
+    counts = Counter(line.split()[0] for line in loop)
+    assert counts["vpdpbusd"] == 24 * rows * panels
+    assert counts["vpandd"] == 8 * panels and counts["vpsrld"] == 4 * panels
+    assert counts["vcvtdq2ps"] == 3 * rows * panels
+    assert not [line for line in loop if is_vector_stack_access(line)]
+
+
+@pytest.mark.parametrize("rows", (8, 16, 64))
+def test_rows_times_nibbles(rows: int):
+    """A permutation makes floats of 16 nibbles, which all rows of a strip are multiplied with."""
+    loop = nibbles_hot_loop(rows, "x86-64-v4", "vfmadd")
+    counts = Counter(line.split()[0] for line in loop)
+    permutations = counts["vpermps"] + counts["vpermd"]
+    assert permutations == 16 and counts["vfmadd231ps"] % permutations == 0
+    assert counts["vfmadd231ps"] >= 8 * permutations
+    assert not [line for line in loop if is_vector_stack_access(line)]

@@ -25,12 +25,22 @@ BLOCK = 32
 class Case:
     """y = x (q - zero) scale, and its weight in f64."""
 
-    def __init__(self, kind: str, k: int, n: int, *, blocks: bool, zeros: bool, seed: int = 0):
+    def __init__(
+        self,
+        kind: str,
+        k: int,
+        n: int,
+        *,
+        blocks: bool,
+        zeros: bool,
+        seed: int = 0,
+        block: int = BLOCK,
+    ):
         code, dtype, low, high = CODES[kind]
         rng = np.random.default_rng(seed)
         self.k, self.n = k, n
         q = rng.integers(low, high + 1, (k, n))
-        shape = (k // BLOCK, n) if blocks else (n,)
+        shape = (k // block, n) if blocks else (n,)
         scale = rng.uniform(0.001, 0.02, shape).astype(np.float32)
         zero = rng.integers(low, high + 1, shape) if zeros else np.zeros(shape, np.int64)
         self.initializers = [
@@ -38,9 +48,9 @@ class Case:
             numpy_helper.from_array(scale, "scale"),
             stored("zero", zero, code, dtype),
         ]
-        self.attributes = {"axis": 0, "block_size": BLOCK} if blocks else {"axis": 1}
+        self.attributes = {"axis": 0, "block_size": block} if blocks else {"axis": 1}
         if blocks:
-            scale, zero = np.repeat(scale, BLOCK, 0), np.repeat(zero, BLOCK, 0)
+            scale, zero = np.repeat(scale, block, 0), np.repeat(zero, block, 0)
         self.weight = (q - zero).astype(np.float64) * scale.astype(np.float64)
 
     def model(self, rows: int | str) -> onnx.ModelProto:
@@ -101,6 +111,48 @@ def test_a_depth_that_is_no_multiple_of_eight():
         case = Case("i4", k, 40, blocks=False, zeros=True)
         x = case.x(3)
         case.check(infini_ir.compile(case.model(3))(x), x)
+
+
+@pytest.mark.parametrize("kind", ("i4", "ui4"))
+@pytest.mark.parametrize("block", (16, 24, 48, 128, 256))
+def test_blocks_of_other_sizes(kind: str, block: int):
+    """In slices where they are whole vectors, in parts where they are long."""
+    for rows in (1, 3):
+        case = Case(kind, 3 * block, 81, blocks=True, zeros=True, block=block)
+        x = case.x(rows)
+        case.check(infini_ir.compile(case.model(rows))(x), x)
+
+
+@pytest.mark.parametrize("kind", ("i4", "ui4"))
+def test_any_number_of_rows(kind: str):
+    """One program, with register tiles of many rows in floats and of few in slices."""
+    case = Case(kind, 256, 100, blocks=True, zeros=kind == "ui4")
+    compiled = infini_ir.compile(case.model("m"), threads=2)
+    for rows in (1, 2, 3, 4, 5, 7, 8, 11, 12, 13, 16, 97, 101):
+        x = case.x(rows)
+        case.check(compiled(x), x)
+        case.check(infini_ir.compile(case.model(rows), threads=2)(x), x)
+
+
+def test_no_less_accurate_than_floats():
+    """Errors against f64, by the sum of the products' magnitudes: some roundings to f32, also
+    where an element of each block is much larger than the others."""
+    case = Case("i4", 4096, 64, blocks=True, zeros=False)
+    for rows, factor in ((1, 1), (1, 100), (1, 1e4), (4, 1e4), (8, 1e4)):
+        x = case.x(rows)
+        x[:, ::32] *= np.float32(factor)
+        y = infini_ir.compile(case.model(rows))(x)
+        wanted = x.astype(np.float64) @ case.weight
+        magnitude = np.abs(x).astype(np.float64) @ np.abs(case.weight)
+        assert np.max(np.abs(y - wanted) / magnitude) <= 3e-7
+
+
+def test_activations_of_zeros_and_of_extremes():
+    case = Case("i4", 64, 32, blocks=True, zeros=False)
+    compiled = infini_ir.compile(case.model(1))
+    for value in (0.0, 1e-38, 1e-30, 3e37):
+        x = np.full((1, 64), value, np.float32)
+        case.check(compiled(x), x)
 
 
 def test_as_many_bits_as_the_model_has():

@@ -123,7 +123,10 @@ def plan_contraction(
     if rows * 2 <= shape.limit:
         panels = max(1, min(4, shape.limit // (2 * rows)))
     if computed_factor.packs_nibbles(nest):
-        panels = sliced_factor.sliced_panels(rows) if rows <= sliced_factor.MOST_ROWS else 2
+        depth_inside = tile.view_type(nest.rhs.view).shape[_depth_axes(nest)[-1]].value
+        sliced = sliced_factor.sliced(nest, depth_inside, features)
+        few = sliced and rows <= sliced_factor.MOST_ROWS
+        panels = sliced_factor.sliced_panels(rows) if few else 2
     parameters = {**_named(kernel, parameters), "BN": columns, "BK": depth}
     return Plan(parameters, strip, shape.vectors, panels, order, reason=reason)
 

@@ -20,7 +20,7 @@ from xdsl.dialects.builtin import IntegerType
 from xdsl.ir import Operation, SSAValue
 
 from infini_ir.dialects import tile
-from infini_ir.targets.cpu.kernel.sources import Coordinate, narrowed
+from infini_ir.targets.cpu.kernel.sources import Coordinate, MemorySource, narrowed
 from infini_ir.targets.cpu.llvm.scalars import emit_scalar, memory_of
 from infini_ir.targets.cpu.llvm.writer import V, integer
 from infini_ir.targets.cpu.products import sliced_factor
@@ -39,6 +39,16 @@ halves of the lane's bytes. Signed ones are stored with 8 added."""
 
 UNROLL = 4
 """Steps of the innermost loop written out, for elements of whole bytes."""
+
+AHEAD, BLOCKS_AHEAD = 1024, 8
+"""Bytes that a panel of 4-bit elements is fetched ahead, and blocks that scales are, which lie
+a whole row of weights apart."""
+
+LINE = 64
+"""Bytes of a cache line."""
+
+APART = 8
+"""Registers for factors, beside those for a block's sums."""
 
 
 def find(
@@ -189,6 +199,8 @@ class FactorLoops:
 
             def iteration(k: V) -> None:
                 scope = e.enter()
+                if self.nibbles and depth == 0:
+                    self.fetch_fixed(e, strip, k)
                 e.scalars[variables[depth]] = k
                 next_a = e.f.gep(a, e.f.mul(k, p.a_strides[depth]), memory_of(p.a_element))
                 step = e.f.mul(k, p.b.k_strides[depth])
@@ -204,7 +216,8 @@ class FactorLoops:
         p, cells = strip.product, strip.cells
         self.known = self.fixed_values(e, strip)
         count = len(strip.offsets) * len(strip.panels)
-        apart = self.scaling if 2 * count + 4 <= e.features.vector_registers else None
+        # The sums of blocks before may wait on the stack.
+        apart = self.scaling if count + APART <= e.features.vector_registers else None
         wanted = self._result if apart is None else apart[0]
         sums = cells if apart is None else _zeroed(e, p, cells)
         amount = NIBBLES if self.nibbles else UNROLL
@@ -243,6 +256,25 @@ class FactorLoops:
             for column, mask in zip(strip.columns, strip.masks, strict=True)
         ]
 
+    def fetch(self, e: KernelEmitter, place: V, size: int) -> None:
+        """Ask for so many bytes of a panel some time before they are read."""
+        for line in range(0, size, LINE):
+            e.f.prefetch(e.f.gep(place, integer(AHEAD + line), "i8"), level=1)
+
+    def fetch_fixed(self, e: KernelEmitter, strip: Strip, block: V) -> None:
+        """Ask for what is the same for all of a block some blocks before it is read."""
+        scope = e.enter()
+        e.scalars[self.nest.variables[0]] = e.f.add(block, integer(BLOCKS_AHEAD))
+        self._load_others(e)
+        for operand, dims, _ in self._inputs:
+            source = e.sources.get(operand)
+            if dims != (1,) or not isinstance(source, MemorySource):
+                continue
+            for column in strip.columns:
+                address = source.address(e, (column,), memory_of(source.element))
+                e.f.prefetch(address, level=1)
+        e.leave(scope)
+
     def _load_others(self, e: KernelEmitter) -> None:
         """Where the operands beside the narrow one lie, at the current outer positions."""
         for operand, _, _ in self._inputs:
@@ -273,7 +305,9 @@ class FactorLoops:
         for pointer, mask in zip(strip.panels, strip.masks, strict=True):
             if self.nibbles:
                 index = e.f.mul(turn, p.b.k_strides[-1])
-                word = e.f.load(e.f.gep(pointer, index, "i32"), "i32", e.lanes, 4)
+                place = e.f.gep(pointer, index, "i32")
+                self.fetch(e, place, 4 * e.lanes)
+                word = e.f.load(place, "i32", e.lanes, 4)
                 result.append([self._nibble(e, word, j) for j in range(steps)])
                 continue
             memory = memory_of(p.b.element)

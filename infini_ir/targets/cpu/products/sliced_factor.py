@@ -1,84 +1,116 @@
 """Few rows times weights of 4 bits by integer instructions, with the accuracy of f32.
 
-`vpdpbusd` multiplies and sums four bytes a lane, where floats take three instructions for each
-vector of weights: to shift, to convert, to multiply. The left operand keeps the accuracy of f32:
-each block of it is written in fixed point, x = s X with |X| <= 2^20 (2^-21 of the block's
-largest element off at most, where sums in f32 of as many terms lose more), and X in three
-slices of seven bits, X = 2^14 X2 + 2^7 X1 + X0; their sums with weights are exact. This is the
-scheme of Ootomo, Ozaki and Yokota (DGEMM on Integer Matrix Multiplication Unit, 2024), for
-one of the two factors. Zero points are taken out by the sums of X. Rows with infinities or NaN
-are multiplied in floats instead.
+`vpdpbusd` multiplies and sums four bytes a lane, where floats take two instructions for each
+vector of 16 weights, to shift and to look up, and one more a row. The left operand keeps the
+accuracy of f32: each part of at most 128 neighbours along k is written in fixed point, x = s X
+with |X| <= 127 * 2^16 (off by 2^-23 of the part's largest element at most), and X in three
+signed bytes, X = 2^16 X2 + 2^8 X1 + X0, whose sums with weights are exact. This is the scheme
+of Ootomo, Ozaki and Yokota (DGEMM on Integer Matrix Multiplication Unit, 2024), for one of the
+two factors. Zero points that are the same everywhere are what sums begin with, others are taken
+out by the sums of X. Rows with infinities or NaN are multiplied in floats instead.
+
+For 32 k of 16 columns, 512 weights in four vectors and 320 bytes with the scales, one row takes
+24 products and 4 shifts, which only one port has (Golden Cove): 28 cycles, less than memory
+takes, and 24 for each more row. In floats it is 32 shifts, 32 permutations and 32 products a
+row on two ports, 32 + 16 cycles a row: faster from five rows on.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import TYPE_CHECKING
 
 from xdsl.dialects import arith
+from xdsl.dialects.builtin import FloatAttr
 from xdsl.ir import SSAValue
 
-from infini_ir.targets.cpu.llvm.writer import V, floating, integer
+from infini_ir.dialects import tile
+from infini_ir.targets.cpu.llvm.scalars import llvm_type, memory_of
+from infini_ir.targets.cpu.llvm.writer import ZERO, V, floating, integer
 from infini_ir.utils.symbolic import Dim
 
 if TYPE_CHECKING:
     from infini_ir.targets.cpu.features import CpuFeatures
     from infini_ir.targets.cpu.kernel.emitter import KernelEmitter
     from infini_ir.targets.cpu.products.computed_factor import FactorLoops
+    from infini_ir.targets.cpu.products.contraction import Nest
     from infini_ir.targets.cpu.products.register_tile import Product, Strip
 
 MOST_ROWS = 4
-"""Rows up to which reading weights, not multiplying, is what takes time."""
+"""Rows of a register tile up to which slices are faster than floats."""
 
-SUMS = 24
-"""Integer accumulators that leave registers for weights."""
+CHAINS = 12
+"""Sums at once that hide how long a product takes, of five cycles at two a cycle."""
 
 WORD = 8
 """Weights in the 32 bits of a lane."""
 
-AHEAD = 1024
-"""Bytes that a panel is fetched ahead."""
+SLICES, SLICE_BITS = 3, 8
+LARGEST = 127.0 * 2**16
+"""X at most, of which no slice overflows."""
 
-SLICES, SLICE_BITS, TOP_BITS = 3, 7, 20
+HALVES = 0x808080
+"""Makes the three slices of X bytes without a sign: each has 128 added."""
+
 LANES = 16
+
+LONGEST = 128
+"""Elements of a part: LARGEST times as many is less than 2^31."""
+
 LEAST = 2.0**-100
-"""Blocks whose elements all are less are multiples of a fixed step: its inverse is finite."""
+"""Parts whose elements all are less are multiples of a fixed step: its inverse is finite."""
+
+MIDDLE = 8
+"""What is subtracted from weights without a sign, so that zero points have little to take."""
 
 
-def sliced_rows(rows: int | None, depth: int | None, features: CpuFeatures) -> bool:
-    """Whether so many rows, and blocks of so many elements, are done in slices."""
+def sliced(nest: Nest, depth: int | None, features: CpuFeatures) -> bool:
+    """Whether a product with blocks of so many weights of 4 bits is done in slices."""
+    view = tile.view_type(nest.lhs.view)
     return (
-        rows is not None
-        and 1 <= rows <= MOST_ROWS
-        and depth is not None
-        and depth % LANES == 0
+        depth is not None
+        and part_of(depth) > 0
+        and llvm_type(view.element) in ("float", "bfloat")
+        and len(nest.lhs.axis_list) == 2
+        and view.strides[nest.lhs.axis_list[-1]].value == 1
         and features.has_avx512
         and features.has_avx512_vnni
     )
 
 
+def part_of(depth: int) -> int:
+    """The longest part that divides a block, in whole vectors; 0: none does."""
+    return max((p for p in range(LANES, LONGEST + 1, LANES) if depth % p == 0), default=0)
+
+
 def sliced_panels(rows: int) -> int:
-    """Panels at once whose sums fit the registers."""
-    return max(1, SUMS // (SLICES * rows))
+    """Panels at once for enough sums."""
+    return max(1, CHAINS // (SLICES * rows))
 
 
 def loops_of(
     e: KernelEmitter, plain: FactorLoops, p: Product
 ) -> Callable[[KernelEmitter, Strip], None]:
     """What emits the loops over k: in slices where that can be, else in floats."""
-    rows = p.rows[-1].number if len(p.rows) == 1 else None
     depth = p.counts[-1].number
-    known = sliced_rows(
-        None if rows is None else int(rows), None if depth is None else int(depth), e.features
-    )
-    fits = p.a_element == "float" and p.accumulator == "float" and p.a_strides[-1].number == 1
-    if not (plain.nibbles and known and fits and len(p.counts) == 2):
-        return plain.emit
+    known = sliced(plain.nest, None if depth is None else int(depth), e.features)
+    fits = p.accumulator == "float" and len(p.rows) == 1 and len(p.counts) <= 2
     form = plain.linear_form
-    if form is None or p.strip[0] * p.strip[1] != rows:
+    if not (plain.nibbles and known and fits) or form is None or not _few_left(p):
         return plain.emit
-    return _Sliced(e, plain, p, form).emit
+    capacity = tile.tile_type(plain.nest.lhs.out).shape[0].substitute(e.plan.substitution)
+    if capacity.value is None or any(count.number is None for count in p.counts):
+        return plain.emit
+    return _Sliced(e, plain, p, form, capacity.value).emit
+
+
+def _few_left(p: Product) -> bool:
+    """Whether some register tile may have few rows."""
+    rows = p.rows[-1].number
+    return p.strip[1] <= MOST_ROWS or rows is None or 0 < rows % p.strip[1] <= MOST_ROWS
 
 
 @dataclass(frozen=True)
@@ -109,18 +141,18 @@ def linear_form(
 
 class _Sliced:
     def __init__(
-        self, e: KernelEmitter, plain: FactorLoops, p: Product, form: LinearForm
+        self, e: KernelEmitter, plain: FactorLoops, p: Product, form: LinearForm, rows: int
     ) -> None:
-        self.plain, self.form = plain, form
-        self.rows, self.depth = int(p.rows[-1].number or 0), int(p.counts[-1].number or 0)
-        blocks = p.counts[0].number
-        assert blocks is not None, "weights have known sizes"
-        self.blocks = int(blocks)
-        count = Dim.of(self.blocks)
-        size = self.rows * self.depth * SLICES
-        self.slices = e.scratch(count * size)
-        self.scales = e.scratch(count * (4 * self.rows))
-        self.sums = e.scratch(count * (4 * self.rows))
+        self.plain, self.form, self.rows = plain, form, rows
+        *outer, depth = (int(count.number or 0) for count in p.counts)
+        self.part = part_of(depth)
+        self.blocks, self.parts = math.prod(outer), depth // self.part
+        self.taken, self.zero_less = self._taken()
+        count = Dim.of(self.blocks * self.parts * rows)
+        self.slices = e.scratch(count * (SLICES * self.part))
+        self.scales = e.scratch(count * 4)
+        self.begins = e.scratch(count * (4 * SLICES))
+        self.sums = e.scratch(count * 4)
         self.odd = e.f.alloca(f"<{LANES} x float>")
         # Programs of a call that follow one another mostly have the same rows.
         latest = e.f.alloca("ptr", initial="null")
@@ -129,73 +161,115 @@ class _Sliced:
         e.f.when(other, lambda: self._slice(e, p), hint="slice")
         e.f.emit(f"store {p.a_pointer.typed}, ptr {latest.text}")
 
+    def _taken(self) -> tuple[int, int | None]:
+        """How many times the X are taken from sums to begin with, and what zero points that
+        vary have less."""
+        offset, zero = self.plain.offset, self.form.zero
+        if zero is None:
+            return offset, None
+        if isinstance(zero.owner, arith.ConstantOp) and isinstance(zero.owner.value, FloatAttr):
+            value = zero.owner.value.value.data
+            if value in range(-MIDDLE, 2 * MIDDLE):
+                return offset + int(value), None
+        return MIDDLE, MIDDLE - offset
+
     # The left operand
 
     def _slice(self, e: KernelEmitter, p: Product) -> None:
-        """All rows of the program in slices, [rows, blocks, slices, depth] bytes."""
+        """The rows that register tiles of few rows may have in slices, [blocks, parts, rows,
+        slices, part] bytes."""
         f = e.f
         f.store(V("zeroinitializer", "float", LANES), self.odd, 64)
 
-        def block(row: int, c: V) -> None:
-            index = f.add(f.mul(integer(row), p.a_rows[-1]), f.mul(c, p.a_strides[0]))
-            self._slice_block(e, f.gep(p.a_pointer, index, "float"), self._place(e, row, c))
+        def part(row: V, c: V, i: V) -> None:
+            index = f.add(f.mul(row, p.a_rows[-1]), f.mul(i, integer(self.part)))
+            if len(p.counts) > 1:
+                index = f.add(index, f.mul(c, p.a_strides[0]))
+            source = f.gep(p.a_pointer, index, memory_of(p.a_element))
+            self._slice_part(e, p, source, self._place(e, c, i, row))
 
-        for row in range(self.rows):
-            f.loop(integer(self.blocks), lambda c, row=row: block(row, c), hint="slice")
+        def block(row: V, c: V) -> None:
+            f.loop(integer(self.parts), lambda i: part(row, c, i), hint="slice")
 
-    def _place(self, e: KernelEmitter, row: int, c: V) -> V:
-        return e.f.add(integer(row * self.blocks), c)
+        def one(row: V) -> None:
+            f.loop(integer(self.blocks), lambda c: block(row, c), hint="slice")
 
-    def _slice_block(self, e: KernelEmitter, source: V, place: V) -> None:
-        f = e.f
+        size, first = integer(p.strip[1]), ZERO
+        if p.strip[1] > MOST_ROWS:
+            first = f.mul(f.udiv(p.rows[-1], size), size)
+        f.loop(p.rows[-1], one, start=first, hint="slice")
+
+    def _place(self, e: KernelEmitter, c: V, i: V, row: V) -> V:
+        """The number of a part of a row."""
+        number = e.f.add(e.f.mul(c, integer(self.parts)), i)
+        return e.f.add(e.f.mul(number, integer(self.rows)), row)
+
+    def _slice_part(self, e: KernelEmitter, p: Product, source: V, place: V) -> None:
+        f, memory = e.f, memory_of(p.a_element)
         vectors = [
-            f.load(f.gep(source, integer(i), "float"), "float", LANES, 4)
-            for i in range(0, self.depth, LANES)
+            _widened(e, f.load(f.gep(source, integer(i), memory), memory, LANES, p.a_align))
+            for i in range(0, self.part, LANES)
         ]
-        largest, odd = None, f.load(self.odd, "float", LANES, 64)
-        zero = V("zeroinitializer", "float", LANES)
-        for x in vectors:
-            size = f.intrinsic("llvm.fabs", [x], "float", LANES)
-            largest = size if largest is None else _larger(e, largest, size)
-            odd = f.intrinsic("llvm.fma", [x, zero, odd], "float", LANES)
-        f.store(odd, self.odd, 64)
-        assert largest is not None
-        top = f.intrinsic("llvm.vector.reduce.fmax", [largest], "float")
-        top = f.intrinsic("llvm.maxnum", [top, floating(LEAST, "float")], "float")
-        scale = f.assign(f"fmul {top.typed}, {floating(2.0**-TOP_BITS, 'float').text}", "float")
-        inverse = f.assign(
-            f"fdiv float {floating(2.0**TOP_BITS, 'float').text}, {top.text}", "float"
-        )
+        self._remember_odd(e, vectors)
+        top = self._largest(e, vectors)
+        largest = floating(LARGEST, "float")
+        scale = f.assign(f"fdiv {top.typed}, {largest.text}", "float")
+        inverse = f.assign(f"fdiv {largest.typed}, {top.text}", "float")
         f.store(scale, f.gep(self.scales, place, "float"), 4)
         wide = f.splat(inverse, LANES)
-        total = None
-        target = f.gep(self.slices, f.mul(place, integer(SLICES * self.depth)), "i8")
-        for number, x in enumerate(vectors):
-            scaled = f.assign(f"fmul {x.typed}, {wide.text}", "float", LANES)
-            whole = _rounded(e, scaled)
-            total = whole if total is None else f.add(total, whole)
-            self._store_slices(e, whole, f.gep(target, integer(number * LANES), "i8"))
-        assert total is not None
-        count = f.intrinsic("llvm.vector.reduce.add", [total], "i32")
-        real = f.assign(f"sitofp {count.typed} to float", "float")
-        f.store(real, f.gep(self.sums, place, "float"), 4)
-
-    def _store_slices(self, e: KernelEmitter, whole: V, target: V) -> None:
-        low = e.f.splat(integer((1 << SLICE_BITS) - 1, "i32"), LANES)
+        target = f.gep(self.slices, f.mul(place, integer(SLICES * self.part)), "i8")
+        wholes = [_rounded(e, _float(e, "fmul", x, wide)) for x in vectors]
+        if self.zero_less is not None:
+            total = f.intrinsic("llvm.vector.reduce.add", [reduce(f.add, wholes)], "i32")
+            real = f.assign(f"sitofp {total.typed} to float", "float")
+            f.store(real, f.gep(self.sums, place, "float"), 4)
         for number in range(SLICES):
-            part = whole
-            if number:
-                by = e.f.splat(integer(SLICE_BITS * number, "i32"), LANES)
-                part = e.f.assign(f"ashr {whole.typed}, {by.text}", "i32", LANES)
-            if number < SLICES - 1:
-                part = e.f.assign(f"and {part.typed}, {low.text}", "i32", LANES)
-            narrow = e.f.assign(f"trunc {part.typed} to <{LANES} x i8>", "i8", LANES)
-            e.f.store(narrow, e.f.gep(target, integer(number * self.depth), "i8"), 1)
+            slices = [self._slice_of(e, whole, number) for whole in wholes]
+            at = f.add(f.mul(place, integer(SLICES)), integer(number))
+            self._store_begin(e, slices, f.gep(self.begins, at, "i32"))
+            for i, part in enumerate(slices):
+                narrow = f.assign(f"trunc {part.typed} to <{LANES} x i8>", "i8", LANES)
+                begin = integer(number * self.part + i * LANES)
+                f.store(narrow, f.gep(target, begin, "i8"), 1)
+
+    def _store_begin(self, e: KernelEmitter, slices: list[V], address: V) -> None:
+        f = e.f
+        total = f.intrinsic("llvm.vector.reduce.add", [reduce(f.add, slices)], "i32")
+        f.store(f.assign(f"mul {total.typed}, {-self.taken}", "i32"), address, 4)
+
+    def _remember_odd(self, e: KernelEmitter, vectors: list[V]) -> None:
+        """Add 0 times the elements: no longer 0 after infinities and NaN."""
+        f, zero = e.f, V("zeroinitializer", "float", LANES)
+        odd = f.load(self.odd, "float", LANES, 64)
+        for x in vectors:
+            odd = f.intrinsic("llvm.fma", [x, zero, odd], "float", LANES)
+        f.store(odd, self.odd, 64)
+
+    def _largest(self, e: KernelEmitter, vectors: list[V]) -> V:
+        """The largest magnitude, compared as integers, which order as the floats do."""
+        f = e.f
+        wholes = [f.assign(f"bitcast {x.typed} to <16 x i32>", "i32", LANES) for x in vectors]
+        sizes = [f.assign(f"and {x.typed}, splat (i32 {2**31 - 1})", "i32", 16) for x in wholes]
+        top = f.intrinsic("llvm.vector.reduce.smax", [reduce(f.max, sizes)], "i32")
+        real = f.assign(f"bitcast {top.typed} to float", "float")
+        return f.intrinsic("llvm.maxnum", [real, floating(LEAST, "float")], "float")
+
+    def _slice_of(self, e: KernelEmitter, whole: V, number: int) -> V:
+        """The signed byte of a weight of 256^number."""
+        f = e.f
+        raised = f.assign(f"add {whole.typed}, splat (i32 {HALVES})", "i32", LANES)
+        by = SLICE_BITS * number
+        moved = f.assign(f"lshr {raised.typed}, splat (i32 {by})", "i32", LANES)
+        low = f.assign(f"and {moved.typed}, splat (i32 255)", "i32", LANES)
+        return f.assign(f"sub {low.typed}, splat (i32 128)", "i32", LANES)
 
     # The loops over k
 
     def emit(self, e: KernelEmitter, strip: Strip) -> None:
-        f, p = e.f, strip.product
+        if len(strip.offsets) > MOST_ROWS:
+            self.plain.emit(e, strip)
+            return
+        f = e.f
         odd = f.load(self.odd, "float", LANES, 64)
         finite = f.assign(f"fcmp oeq {odd.typed}, zeroinitializer", "i1", LANES)
         bits = f.assign(f"bitcast {finite.typed} to i16", "i16")
@@ -203,61 +277,73 @@ class _Sliced:
         sliced = f.assign(f"icmp eq i16 {bits.text}, -1", "i1")
 
         def slices() -> None:
-            f.loop(
-                p.counts[0],
-                lambda c: self._block(e, strip, c),
-                hint="k",
-            )
-
-        def floats() -> None:
-            self.plain.emit(e, strip)
+            blocks = integer(self.blocks)
+            f.loop(blocks, lambda c: self._block(e, strip, c), hint="k")
 
         f.when(sliced, slices, hint="sliced")
-        f.when(plain, floats, hint="floats")
+        f.when(plain, lambda: self.plain.emit(e, strip), hint="floats", likely=False)
 
     def _block(self, e: KernelEmitter, strip: Strip, c: V) -> None:
+        """The weights of one scale."""
         f, p, scope = e.f, strip.product, e.enter()
-        pointers, cells = strip.panels, strip.cells
-        e.scalars[self.plain.nest.variables[0]] = c
+        pointers = strip.panels
+        if len(p.counts) > 1:
+            self.plain.fetch_fixed(e, strip, c)
+            e.scalars[self.plain.nest.variables[0]] = c
+            step = f.mul(c, p.b.k_strides[0])
+            pointers = [f.gep(pointer, step, "i32") for pointer in pointers]
         known = self.plain.fixed_values(e, strip)
-        step = f.mul(c, p.b.k_strides[0])
-        words = [f.gep(pointer, step, "i32") for pointer in pointers]
-        for pointer in words:
-            for line in range(0, 4 * LANES * self.depth // WORD, 64):
-                f.prefetch(f.gep(pointer, integer(AHEAD + line), "i8"), level=1)
-        sums = [
-            [[self._zero(e) for _ in range(SLICES)] for _ in pointers] for _ in range(self.rows)
-        ]
-        starts = [
-            f.gep(
-                self.slices,
-                f.mul(self._place(e, row, c), integer(SLICES * self.depth)),
-                "i8",
-            )
-            for row in range(self.rows)
-        ]
 
-        def two_words(w: V) -> None:
-            self._word(e, w, p, words, starts, sums)
-            self._word(e, f.add(w, integer(1)), p, words, starts, sums)
+        def part(i: V) -> None:
+            step = f.mul(f.mul(i, integer(self.part // WORD)), p.b.k_strides[-1])
+            words = [f.gep(pointer, step, "i32") for pointer in pointers]
+            place = self._place(e, c, i, strip.row)
+            sums = self._part(e, p, words, place, len(strip.offsets))
+            for row, line in enumerate(strip.cells):
+                self._add_part(e, f.add(place, integer(row)), sums[row], line, known)
 
-        f.loop(integer(self.depth // WORD), two_words, step=2, hint="w")
-        for row in range(self.rows):
-            self._add_block(e, c, row, sums[row], cells[row], known)
+        f.loop(integer(self.parts), part, hint="part")
         e.leave(scope)
 
-    def _zero(self, e: KernelEmitter) -> V:
-        cell = e.f.alloca(f"<{LANES} x i32>")
-        e.f.store(V("zeroinitializer", "i32", LANES), cell, 64)
-        return cell
+    def _part(
+        self, e: KernelEmitter, p: Product, words: list[V], place: V, rows: int
+    ) -> list[list[list[V]]]:
+        """The sums of a part, by row, panel and slice."""
+        f = e.f
+        for pointer in words:
+            self.plain.fetch(e, pointer, 4 * LANES * self.part // WORD)
+        first = f.gep(self.slices, f.mul(place, integer(SLICES * self.part)), "i8")
+        sums: list[list[list[V]]] = []
+        for row in range(rows):
+            at = f.mul(f.add(place, integer(row)), integer(SLICES))
+            begins = f.gep(self.begins, at, "i32")
+            sums.append([self._cells(e, begins) for _ in words])
+        amount = 4 if self.part // WORD % 4 == 0 else 2
+
+        def some(w: V) -> None:
+            for u in range(amount):
+                self._word(e, p, f.add(w, integer(u)), words, first, sums)
+
+        f.loop(integer(self.part // WORD), some, step=amount, hint="w")
+        return sums
+
+    def _cells(self, e: KernelEmitter, begins: V) -> list[V]:
+        cells = [e.f.alloca(f"<{LANES} x i32>") for _ in range(SLICES)]
+        for number, cell in enumerate(cells):
+            begin = V("zeroinitializer", "i32", LANES)
+            if self.taken:
+                at = e.f.gep(begins, integer(number), "i32")
+                begin = e.f.splat(e.f.load(at, "i32", 1, 4), LANES)
+            e.f.store(begin, cell, 64)
+        return cells
 
     def _word(
         self,
         e: KernelEmitter,
-        w: V,
         p: Product,
+        w: V,
         words: list[V],
-        starts: list[V],
+        first: V,
         sums: list[list[list[V]]],
     ) -> None:
         """Eight neighbours along k: bytes of the lower halves first, then of the upper ones."""
@@ -265,43 +351,42 @@ class _Sliced:
         mask = f.splat(integer(0x0F0F0F0F, "i32"), LANES)
         four = f.splat(integer(4, "i32"), LANES)
         index = f.mul(w, p.b.k_strides[-1])
-        begin = f.mul(w, integer(WORD))
-        for v, pointer in enumerate(words):
-            loaded = f.load(f.gep(pointer, index, "i32"), "i32", LANES, 4)
-            for half in range(2):
-                part = loaded
-                if half:
-                    part = f.assign(f"lshr {loaded.typed}, {four.text}", "i32", LANES)
-                part = f.assign(f"and {part.typed}, {mask.text}", "i32", LANES)
-                for row, start in enumerate(starts):
-                    for number in range(SLICES):
-                        place = f.add(begin, integer(number * self.depth + 4 * half))
-                        x = f.load(f.gep(start, place, "i8"), "i32", 1, 1)
-                        _dot(e, part, f.splat(x, LANES), sums[row][v][number])
+        loaded = [f.load(f.gep(pointer, index, "i32"), "i32", LANES, 4) for pointer in words]
+        for half in range(2):
+            if half:
+                loaded = [
+                    f.assign(f"lshr {x.typed}, {four.text}", "i32", LANES) for x in loaded
+                ]
+            factors = [f.assign(f"and {x.typed}, {mask.text}", "i32", LANES) for x in loaded]
+            for row, panels in enumerate(sums):
+                for number in range(SLICES):
+                    place = (row * SLICES + number) * self.part + 4 * half
+                    at = f.add(f.mul(w, integer(WORD)), integer(place))
+                    x = f.splat(f.load(f.gep(first, at, "i8"), "i32", 1, 1), LANES)
+                    for factor, cells in zip(factors, panels, strict=True):
+                        _dot(e, factor, x, cells[number])
 
-    def _add_block(
+    def _add_part(
         self,
         e: KernelEmitter,
-        c: V,
-        row: int,
+        place: V,
         sums: list[list[V]],
         cells: list[V],
         known: list[dict[SSAValue, V]],
     ) -> None:
-        f, place = e.f, self._place(e, row, c)
+        """Add the sums of a row's part to its cells, as floats."""
+        f = e.f
         scale = f.splat(f.load(f.gep(self.scales, place, "float"), "float", 1, 4), LANES)
-        count = f.splat(f.load(f.gep(self.sums, place, "float"), "float", 1, 4), LANES)
-        offset = f.splat(floating(float(self.plain.offset), "float"), LANES)
         for v, cell in enumerate(cells):
             total = self._joined(e, sums[v])
-            zero = None if self.plain.offset == 0 else offset
-            if self.form.zero is not None:
-                wanted = known[v][self.form.zero]
-                wide = f.splat(wanted, LANES)
-                zero = wide if zero is None else _float(e, "fadd", wide, zero)
-            if zero is not None:
-                negative = f.assign(f"fneg {zero.typed}", "float", LANES)
-                total = f.intrinsic("llvm.fma", [negative, count, total], "float", LANES)
+            if self.form.zero is not None and self.zero_less is not None:
+                count = f.load(f.gep(self.sums, place, "float"), "float", 1, 4)
+                zero = f.splat(known[v][self.form.zero], LANES)
+                less = f.splat(floating(float(self.zero_less), "float"), LANES)
+                back = _float(e, "fsub", less, zero)
+                total = f.intrinsic(
+                    "llvm.fma", [back, f.splat(count, LANES), total], "float", LANES
+                )
             by = scale
             if self.form.scale is not None:
                 by = _float(e, "fmul", f.splat(known[v][self.form.scale], LANES), scale)
@@ -314,21 +399,16 @@ class _Sliced:
         for cell in reversed(cells):
             value = e.f.load(cell, "i32", LANES, 64)
             real = e.f.assign(f"sitofp {value.typed} to <{LANES} x float>", "float", LANES)
-            if total is None:
-                total = real
-                continue
-            base = e.f.splat(floating(float(1 << SLICE_BITS), "float"), LANES)
-            total = e.f.intrinsic("llvm.fma", [total, base, real], "float", LANES)
+            if total is not None:
+                base = e.f.splat(floating(float(1 << SLICE_BITS), "float"), LANES)
+                real = e.f.intrinsic("llvm.fma", [total, base, real], "float", LANES)
+            total = real
         assert total is not None
         return total
 
 
 def _float(e: KernelEmitter, how: str, a: V, b: V) -> V:
     return e.f.assign(f"{how} {a.typed}, {b.text}", "float", LANES)
-
-
-def _larger(e: KernelEmitter, a: V, b: V) -> V:
-    return e.f.intrinsic("llvm.maxnum", [a, b], "float", LANES)
 
 
 def _rounded(e: KernelEmitter, x: V) -> V:
@@ -354,3 +434,10 @@ def _dot(e: KernelEmitter, weights: V, x: V, cell: V) -> None:
         f"call <16 x i32> {name}({old.typed}, {left.typed}, {right.typed})", "i32", 16
     )
     f.store(new, cell, 64)
+
+
+def _widened(e: KernelEmitter, x: V) -> V:
+    """A vector of the left operand as f32."""
+    if x.type == "float":
+        return x
+    return e.f.assign(f"fpext {x.typed} to <{LANES} x float>", "float", LANES)
