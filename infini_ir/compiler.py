@@ -224,7 +224,9 @@ class Compilation:
 
 
 def _count(module: ModuleOp) -> int:
-    return sum(1 for _ in module.walk())
+    from infini_ir.utils.rewriting import operations_inside
+
+    return 1 + len(operations_inside(module))
 
 
 @overload

@@ -15,7 +15,7 @@ LIMIT = 1 << 30
 _MAGIC = b"infini object 1\n"
 _DIGEST = 32
 _SUFFIX = ".o"
-_SWEEP_EVERY = 64
+_SWEEP_EVERY = 1024
 """Stores between two looks at the cache's size; the first store of a process looks too."""
 
 

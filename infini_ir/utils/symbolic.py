@@ -30,6 +30,10 @@ _Terms = tuple[tuple[_Monomial, int], ...]
 
 _interned: WeakValueDictionary[_Terms, Dim] = WeakValueDictionary()
 
+_small: dict[int, Dim] = {}
+"""Numbers from 0 to `_SMALL` that were asked for: most sizes and strides are such."""
+_SMALL = 4096
+
 
 class Dim:
     """One symbolic size. Immutable, interned: `a + b is b + a`."""
@@ -67,7 +71,16 @@ class Dim:
             return value
         if isinstance(value, str):
             return Dim.parse(value)
-        return Dim._make({(): int(value)})
+        return Dim._number(int(value))
+
+    @staticmethod
+    def _number(value: int) -> Dim:
+        known = _small.get(value)
+        if known is None:
+            known = Dim._make({(): value})
+            if 0 <= value <= _SMALL:
+                _small[value] = known
+        return known
 
     @staticmethod
     def symbol(name: str) -> Dim:
@@ -181,23 +194,30 @@ class Dim:
     def __add__(self, other: int | Dim) -> Dim:
         other = Dim.of(other)
         if self.value is not None and other.value is not None:
-            return Dim.of(self.value + other.value)
+            return Dim._number(self.value + other.value)
         terms = dict(self.terms)
         for monomial, coefficient in other.terms:
             terms[monomial] = terms.get(monomial, 0) + coefficient
         return Dim._make(terms)
 
     def __neg__(self) -> Dim:
+        if self.value is not None:
+            return Dim._number(-self.value)
         return Dim._make({m: -c for m, c in self.terms})
 
     def __sub__(self, other: int | Dim) -> Dim:
-        return self + (-Dim.of(other))
+        other = Dim.of(other)
+        if self.value is not None and other.value is not None:
+            return Dim._number(self.value - other.value)
+        return self + (-other)
 
     def __rsub__(self, other: int) -> Dim:
         return Dim.of(other) - self
 
     def __mul__(self, other: int | Dim) -> Dim:
         other = Dim.of(other)
+        if self.value is not None and other.value is not None:
+            return Dim._number(self.value * other.value)
         terms: dict[_Monomial, int] = {}
         for left, a in self.terms:
             for right, b in other.terms:

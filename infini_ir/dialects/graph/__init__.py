@@ -3,6 +3,7 @@
 from xdsl.ir import Dialect
 
 from infini_ir.dialects.dims import DimsAttr, FactsAttr
+from infini_ir.dialects.fields import read_directly
 from infini_ir.dialects.graph.attention import *  # noqa: F403
 from infini_ir.dialects.graph.attention import ATTENTION_OPS
 from infini_ir.dialects.graph.base import GraphOp, ints, ints_of, type_of
@@ -67,3 +68,4 @@ Graph = Dialect(
         *WINDOW_ATTRIBUTES,
     ],
 )
+read_directly(Graph.operations)

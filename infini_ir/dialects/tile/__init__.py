@@ -2,6 +2,7 @@
 
 from xdsl.ir import Dialect
 
+from infini_ir.dialects.fields import read_directly
 from infini_ir.dialects.tile.accesses import *  # noqa: F403
 from infini_ir.dialects.tile.accesses import ACCESS_ATTRIBUTES, ACCESS_OPS
 from infini_ir.dialects.tile.base import INDEX, YieldOp, yielded
@@ -25,3 +26,4 @@ Tile = Dialect(
     [*KERNEL_OPS, *ACCESS_OPS, *VALUE_OPS, *PROGRAM_OPS],
     [ViewType, TileType, *ACCESS_ATTRIBUTES, *VALUE_ATTRIBUTES],
 )
+read_directly(Tile.operations)

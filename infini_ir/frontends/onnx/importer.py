@@ -201,7 +201,9 @@ def _module(
         function.attributes[OUTPUTS] = ArrayAttr([StringAttr(text) for text, _ in flat])
     module = ModuleOp([function])
     try:
-        module.verify()
+        for op in module.walk():
+            if op not in session.verified:
+                op.verify(verify_nested_ops=False)
     except VerifyException as error:
         raise ModelError(f"{session.label}: {' '.join(str(error).split())}") from error
     return module

@@ -159,6 +159,7 @@ class Scope:
             self.session.note_definitions(op)
             if not op.regions:
                 op.verify()
+                self.session.verified.add(op)
             op = op.next_op
 
     def _note_sizes(self, node: Node, index: int, entry: Entry | Output) -> None:

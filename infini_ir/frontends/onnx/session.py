@@ -70,6 +70,8 @@ class Session:
     """Model inputs that must be known when compiling, collected."""
     reason: str = ""
     """The first node that needs them, and why."""
+    verified: set[Operation] = field(default_factory=set)
+    """Operations that were verified when they were built."""
     contents: ContentsTable = field(init=False)
     _last_constant: Operation | None = None
 

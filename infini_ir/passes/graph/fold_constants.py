@@ -37,6 +37,9 @@ from infini_ir.utils.weights import WeightStore
 _NEVER = (ConstantOp, WeightOp, IotaOp, BroadcastOp, DimOp, RngOp)
 """Leaves, and operations that are cheaper to repeat in a kernel than to read from memory."""
 
+_KNOWN = frozenset({ConstantOp, WeightOp, IotaOp, BroadcastOp})
+"""What gives operands that may be known when compiling (`_source`)."""
+
 
 @dataclass(frozen=True)
 class GraphFoldConstantsPass(ModulePass):
@@ -70,6 +73,8 @@ def fold_constants(
     folder = _Folder(store, limits or GraphFoldConstantsPass())
     changed = False
     for op in list(root.walk()):
+        if any(type(operand.owner) not in _KNOWN for operand in op.operands):
+            continue
         if folder.may_fold(op):
             changed |= folder.fold(op)
         elif isinstance(op, BroadcastOp) and _is_matrix(op):

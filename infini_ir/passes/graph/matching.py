@@ -154,8 +154,9 @@ def reshape_groups(before: Sequence[Dim], after: Sequence[Dim]) -> AxisGroups | 
 
 def commuted(op: BinaryOp) -> Iterator[tuple[SSAValue, SSAValue]]:
     """The operands in both orders."""
-    yield op.lhs, op.rhs
-    yield op.rhs, op.lhs
+    lhs, rhs = op.lhs, op.rhs
+    yield lhs, rhs
+    yield rhs, lhs
 
 
 def with_splat(op: BinaryOp) -> tuple[SSAValue, Scalar] | None:

@@ -76,12 +76,17 @@ class GraphCleanupPass(ModulePass):
         limits = GraphFoldConstantsPass(
             keep_bytes=self.keep_bytes, keep_nibbles=self.keep_nibbles
         )
-        for _ in range(self.max_rounds):
-            changed = apply_rules(op, SIMPLIFY_RULES)
-            changed |= fold_constants(op, weights, limits)
-            changed |= eliminate_common_subexpressions(op)
-            changed |= eliminate_dead_code(op)
-            if not changed:
+        steps = (
+            lambda: apply_rules(op, SIMPLIFY_RULES),
+            lambda: fold_constants(op, weights, limits),
+            lambda: eliminate_common_subexpressions(op),
+            lambda: eliminate_dead_code(op),
+        )
+        # A step that has just run finds nothing more before another has changed something.
+        at_rest = 0
+        for step in self.max_rounds * steps:
+            at_rest = 1 if step() else at_rest + 1
+            if at_rest == len(steps):
                 return
 
 

@@ -18,6 +18,7 @@ from xdsl.traits import Pure
 
 from infini_ir.dialects.graph.builder import GraphBuilder, OpT
 from infini_ir.dialects.graph.control import FusionOp
+from infini_ir.utils.rewriting import operations_inside
 
 Replacement = SSAValue | Sequence[SSAValue] | None
 Rule = Callable[..., Replacement]
@@ -60,6 +61,7 @@ class RuleBuilder(GraphBuilder):
     def __init__(self, before: Operation, location: LocationAttr | None = None) -> None:
         super().__init__(InsertPoint.before(before), location or before.location)
         self.created: list[Operation] = []
+        """What was inserted since the list was last emptied."""
 
     def insert(self, op: OpT) -> OpT:
         self.created.append(op)
@@ -83,8 +85,7 @@ class RuleDriver:
 
     def run(self, root: Operation) -> bool:
         """Rewrite everything inside `root`; returns whether anything changed."""
-        found = [op for op in root.walk(region_first=True) if op is not root]
-        self.push(reversed(found))
+        self.push(reversed(operations_inside(root)))
         while self.worklist:
             op = self.worklist.pop()
             self.queued.discard(op)
@@ -97,13 +98,17 @@ class RuleDriver:
         return self.changed
 
     def visit(self, op: Operation) -> None:
-        for rule in self.table.get(type(op), ()):
-            builder = RuleBuilder(op)
+        rules = self.table.get(type(op))
+        if not rules:
+            return
+        builder = RuleBuilder(op)
+        for rule in rules:
             replacement = rule(op, builder)
             if replacement is not None:
                 self.replace(op, replacement, builder.created)
                 return
-            for created in reversed(builder.created):
+            while builder.created:
+                created = builder.created.pop()
                 created.detach()
                 created.erase()
 

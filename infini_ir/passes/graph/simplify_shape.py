@@ -126,15 +126,14 @@ def reshape_of_transpose(op: ReshapeOp, b: GraphBuilder) -> SSAValue | None:
 
 
 def broadcast_chain(op: BroadcastOp, b: GraphBuilder) -> SSAValue | None:
-    if op.x.type == op.out.type:
-        return op.x
-    shape = tensor_type(op.out).shape
-    inner = producer(op.x, BroadcastOp)
+    x, out = op.x, tensor_type(op.out)
+    if x.type == out:
+        return x
+    inner = producer(x, BroadcastOp)
     if inner is not None:
-        return b.broadcast_to(inner.x, shape)
-    source = tensor_type(op.x)
-    if aligned(source.shape, len(shape)) == shape:
-        return b.reshape(op.x, shape)
+        return b.broadcast_to(inner.x, out.shape)
+    if aligned(tensor_type(x).shape, len(out.shape)) == out.shape:
+        return b.reshape(x, out.shape)
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from xdsl.context import Context
@@ -10,10 +11,13 @@ from xdsl.ir import Block, Operation, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint, Rewriter
 
-from infini_ir.dialects.tile import program, view_type
+from infini_ir.dialects.tile import KernelOp, program, view_type
 from infini_ir.passes.tile.footprints import Footprint, disjoint, footprint_of
 from infini_ir.passes.tile.regions import regions_of, root_of
 from infini_ir.utils.dtypes import item_size
+
+Written = Mapping[str, frozenset[int]]
+"""Positions of the views that each kernel writes, by its name."""
 
 
 @dataclass(frozen=True)
@@ -65,19 +69,21 @@ class InsertBarriersPass(ModulePass):
     name = "tile-insert-barriers"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
+        kernels = [k for k in op.body.block.ops if isinstance(k, KernelOp)]
+        written = {kernel.sym_name.data: kernel.written() for kernel in kernels}
         for entry in op.body.block.ops:
             if isinstance(entry, program.ProgramOp):
-                _fence(entry.body.block, _State())
+                _fence(entry.body.block, _State(), written)
 
 
-def _fence(block: Block, state: _State) -> None:
+def _fence(block: Block, state: _State, written: Written) -> None:
     for op in list(block.ops):
         if isinstance(op, program.BarrierOp):
             state.pending.clear()
             continue
         if isinstance(op, program.LoopOp) and _is_serial(op):
             # One worker does all of it; the others pass through.
-            accesses = [a for inner in op.walk() for a in _accesses(inner)]
+            accesses = [a for inner in op.walk() for a in _accesses(inner, written)]
             if any(new.conflicts(old) for new in accesses for old in state.pending):
                 _barrier(op, state)
             state.pending.extend(accesses)
@@ -87,13 +93,13 @@ def _fence(block: Block, state: _State) -> None:
             flags = [_access(operand, False, False) for operand in op.operands]
             for inner in regions_of(op):
                 # All workers have yet to read the flag that led here.
-                _fence(inner, _State(list(flags)))
+                _fence(inner, _State(list(flags)), written)
                 # A loop's next iteration, or what follows, must see all of this one.
                 if inner.last_op is None or not isinstance(inner.last_op, program.BarrierOp):
                     inner.add_op(program.BarrierOp())
             state.pending = [] if isinstance(op, program.IfOp) else flags
             continue
-        accesses = _accesses(op)
+        accesses = _accesses(op, written)
         if any(new.conflicts(old) for new in accesses for old in state.pending):
             _barrier(op, state)
         state.pending.extend(accesses)
@@ -119,14 +125,13 @@ def _barrier(op: Operation, state: _State) -> None:
         state.pending.clear()
 
 
-def _accesses(op: Operation) -> list[Access]:
+def _accesses(op: Operation, written: Written) -> list[Access]:
     if isinstance(op, program.LaunchOp):
-        written = op.callee().written()
-        serial = op.serial is not None
-        return [_access(view, index in written, serial) for index, view in enumerate(op.views)]
+        writes, serial = written[op.kernel.string_value()], op.serial is not None
+        return [_access(view, index in writes, serial) for index, view in enumerate(op.views)]
     if isinstance(op, program.LibraryOp):
-        written = op.written()
-        return [_access(view, index in written, False) for index, view in enumerate(op.views)]
+        writes = op.written()
+        return [_access(view, index in writes, False) for index, view in enumerate(op.views)]
     if isinstance(op, program.BindOp):
         return [_access(op.value, False, False)]
     return []

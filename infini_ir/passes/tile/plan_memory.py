@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from xdsl.context import Context
@@ -10,13 +11,15 @@ from xdsl.ir import Block, Operation, SSAValue
 from xdsl.passes import ModulePass
 
 from infini_ir.dialects.dims import DimsAttr
-from infini_ir.dialects.tile import program, view_type
+from infini_ir.dialects.tile import KernelOp, program, view_type
 from infini_ir.passes.tile.in_place import overwritable, whole_allocation
 from infini_ir.passes.tile.regions import regions_of, root_of
 from infini_ir.utils.dtypes import item_size
 from infini_ir.utils.symbolic import Dim, maximum
 
 ALIGNMENT = 64
+
+Pairs = list[tuple[int, int]]
 
 
 @dataclass
@@ -60,13 +63,16 @@ class PlanMemoryPass(ModulePass):
     name = "tile-plan-memory"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
+        kernels = [k for k in op.body.block.ops if isinstance(k, KernelOp)]
+        pairs = {kernel.sym_name.data: overwritable(kernel) for kernel in kernels}
         for entry in op.body.block.ops:
             if isinstance(entry, program.ProgramOp):
-                total = _place(_lives(entry))
+                total = _place(_lives(entry, pairs))
                 entry.attributes["arena"] = DimsAttr.of([total])
 
 
-def _lives(entry: program.ProgramOp) -> list[Life]:
+def _lives(entry: program.ProgramOp, pairs: Mapping[str, Pairs]) -> list[Life]:
+    """When each allocation is used; `pairs`: what kernels overwrite (`overwritable`)."""
     lives: dict[SSAValue, Life] = {}
     depth_of: dict[SSAValue, Block] = {}
     step = 0
@@ -96,7 +102,7 @@ def _lives(entry: program.ProgramOp) -> list[Life]:
             for operand in op.operands:
                 use(operand, step, loops)
             if isinstance(op, program.LaunchOp):
-                _note_heirs(op, lives, step)
+                _note_heirs(op, pairs[op.kernel.string_value()], lives, step)
             begin = step
             used: list[SSAValue] = []
             for inner in regions_of(op):
@@ -117,8 +123,9 @@ def _lives(entry: program.ProgramOp) -> list[Life]:
     return [life for life in lives.values() if life.first >= 0]
 
 
-def _note_heirs(launch: program.LaunchOp, lives: dict[SSAValue, Life], step: int) -> None:
-    pairs = overwritable(launch.callee())
+def _note_heirs(
+    launch: program.LaunchOp, pairs: Pairs, lives: dict[SSAValue, Life], step: int
+) -> None:
     for read, written in pairs:
         old, new = whole_allocation(launch.views[read]), whole_allocation(launch.views[written])
         if old is None or new is None or old not in lives or new not in lives:

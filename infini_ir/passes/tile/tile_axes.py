@@ -30,6 +30,9 @@ class TileAxes:
         for op in kernel.body.walk():
             for left, right in joined_axes(op):
                 self._join(left, right)
+        self._classes: dict[Place, list[Place]] = {}
+        for place in self._places:
+            self._classes.setdefault(self.find(place), []).append(place)
 
     def find(self, place: Place) -> Place:
         """The axis that stands for the class of this one."""
@@ -39,11 +42,9 @@ class TileAxes:
 
     def members(self, place: Place) -> dict[SSAValue, tuple[int, ...]]:
         """The tiles with an axis in the class of this one, and which of their axes."""
-        wanted = self.find(place)
         found: dict[SSAValue, tuple[int, ...]] = {}
-        for value, axis in self._places:
-            if self.find((value, axis)) == wanted:
-                found[value] = (*found.get(value, ()), axis)
+        for value, axis in self._classes.get(self.find(place), ()):
+            found[value] = (*found.get(value, ()), axis)
         return found
 
     def places(self) -> Sequence[Place]:

@@ -209,7 +209,9 @@ class CpuTarget:
             modules.append(plain_math_ir(rounding=rounding, fma=True))
         if stamps is not None:
             modules.append(clock_ir(features))
-        objects = compile_modules(modules, features, threads, cache=self.objects)
+        objects = compile_modules(
+            modules, features, threads, light={len(emitted.kernels)}, cache=self.objects
+        )
         image = link(objects)
         inputs, outputs = signature_of(entry)
         metadata = Metadata(
@@ -238,8 +240,8 @@ class CpuTarget:
         return Program(metadata, CodeBytes(image.code), store, texts=lazy)
 
     def _assembly(self, emitted: Emitted) -> str:
-        modules = [*emitted.kernels.values(), emitted.main]
-        return "\n".join(assembly(text, self.features) for text in modules)
+        texts = [assembly(text, self.features) for text in emitted.kernels.values()]
+        return "\n".join([*texts, assembly(emitted.main, self.features, light=True)])
 
 
 def _work(module: ModuleOp, entry: program.ProgramOp, symbols: tuple[str, ...]) -> Dim:

@@ -30,9 +30,13 @@ from infini_ir.targets.cpu.llvm.library_pages import release_library
 _machines = threading.local()
 
 
-def generate(text: str, features: CpuFeatures, *, as_object: bool) -> bytes:
-    """A module's object, or its assembly's text."""
-    machine = _machine(features)
+def generate(
+    text: str, features: CpuFeatures, *, as_object: bool, light: bool = False
+) -> bytes:
+    """A module's object, or its assembly's text; `light`: in less time, for code that runs
+    once a call. (LLVM's scheduling and allocation of a long host program took a sixth of all
+    code generation.)"""
+    machine = _machine(features, 1 if light else 3)
     with options(features):
         return _generate_by(machine, text, features, as_object)
 
@@ -66,21 +70,21 @@ class _Machine:
     passes: llvm.ModulePassManager
 
 
-def _machine(features: CpuFeatures) -> _Machine:
+def _machine(features: CpuFeatures, level: int) -> _Machine:
     """This thread's machine for `features`: making one costs as much as compiling a small kernel."""
     made = _machines.__dict__.setdefault("made", {})
-    key = (features.triple, features.cpu, features.feature_string)
+    key = (features.triple, features.cpu, features.feature_string, level)
     if key not in made:
-        made[key] = _new_machine(features)
+        made[key] = _new_machine(features, level)
     return made[key]
 
 
-def _new_machine(features: CpuFeatures) -> _Machine:
+def _new_machine(features: CpuFeatures, level: int) -> _Machine:
     _initialize(features.arch)
     target = llvm.Target.from_triple(features.triple).create_target_machine(
         cpu=features.cpu,
         features=features.feature_string,
-        opt=3,
+        opt=level,
         reloc="pic",
         codemodel="small",
     )
