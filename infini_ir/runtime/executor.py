@@ -191,7 +191,9 @@ class Executor:
         `InputError` for inputs that do not fit the signature or fail a check of the program.
         """
         arrays = self._accept(inputs)
-        shapes = tuple([array.shape for array in arrays])
+        # Without a list for the usual one input: 0.1 us.
+        one = len(arrays) == 1
+        shapes = (arrays[0].shape,) if one else tuple([array.shape for array in arrays])
         known = self._known.get(shapes) or self._bind(shapes)
         binding = known.binding
         try:
@@ -219,7 +221,11 @@ class Executor:
                 outputs.append(output)
                 index += 1
             if binding.workers == 1:
-                self._call_alone(context)
+                # As `_call_alone`, whose call takes 0.07 us.
+                fields[_WORKERS] = 1
+                self._alone(context.handle, None)
+                if status := fields[_STATUS]:
+                    raise self._failure(context, status)
             else:
                 self._paced_call(context, binding)
             if known.open:

@@ -190,3 +190,11 @@ def test_more_threads_than_processors_go_on(add_program: Program, tmp_path):
         check=False,
     )
     assert done.stdout.strip() == "right", done.stderr
+
+
+def test_addresses_of_arrays():
+    from infini_ir.runtime.memory import address_of
+
+    block = np.zeros((3, 40), np.float32)
+    for array in (block, block[1:, 3:], block.T, np.zeros(0), np.zeros(()), block[:, ::-1]):
+        assert address_of(array) == array.__array_interface__["data"][0]
