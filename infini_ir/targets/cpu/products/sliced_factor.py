@@ -43,7 +43,8 @@ MOST_ROWS = 4
 """Rows of a register tile up to which slices are faster than floats."""
 
 CHAINS = 12
-"""Sums at once that hide how long a product takes, of five cycles at two a cycle."""
+"""Sums at once: more than hide how long a product takes, five cycles at one a cycle, so that
+panels share what is loaded of the left operand."""
 
 WORD = 8
 """Weights in the 32 bits of a lane."""
