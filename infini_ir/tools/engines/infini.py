@@ -25,13 +25,18 @@ class Infini:
 
     def prepare(self, job: Job) -> Prepared:
         """Compile the model, or load one that is compiled."""
-        from infini_ir.compiler import Options
-        from infini_ir.tools.infini.models import open_model
+        from infini_ir.compiler import Compilation, Options
+        from infini_ir.runtime.model import CompiledModel, load
+        from infini_ir.tools.infini.models import is_artifact
 
+        if is_artifact(job.model):
+            return prepared(load(job.model, job.threads), job)
         options = Options(
             job.target, job.precision, job.threads, cache=job.cache, library=job.library
         )
-        return prepared(open_model(job.model, options, f"compiling {job.model}"), job)
+        # Without a progress bar, whose library takes some memory: the others have none.
+        program = Compilation(options, keep_texts=False).run(job.model)
+        return prepared(CompiledModel(program, job.threads), job)
 
 
 class InfiniArtifact:

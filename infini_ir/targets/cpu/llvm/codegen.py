@@ -25,7 +25,7 @@ from llvmlite.binding import ffi
 
 from infini_ir.runtime.host import host_arch
 from infini_ir.targets.cpu.features import CpuFeatures
-from infini_ir.targets.cpu.llvm.library_pages import release_library
+from infini_ir.targets.cpu.llvm.library_pages import release_heap, release_library
 
 _machines = threading.local()
 
@@ -42,10 +42,12 @@ def generate(
 
 
 def release_memory() -> None:
-    """Give back the memory of LLVM's own code, until it is used again."""
+    """Give back the memory of LLVM's own code, until it is used again, and what LLVM took
+    from the heap and has freed."""
     function: Any = ffi.lib.LLVMPY_GetBufferSize
     address = ctypes.cast(getattr(function, "_cfn", function), ctypes.c_void_p).value
     release_library(address or 0)
+    release_heap()
 
 
 @cache

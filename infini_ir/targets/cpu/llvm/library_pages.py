@@ -60,6 +60,13 @@ def release_library(address: int) -> int:
     return total
 
 
+def release_heap() -> None:
+    """Give back the pages of the C library's heap that nothing lies in; half a millisecond."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
+    if trim is not None:
+        trim(0)
+
+
 def _unwritten(libc: ctypes.CDLL, address: int) -> list[tuple[int, int]]:
     """Ranges of whole pages of the library that are mapped from its file and never written."""
     found: list[tuple[int, int]] = []
