@@ -7,7 +7,8 @@ that finish it.
 
 Either strips of rows are the outer loop of a program and panels of columns the inner one, or
 the other way round (`Plan.outer`): the inner operand stays in the second cache, the next strip
-of the outer one is fetched meanwhile. Loads of tiles overlap with products: from the first
+of the outer one is fetched meanwhile. A block is finished row by row between the products of the
+next one, which keep the unit busy meanwhile. Loads of tiles overlap with products: from the first
 cache they take half the time of these, from the second one a third more than these. Parts of k
 that keep a strip in the first cache save no more than adding up their results costs.
 """
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from infini_ir.dialects.tile.types import GROUPS
 from infini_ir.targets.cpu.kernel.sources import Coordinate, Point
@@ -80,11 +81,30 @@ class _Panels:
     """How many columns there are, None: all."""
 
 
+@dataclass(frozen=True)
+class _Beside:
+    """What is done in each run of k: before its products, of pointers to the right operand's
+    tiles and the run's number along the last axis, and after them, of its number of all."""
+
+    before: Callable[[list[V], V], None]
+    after: Callable[[V], None] | None
+
+
+T = TypeVar("T", contravariant=True)
+
+
+class _Several(Protocol[T]):
+    """Goes through all equal strips, or panels, of an axis."""
+
+    def __call__(self, count: V, at: Callable[[V], T], step: int, hint: str) -> None: ...
+
+
 class _Amx:
     def __init__(self, e: KernelEmitter, p: GroupedProduct) -> None:
         self.e, self.f, self.p = e, e.f, p
         self.by_rows = e.plan.outer == "rows"
-        self.cells = e.f.alloca("float", BLOCK * BLOCK)
+        self.cells = e.f.alloca("float", 2 * BLOCK * BLOCK)
+        """Two blocks of results: one is written while the other one is finished."""
         self.config = e.f.alloca("i8", 64)
         direct = amx_left.is_direct(p)
         self.flat = len(p.rows) == 2 and not (direct and amx_left.lines_fit(p))
@@ -129,22 +149,90 @@ class _Amx:
         """Strips and panels, one inside the other."""
         self._configure(*self.main)
         if self.by_rows:
-            self._strips(self._row_outside)
+            self._strips(self._outer_loop(self._row_outside), self._row_outside)
             return
         if self.left.copy is not None:
             self.left.copy(ZERO, self.height)
-        self._panels(lambda panels: self._strips(lambda strip: self._block(strip, panels)))
+        self._panels(self._outer_loop(self._column_outside), self._column_outside)
 
     def _row_outside(self, strip: _Strip) -> None:
         if self.left.copy is not None:
             self.left.copy(strip.position, strip.count)
-        self._panels(lambda panels: self._block(strip, panels))
 
-    def _panels(self, body: Callable[[_Panels], None]) -> None:
+        def several(count: V, at: Callable[[V], _Panels], step: int, hint: str) -> None:
+            self._overlapped(count, lambda j: (strip, at(j)), step, hint)
+
+        self._panels(several, lambda panels: self._block(strip, panels))
+
+    def _column_outside(self, panels: _Panels) -> None:
+        def several(count: V, at: Callable[[V], _Strip], step: int, hint: str) -> None:
+            self._overlapped(count, lambda i: (at(i), panels), step, hint)
+
+        self._strips(several, lambda strip: self._block(strip, panels))
+
+    def _outer_loop(self, body: Callable[[T], None]) -> _Several[T]:
+        def several(count: V, at: Callable[[V], T], step: int, hint: str) -> None:
+            self.f.loop(count, lambda i: body(at(i)), step=step, hint=hint)
+
+        return several
+
+    def _overlapped(
+        self, count: V, at: Callable[[V], tuple[_Strip, _Panels]], step: int, hint: str
+    ) -> None:
+        """Blocks of one shape, each finished during the products of the next one: a few rows
+        after each run, as the processor looks no further ahead than some runs."""
+        f = self.f
+        runs, one = self.p.depth.all_runs.value, at(ZERO)[0].count.number is None
+        if one or not runs or (count.number is not None and int(count.number) <= step):
+            f.loop(count, lambda i: self._block(*at(i)), step=step, hint=hint)
+            return
+
+        def cells(i: V) -> V:
+            number = f.udiv(i, integer(step))
+            odd = f.sub(number, f.mul(f.udiv(number, integer(2)), integer(2)))
+            return f.gep(self.cells, f.mul(odd, integer(BLOCK * BLOCK)), "float")
+
+        def turn(i: V) -> None:
+            before, begun = f.sub(i, integer(step)), f.compare("sgt", i, ZERO)
+
+            def part(run: V) -> None:
+                f.when(begun, lambda: self._part(*at(before), cells(before), run, runs), "part")
+
+            self._sum(*at(i), cells(i), part)
+
+        f.loop(count, turn, step=step, hint=hint)
+        some = f.compare("sgt", count, ZERO)
+        number = f.udiv(f.sub(count, integer(1)), integer(step))
+        last = f.mul(number, integer(step))
+        f.when(some, lambda: self._finish(*at(last), cells(last)), "last")
+
+    def _part(self, strip: _Strip, panels: _Panels, cells: V, run: V, runs: int) -> None:
+        """What follows the product for the rows of a block that are due after a run of the
+        next one."""
+        f = self.f
+        rows = strip.lines * int(strip.count.number or 0)
+        share = -(-rows // runs)
+        finish = self._row_finish(strip, panels, cells)
+
+        def one(number: V) -> None:
+            line = f.udiv(number, strip.count)
+            finish(line, f.sub(number, f.mul(line, strip.count)))
+
+        def row(i: V) -> None:
+            number = f.add(f.mul(run, integer(share)), i)
+            due = f.compare("slt", number, integer(rows))
+            if share * runs > rows:
+                f.when(due, lambda: one(number), "due")
+            else:
+                one(number)
+
+        f.loop(integer(share), row, hint="finish")
+
+    def _panels(self, several: _Several[_Panels], body: Callable[[_Panels], None]) -> None:
         """Columns by two panels, then what is left."""
         f, columns = self.f, self.p.columns
         whole = f.mul(f.udiv(columns, integer(BLOCK)), integer(BLOCK))
-        f.loop(whole, lambda j: body(_Panels(j, 2, None)), step=BLOCK, hint="panel")
+        several(whole, lambda j: _Panels(j, 2, None), BLOCK, "panel")
         rest = f.sub(columns, whole)
         self._one_or_two(rest, GROUPS, lambda n: body(_Panels(whole, n, rest)), "edge")
 
@@ -161,30 +249,25 @@ class _Amx:
             return
         f.when(narrow, lambda: body(1), hint=hint)
 
-    def _strips(self, body: Callable[[_Strip], None]) -> None:
+    def _strips(self, several: _Several[_Strip], body: Callable[[_Strip], None]) -> None:
         f, p = self.f, self.p
         if len(p.rows) == 1 or self.flat:
-            self._line(ZERO, body)
+            self._line(ZERO, several, body)
             return
         if self.main[0] is not self.height:
-            f.loop(p.rows[0], lambda h: self._line(h, body), hint="line")
+            f.loop(p.rows[0], lambda h: self._line(h, several, body), hint="line")
             return
         # Two short lines, a tile each.
         whole = f.mul(f.udiv(p.rows[0], integer(2)), integer(2))
-        f.loop(whole, lambda h: body(_Strip(h, ZERO, 2, self.height, 2)), step=2, hint="strip")
+        several(whole, lambda h: _Strip(h, ZERO, 2, self.height, 2), 2, "strip")
         odd = f.compare("sgt", f.sub(p.rows[0], whole), ZERO)
         f.when(odd, lambda: body(_Strip(whole, ZERO, 1, self.height, 1)), hint="odd")
 
-    def _line(self, line: V, body: Callable[[_Strip], None]) -> None:
+    def _line(self, line: V, several: _Several[_Strip], body: Callable[[_Strip], None]) -> None:
         """Strips of two tiles, then one of what is left."""
         f, two = self.f, 2 * self.size
         whole = f.mul(f.udiv(self.height, integer(two)), integer(two))
-        f.loop(
-            whole,
-            lambda i: body(_Strip(line, i, 1, integer(two), 2)),
-            step=two,
-            hint="strip",
-        )
+        several(whole, lambda i: _Strip(line, i, 1, integer(two), 2), two, "strip")
         left = f.sub(self.height, whole)
 
         def tail(tiles: int) -> None:
@@ -215,20 +298,32 @@ class _Amx:
     # A block of results
 
     def _block(self, strip: _Strip, panels: _Panels) -> None:
+        self._sum(strip, panels, self.cells)
+        self._finish(strip, panels, self.cells)
+
+    def _sum(
+        self,
+        strip: _Strip,
+        panels: _Panels,
+        cells: V,
+        after: Callable[[V], None] | None = None,
+    ) -> None:
+        """The products of a block, into memory; `after` is done after each run of k."""
         level = self.e.enter()
         numbers = [2 * t + v for t in range(strip.tiles) for v in range(panels.count)]
         self.f.module.declare("declare void @llvm.x86.tilezero(i8)")
         for number in numbers:
             self.f.emit(f"call void @llvm.x86.tilezero(i8 {number})")
-        self._multiply(strip, panels)
+        self._multiply(strip, panels, after)
         stride = 4 * BLOCK
         for number in numbers:
             index = number // 2 * self.size * stride + number % 2 * ROW
-            self._store(number, self.f.gep(self.cells, integer(index), "i8"), stride)
-        self._finish(strip, panels)
+            self._store(number, self.f.gep(cells, integer(index), "i8"), stride)
         self.e.leave(level)
 
-    def _multiply(self, strip: _Strip, panels: _Panels) -> None:
+    def _multiply(
+        self, strip: _Strip, panels: _Panels, after: Callable[[V], None] | None
+    ) -> None:
         f, p = self.f, self.p
         rows = [self.left.pointer(strip.line, strip.position)]
         if strip.tiles == 2:
@@ -244,15 +339,12 @@ class _Amx:
         if panels.count == 2:
             right.append(f.gep(first, p.right.panel_stride, "i8"))
         fetch = lambda here, run: self._fetch(strip, panels, here, run)  # noqa: E731
-        self._k_loops(0, rows, right, fetch)
+        self._k_loops(0, rows, right, ZERO, _Beside(fetch, after))
 
     def _k_loops(
-        self,
-        level: int,
-        rows: list[V],
-        right: list[V],
-        fetch: Callable[[list[V], V], None],
+        self, level: int, rows: list[V], right: list[V], number: V, beside: _Beside
     ) -> None:
+        """Runs of k from a level of its axes on; the first of them has this number."""
         f, p, left = self.f, self.p, self.left
         if level < len(left.outer_strides):
 
@@ -261,7 +353,8 @@ class _Amx:
                 b = f.mul(i, p.right.outer_strides[level])
                 moved = [f.gep(pointer, a, "i8") for pointer in rows]
                 others = [f.gep(pointer, b, "i8") for pointer in right]
-                self._k_loops(level + 1, moved, others, fetch)
+                first = f.mul(f.add(number, i), [*p.depth.outer, p.depth.runs][level + 1])
+                self._k_loops(level + 1, moved, others, first, beside)
 
             f.loop(p.depth.outer[level], inside, hint="k")
             return
@@ -269,8 +362,10 @@ class _Amx:
         def step(i: V) -> None:
             a, b = f.mul(i, left.run_stride), f.mul(i, p.right.run_stride)
             here = [f.gep(pointer, b, "i8") for pointer in right]
-            fetch(here, i)
+            beside.before(here, i)
             self._products([f.gep(pointer, a, "i8") for pointer in rows], here)
+            if beside.after is not None:
+                beside.after(f.add(number, i))
 
         runs = p.depth.runs if left.outer_strides else self.e.sizes.of(p.depth.all_runs)
         f.loop(runs, step, hint="k")
@@ -353,8 +448,14 @@ class _Amx:
         self.f.module.declare(f"declare void @llvm.x86.{name}(i8, i8, i8)")
         self.f.emit(f"call void @llvm.x86.{name}(i8 {result}, i8 {left}, i8 {right})")
 
-    def _finish(self, strip: _Strip, panels: _Panels) -> None:
+    def _finish(self, strip: _Strip, panels: _Panels, cells: V) -> None:
         """What follows the product, row by row."""
+        row = self._row_finish(strip, panels, cells)
+        for t in range(strip.lines):
+            self.f.loop(strip.count, lambda r, t=t: row(integer(t), r), hint="finish")
+
+    def _row_finish(self, strip: _Strip, panels: _Panels, cells: V) -> Callable[[V, V], None]:
+        """What follows the product, of a row: by number of its line, and in that."""
         e, f, p = self.e, self.f, self.p
         columns = [
             Coordinate(f.add(panels.column, integer(v * GROUPS)), True)
@@ -362,21 +463,19 @@ class _Amx:
         ]
         masks = self._masks(panels.count, panels.rest)
 
-        def row(t: int, r: V) -> None:
+        def row(t: V, r: V) -> None:
             level = e.enter()
-            line = f.add(strip.line, integer(t))
-            at = self._point(line, f.add(strip.position, r))
-            begin = f.mul(f.add(r, integer(t * self.size)), integer(BLOCK))
+            at = self._point(f.add(strip.line, t), f.add(strip.position, r))
+            begin = f.mul(f.add(r, f.mul(t, integer(self.size))), integer(BLOCK))
             for v, coordinate in enumerate(columns):
-                cell = f.gep(self.cells, f.add(begin, integer(v * GROUPS)), "float")
+                cell = f.gep(cells, f.add(begin, integer(v * GROUPS)), "float")
                 value = f.load(cell, p.accumulator, GROUPS, 64)
                 e.mask = masks[v]
                 p.finish((*at, coordinate), value)
                 e.mask = None
             e.leave(level)
 
-        for t in range(strip.lines):
-            f.loop(strip.count, lambda r, t=t: row(t, r), hint="finish")
+        return row
 
     def _masks(self, panels: int, rest: V | None) -> list[V | None]:
         masks: list[V | None] = []
