@@ -106,6 +106,11 @@ class _Amx:
         self.cells = e.f.alloca("float", 2 * BLOCK * BLOCK)
         """Two blocks of results: one is written while the other one is finished."""
         self.config = e.f.alloca("i8", 64)
+        strip = p.depth.all_runs.value
+        self.crowded = (
+            strip is None or 2 * BLOCK * 4 * p.depth.height * strip > e.features.l1_bytes
+        )
+        """Whether a strip of each operand are too much for the first cache."""
         direct = amx_left.is_direct(p)
         self.flat = len(p.rows) == 2 and not (direct and amx_left.lines_fit(p))
         """Whether lines follow one another, so that tiles hold rows of several."""
@@ -419,19 +424,22 @@ class _Amx:
     def _products(self, rows: list[V], right: list[V]) -> None:
         """One run of k for a block: each tile is loaded just before its first use."""
         for v, pointer in enumerate(right):
-            self._load(RIGHT[v], pointer, integer(ROW))
+            self._load(RIGHT[v], pointer, integer(ROW), passes=self.by_rows)
             if v == 0:
-                self._load(LEFT[0], rows[0], self.left.row_stride)
+                self._load(LEFT[0], rows[0], self.left.row_stride, passes=not self.by_rows)
             self._dot(v, LEFT[0], RIGHT[v])
         for t, pointer in enumerate(rows[1:], 1):
-            self._load(LEFT[t], pointer, self.left.row_stride)
+            self._load(LEFT[t], pointer, self.left.row_stride, passes=not self.by_rows)
             for v in range(len(right)):
                 self._dot(2 * t + v, LEFT[t], RIGHT[v])
 
-    def _load(self, tile: int, pointer: V, stride: V) -> None:
-        self.f.module.declare("declare void @llvm.x86.tileloadd64(i8, ptr, i64)")
+    def _load(self, tile: int, pointer: V, stride: V, *, passes: bool) -> None:
+        """Load a tile of the operand that stays while the other one `passes`, or of that one,
+        which then leaves the first cache to the other one if there is no room for both."""
+        name = "tileloaddt164" if passes and self.crowded else "tileloadd64"
+        self.f.module.declare(f"declare void @llvm.x86.{name}(i8, ptr, i64)")
         self.f.emit(
-            f"call void @llvm.x86.tileloadd64(i8 {tile}, ptr {pointer.text}, {stride.typed})"
+            f"call void @llvm.x86.{name}(i8 {tile}, ptr {pointer.text}, {stride.typed})"
         )
 
     def _store(self, tile: int, pointer: V, stride: int) -> None:

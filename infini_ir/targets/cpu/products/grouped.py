@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 ROW = 64
 """Bytes of a group of 16 columns."""
 
+AHEAD = 8
+"""Groups of k ahead that rows are fetched while they are copied to panels."""
+
 
 def group_of(a: Attribute, b: Attribute, accumulator: Attribute) -> int:
     """How many neighbours along k are summed at once for these types; 1: the product is not
@@ -166,30 +169,104 @@ def gathered_panels(
     groups = e.f.mul(depth.runs, integer(depth.height))
 
     def panel(column: V) -> None:
-        start = e.f.gep(source.pointer, e.f.mul(column, source.free_strides[0]), source.element)
-        index = e.f.udiv(column, integer(GROUPS))
-        target = e.f.gep(pointer, e.f.mul(index, panels.panel_stride), "i8")
         lanes = e.f.min(integer(GROUPS), e.f.sub(columns, column))
-        outer(0, start, target, lanes)
+        _along(e, source, depth, panels, column, lambda k, to: one(k, to, lanes))
 
-    def outer(level: int, start: V, target: V, lanes: V) -> None:
-        if level == len(depth.outer):
-            e.f.loop(groups, lambda g: one(g, start, target, lanes), hint="group")
-            return
+    def one(start: V, target: V, lanes: V) -> None:
+        e.f.loop(groups, lambda g: fill(g, start, target, lanes), hint="group")
 
-        def inside(i: V) -> None:
-            moved = e.f.gep(start, e.f.mul(i, source.outer_strides[level]), source.element)
-            place = e.f.gep(target, e.f.mul(i, panels.outer_strides[level]), "i8")
-            outer(level + 1, moved, place, lanes)
-
-        e.f.loop(depth.outer[level], inside, hint="k")
-
-    def one(group: V, start: V, target: V, lanes: V) -> None:
+    def fill(group: V, start: V, target: V, lanes: V) -> None:
         values = _group(e, source, start, e.f.mul(group, integer(depth.group)), depth, lanes)
         e.f.store(values, e.f.gep(target, e.f.mul(group, integer(ROW)), "i8"), 64)
 
-    e.f.loop(columns, panel, step=GROUPS, hint="pack")
+    def line(column: V) -> None:
+        _along(e, source, depth, panels, column, several)
+
+    def several(start: V, target: V) -> None:
+        full = e.f.udiv(depth.size, integer(depth.group))
+        e.f.loop(
+            full,
+            lambda g: _line_groups(e, source, depth.group, start, target, g, panels),
+            hint="groups",
+        )
+        for i in range(depth.group):
+            moved = e.f.gep(start, integer(i * GROUPS), source.element)
+            place = e.f.gep(target, e.f.mul(integer(i), panels.panel_stride), "i8")
+            e.f.loop(
+                groups,
+                lambda g, k=moved, to=place: fill(g, k, to, integer(GROUPS)),
+                start=full,
+                hint="group",
+            )
+
+    begin = ZERO
+    if source.free_strides[0].number == 1:
+        width = GROUPS * depth.group
+        begin = e.f.mul(e.f.udiv(columns, integer(width)), integer(width))
+        e.f.loop(begin, line, step=width, hint="line")
+    e.f.loop(columns, panel, start=begin, step=GROUPS, hint="pack")
     return panels
+
+
+def _along(
+    e: KernelEmitter,
+    source: Strided,
+    depth: Depth,
+    panels: GroupedPanels,
+    column: V,
+    body: Callable[[V, V], None],
+) -> None:
+    """The body for each position of the outer contracted axes: of where the last one begins
+    at a column, and of its panel there."""
+
+    def level(number: int, start: V, target: V) -> None:
+        if number == len(depth.outer):
+            body(start, target)
+            return
+
+        def inside(i: V) -> None:
+            moved = e.f.gep(start, e.f.mul(i, source.outer_strides[number]), source.element)
+            place = e.f.gep(target, e.f.mul(i, panels.outer_strides[number]), "i8")
+            level(number + 1, moved, place)
+
+        e.f.loop(depth.outer[number], inside, hint="k")
+
+    start = e.f.gep(source.pointer, e.f.mul(column, source.free_strides[0]), source.element)
+    index = e.f.udiv(column, integer(GROUPS))
+    level(0, start, e.f.gep(panels.pointer, e.f.mul(index, panels.panel_stride), "i8"))
+
+
+def _line_groups(
+    e: KernelEmitter,
+    source: Strided,
+    size: int,
+    start: V,
+    target: V,
+    number: V,
+    panels: GroupedPanels,
+) -> None:
+    """The group of k of a number for a cache line of columns, side by side in memory: as many
+    panels as a group has elements."""
+    f = e.f
+    rows: list[V] = []
+    for u in range(size):
+        position = f.add(f.mul(number, integer(size)), integer(u))
+        at = f.gep(start, f.mul(position, source.k_stride), source.element)
+        rows.append(f.load(at, source.element, GROUPS * size, 1))
+        ahead = f.gep(at, f.mul(source.k_stride, integer(AHEAD * size)), source.element)
+        f.prefetch(ahead, level=1)
+    for i in range(size):
+        order = ", ".join(f"i32 {i * GROUPS + j}" for j in range(GROUPS))
+        parts = [
+            f.assign(
+                f"shufflevector {row.typed}, {row.full_type} poison, <{GROUPS} x i32> <{order}>",
+                row.type,
+                GROUPS,
+            )
+            for row in rows
+        ]
+        place = f.add(f.mul(number, integer(ROW)), f.mul(integer(i), panels.panel_stride))
+        f.store(interleaved(e, parts), f.gep(target, place, "i8"), 64)
 
 
 def _group(e: KernelEmitter, source: Strided, start: V, k: V, depth: Depth, lanes: V) -> V:
