@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 ROW = 64
 """Bytes of a group of 16 columns."""
 
+LINES = 4
+"""Cache lines of columns that are copied to panels at once: long enough runs of memory."""
+
 AHEAD = 8
 """Groups of k ahead that rows are fetched while they are copied to panels."""
 
@@ -179,31 +182,37 @@ def gathered_panels(
         values = _group(e, source, start, e.f.mul(group, integer(depth.group)), depth, lanes)
         e.f.store(values, e.f.gep(target, e.f.mul(group, integer(ROW)), "i8"), 64)
 
-    def line(column: V) -> None:
-        _along(e, source, depth, panels, column, several)
+    def lines(column: V, count: int) -> None:
+        body = lambda start, target: several(start, target, count)  # noqa: E731
+        _along(e, source, depth, panels, column, body)
 
-    def several(start: V, target: V) -> None:
+    def several(start: V, target: V, count: int) -> None:
         full = e.f.udiv(depth.size, integer(depth.group))
-        e.f.loop(
-            full,
-            lambda g: _line_groups(e, source, depth.group, start, target, g, panels),
-            hint="groups",
-        )
-        for i in range(depth.group):
+
+        def each(group: V) -> None:
+            for i in range(count):
+                moved = e.f.gep(start, integer(i * width), source.element)
+                step = e.f.mul(integer(i * depth.group), panels.panel_stride)
+                to = e.f.gep(target, step, "i8")
+                _line_groups(e, source, depth.group, moved, to, group, panels)
+
+        e.f.loop(full, each, hint="groups")
+        for i in range(count * depth.group):
             moved = e.f.gep(start, integer(i * GROUPS), source.element)
-            place = e.f.gep(target, e.f.mul(integer(i), panels.panel_stride), "i8")
+            to = e.f.gep(target, e.f.mul(integer(i), panels.panel_stride), "i8")
             e.f.loop(
                 groups,
-                lambda g, k=moved, to=place: fill(g, k, to, integer(GROUPS)),
+                lambda g, k=moved, to=to: fill(g, k, to, integer(GROUPS)),
                 start=full,
                 hint="group",
             )
 
-    begin = ZERO
-    if source.free_strides[0].number == 1:
-        width = GROUPS * depth.group
-        begin = e.f.mul(e.f.udiv(columns, integer(width)), integer(width))
-        e.f.loop(begin, line, step=width, hint="line")
+    begin, width = ZERO, GROUPS * depth.group
+    for count in (LINES, 1) if source.free_strides[0].number == 1 else ():
+        step = count * width
+        end = e.f.mul(e.f.udiv(columns, integer(step)), integer(step))
+        e.f.loop(end, lambda j, n=count: lines(j, n), start=begin, step=step, hint="lines")
+        begin = end
     e.f.loop(columns, panel, start=begin, step=GROUPS, hint="pack")
     return panels
 
