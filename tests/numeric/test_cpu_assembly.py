@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 from product_cases import Product
@@ -109,15 +110,52 @@ TILES = [
 ]
 
 
+def tile_products(product: Product) -> tuple[list[str], list[str]]:
+    """The instructions from the first load to the last product of the stretch without labels
+    that has the most products of tiles, and those from there to the next with a tile."""
+    lines = build(product.program, "sapphirerapids").texts["asm"].splitlines()
+    labels = [i for i, line in enumerate(lines) if re.match(r"\.LBB\w+:", line)]
+    stretches = [range(a, b) for a, b in pairwise([*labels, len(lines)])]
+    products = [[i for i in one if lines[i].startswith("\ttdp")] for one in stretches]
+    last = max(products, key=len)[-1]
+    first = next(i for i in reversed(range(last)) if lines[i].startswith(".LBB"))
+    begin = next(i for i in range(first, last) if lines[i].startswith("\ttileload"))
+    others = (i for i in range(last + 1, len(lines)) if re.match("\t(tile|tdp)", lines[i]))
+    end = next(others, len(lines))
+    return [line.strip() for line in lines[begin : last + 1]], lines[last + 1 : end]
+
+
 @pytest.mark.parametrize("product", TILES, ids=str)
 def test_products_of_tiles(product):
-    """Four products for four loads of tiles, and beside them only fetches and addresses."""
-    loops = innermost_loops(build(product.program, "sapphirerapids").texts["asm"])
-    hot = max(loops, key=lambda loop: sum(line.startswith("tdp") for line in loop))
+    """Four products for four loads of tiles, and beside them only addresses."""
+    hot, _ = tile_products(product)
     counts = Counter(line.split()[0] for line in hot)
     name = "tdpbf16ps" if product.a == "bf16" else f"tdpb{'u' if product.a == 'ui8' else 's'}sd"
-    assert counts[name] == counts["tileloadd"] == 4
+    assert counts[name] == counts["tileloadd"] + counts["tileloaddt1"] == 4
     assert not [line for line in hot if re.search(r"%[xyz]mm|call|tilestore|cfg", line)]
+
+
+def test_blocks_are_finished_between_products_of_the_next():
+    """Rows become bf16 after each run of k, and are not left for the end of it."""
+    _, after = tile_products(TILES[0])
+    assert any("vcvtne" in line for line in after)
+    assert not [line for line in after if is_vector_stack_spill(line)]
+
+
+def is_vector_stack_spill(line: str) -> bool:
+    """Whether a vector goes to the stack; results of tiles come from there."""
+    return re.search(r"%[xyz]mm\d+, -?\d*\(%rsp\)", line) is not None
+
+
+@pytest.mark.parametrize(
+    ("depth", "hints"), [(256, 0), (512, 2), (2048, 2)], ids=("both-fit", "one-fits", "none")
+)
+def test_tiles_that_pass_leave_the_first_cache(depth, hints):
+    """Where strips of both operands are too much for it, loads of the one that passes ask for
+    no room."""
+    product = Product((512,), (depth,), 512, a="bf16", b="bf16", weight=True)
+    hot, _ = tile_products(product)
+    assert sum(line.startswith("tileloaddt1") for line in hot) == hints
 
 
 def groups(a: str, b: str, m: tuple[int, ...] = (504,), k: tuple[int, ...] = (512,)) -> Product:
