@@ -94,6 +94,10 @@ GROUPED = [
         ((1,), (70,), 900, {"weight": True}),
         ((8,), (0,), 5, {}),
         ((130,), (2100,), 300, {"weight": True}),
+        ((100,), (1030,), 333, {"epilogue": "both"}),
+        ((70,), (1024,), 300, {"batch": (2,)}),
+        ((300,), (1030,), 200, {"weight": True, "epilogue": "two"}),
+        ((9, 14), (3, 3, 128), 300, {"epilogue": "bias"}),
     ]
 ]
 """Types whose products are summed by groups of neighbours along k."""

@@ -40,6 +40,9 @@ FETCHES = 8
 AHEAD = 1 << 14
 """Bytes ahead at most that a panel is fetched which a single strip of rows passes."""
 
+OVERLAPPED_RUNS = 12
+"""Runs of k from which on a block is finished during the next one: fewer give it no time."""
+
 UNKNOWN_STRIPS = 4
 """Strips that fetch the next panels where their number is symbolic."""
 
@@ -187,8 +190,9 @@ class _Amx:
         """Blocks of one shape, each finished during the products of the next one: a few rows
         after each run, as the processor looks no further ahead than some runs."""
         f = self.f
-        runs, one = self.p.depth.all_runs.value, at(ZERO)[0].count.number is None
-        if one or not runs or (count.number is not None and int(count.number) <= step):
+        runs = self.p.depth.all_runs.value or 0
+        single = count.number is not None and int(count.number) <= step
+        if single or runs < OVERLAPPED_RUNS or at(ZERO)[0].count.number is None:
             f.loop(count, lambda i: self._block(*at(i)), step=step, hint=hint)
             return
 
