@@ -110,10 +110,11 @@ class _Amx:
         """Two blocks of results: one is written while the other one is finished."""
         self.config = e.f.alloca("i8", 64)
         strip = p.depth.all_runs.value
-        self.crowded = (
+        self.crowded = len(p.rows) == 1 and (
             strip is None or 2 * BLOCK * 4 * p.depth.height * strip > e.features.l1_bytes
         )
-        """Whether a strip of each operand are too much for the first cache."""
+        """Whether a strip of each operand are too much for the first cache; those of images
+        share most of their elements, which stay there anyway."""
         direct = amx_left.is_direct(p)
         self.flat = len(p.rows) == 2 and not (direct and amx_left.lines_fit(p))
         """Whether lines follow one another, so that tiles hold rows of several."""
