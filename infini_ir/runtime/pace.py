@@ -93,8 +93,12 @@ class Pace:
 AWAKE = 3e-4
 """Seconds after a call in which the pool's threads surely still wait by spinning."""
 
-SHORT_RETRY = 64
+SHORT_RETRY = 252
 """Short calls on one choice until the other is tried again, at the least."""
+
+SHORT_TRIAL = 4
+"""Calls of a trial, of which the first, with cold caches, is not counted: one call alone says
+little of how quick the next ones would be."""
 
 
 @dataclass
@@ -114,13 +118,18 @@ class ShortPace:
     """When the latest call ended, on the caller's clock."""
     together: float = 0.0
     """When the latest call with all threads ended."""
-    since: int = 0
+    since: int = SHORT_RETRY - 12
+    """Calls since the last trial; the first comes soon, as the first calls are slow."""
+    trial: int = 0
+    """Calls of a trial that are left, with the one that is under way."""
+    tried: bool = False
+    """Whether the trial is of all threads."""
     spent: float = 0.0
     """Time in calls since the slower choice was tried."""
     lost: float = 0.0
     """How much longer those that tried it took than the quicker choice does."""
     unusual: bool = False
-    """Whether the latest call came after a pause, or had to wake threads."""
+    """Whether the latest call came after a pause, had to wake threads, or began a trial."""
     waking: bool = False
 
     def choose(self, workers: int, now: float) -> int:
@@ -130,7 +139,7 @@ class ShortPace:
             return 1
         chosen = workers if self._wants_all() else 1
         self.waking = not self.waking and chosen > 1 and now - self.together > AWAKE
-        self.unusual = self.waking
+        self.unusual = self.waking or self.trial == SHORT_TRIAL
         return chosen
 
     def _wants_all(self) -> bool:
@@ -140,10 +149,13 @@ class ShortPace:
             return True
         self.since += 1
         all_threads = self.many <= self.one
+        self.trial = max(0, self.trial - 1)
+        if self.trial and self.lost > SHORT_TRIAL * min(self.many, self.one):
+            self.trial = 0
         if self.since >= SHORT_RETRY and TRIALS * self.spent >= self.lost:
             self.since, self.spent, self.lost = 0, 0.0, 0.0
-            return not all_threads
-        return all_threads
+            self.trial, self.tried = SHORT_TRIAL, not all_threads
+        return self.tried if self.trial else all_threads
 
     def note(self, workers: int, begin: float, end: float) -> None:
         """Take in a call with that many threads."""
@@ -162,8 +174,11 @@ class ShortPace:
 
 
 def _steady(old: float, new: float) -> float:
-    """Running mean in which one interrupted call counts little."""
-    return old + 0.1 * (min(new, 4 * old) - old) if old else new
+    """Running mean in which interrupted calls count little, and quick ones much: what else the
+    machine does makes calls slower, never quicker."""
+    if not old:
+        return new
+    return old + (0.5 if new < old else 0.1) * (min(new, 4 * old) - old)
 
 
 def _mean(old: float, new: float) -> float:
