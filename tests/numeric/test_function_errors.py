@@ -39,7 +39,7 @@ FUNCTIONS = {
     "Atan": (np.arctan, 1.5),
     "Asinh": (np.arcsinh, 2.0),
     "Atanh": (np.arctanh, 2.0),
-    "Sigmoid": (_sigmoid, 1.4),
+    "Sigmoid": (_sigmoid, 0.9),
     "Softplus": (_softplus, 1.8),
     "Sinh": (np.sinh, 2.1),
     "Cosh": (np.cosh, 2.0),

@@ -167,9 +167,12 @@ class MultiplyByPower(RewritePattern):
             rewriter.erase(power)
 
 
+@dataclass(frozen=True)
 class ExpandSigmoid(RewritePattern):
     """1 / (1 + e**-x) of f32, written with exp, becomes the logistic function's own expansion:
     more exact, and not 0 where it is subnormal."""
+
+    estimated: bool
 
     @op_type_rewrite_pattern
     def match_and_rewrite(self, op: arith.DivfOp, rewriter: PatternRewriter) -> None:
@@ -182,7 +185,9 @@ class ExpandSigmoid(RewritePattern):
         if not isinstance(exp, math.ExpOp) or not isinstance(exp.operand.owner, arith.NegfOp):
             return
         b = expansion.ScalarBuilder(rewriter, op.location)
-        result = expansion.expand_sigmoid(b.wrap(exp.operand.owner.operand))
+        result = expansion.expand_sigmoid(
+            b.wrap(exp.operand.owner.operand), estimated=self.estimated
+        )
         rewriter.replace(op, (), [result.value])
         for unused in (below, exp):
             if not any(result.uses for result in unused.results):
@@ -221,9 +226,14 @@ class ExpandMathPass(ModulePass):
     sigmoid: bool = False
     """Whether the logistic function, where it is written with exp, has its own expansion."""
 
+    estimates: bool = False
+    """Whether a division of f32 marked `arcp` is a quick estimate, of some 14 bits, which
+    expansions refine."""
+
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         if self.sigmoid:
-            PatternRewriteWalker(ExpandSigmoid(), apply_recursively=False).rewrite_module(op)
+            pattern = ExpandSigmoid(self.estimates)
+            PatternRewriteWalker(pattern, apply_recursively=False).rewrite_module(op)
         native = frozenset(self.native)
         if self.float_only and not native >= FLOAT_ONLY_NATIVE:
             missing = ", ".join(sorted(FLOAT_ONLY_NATIVE - native))

@@ -133,7 +133,11 @@ class CpuTarget:
             CpuPlanPass(self.architecture),
             *(self._measured() if measured else ()),
             CpuPackWeightsPass(lanes),
-            ExpandMathPass(native_f32=native_functions(self.features), sigmoid=True),
+            ExpandMathPass(
+                native_f32=native_functions(self.features),
+                sigmoid=True,
+                estimates=self.features.has_avx512,
+            ),
             PlanMemoryPass(),
             InsertBarriersPass(),
         )

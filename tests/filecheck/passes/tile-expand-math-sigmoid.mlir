@@ -1,4 +1,5 @@
 // RUN: infini-opt %s -p 'tile-expand-math{sigmoid=true native_f32="math.exp"}' --split-input-file | filecheck %s
+// RUN: infini-opt %s -p 'tile-expand-math{sigmoid=true native_f32="math.exp" estimates=true}' --split-input-file | filecheck %s --check-prefix=ESTIMATE
 
 // The divisor's rounding error goes into the quotient; no exp is left of it.
 // CHECK-LABEL: tile.kernel @logistic
@@ -6,6 +7,12 @@
 // CHECK:         arith.divf
 // CHECK-NEXT:    arith.mulf
 // CHECK:         tile.yield
+
+// Where the target has estimates, one step takes in what the estimate lacks too.
+// ESTIMATE-LABEL: tile.kernel @logistic
+// ESTIMATE:         arith.divf {{.*}} fastmath<arcp>
+// ESTIMATE-COUNT-3: math.fma
+// ESTIMATE:         tile.yield
 tile.kernel @logistic(%X: !tile.view<[N], f32>, %Y: !tile.view<[N], f32>) grid(%i : N by 64) {
   %x = tile.load %X[%i] axes [0] : !tile.view<[N], f32> -> !tile.tile<[64], f32>
   %y = tile.map %x dims [[0]] : (!tile.tile<[64], f32>) -> !tile.tile<[64], f32> {

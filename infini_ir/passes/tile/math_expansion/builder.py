@@ -19,7 +19,10 @@ from xdsl.dialects.builtin import (
     i32,
     i64,
 )
+from xdsl.dialects.utils import FastMathFlag
 from xdsl.ir import Attribute, Operation, SSAValue
+
+_ESTIMATE = arith.FastMathFlagsAttr([FastMathFlag.ALLOW_RECIP])
 
 
 @dataclass(frozen=True)
@@ -204,6 +207,10 @@ class ScalarBuilder:
         assert isinstance(model, Scalar)
         yes, no = model.like(yes), model.like(no)
         return self.emit(arith.SelectOp(condition.value, yes.value, no.value))
+
+    def estimated_reciprocal(self, x: Scalar) -> Scalar:
+        """1 / x as a division that a target may replace by a quick estimate, of 14 bits."""
+        return self.emit(arith.DivfOp(x.like(1.0).value, x.value, flags=_ESTIMATE))
 
     def fma(self, x: Scalar, y: Operand, z: Operand) -> Scalar:
         """`x * y + z`, rounded once."""

@@ -1,9 +1,12 @@
-"""1 / sqrt(x) of f32 by AVX-512's estimate `vrsqrt14ps` and one step of an iteration."""
+"""1 / sqrt(x) and 1 / x of f32 by AVX-512's estimates `vrsqrt14ps` and `vrcp14ps`; the first has
+one step of an iteration here, the second where it is used."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from xdsl.dialects import arith
+from xdsl.dialects.utils import FastMathFlag
 from xdsl.ir import Operation
 
 from infini_ir.targets.cpu.llvm.writer import Function, V, floating
@@ -19,14 +22,33 @@ def emit_rsqrt(f: Function, op: Operation, v: Sequence[V], type: str) -> V:
     value is r * (1 - h)**-0.5, whose series is taken to its second term.
     """
     (x,) = v
-    lanes = x.lanes
-    if lanes == 1:
-        one = f"insertelement <4 x float> splat (float 1.0), float {x.text}, i64 0"
-        x = f.assign(one, type, 4)
-    result = _refined(f, x, _estimate(f, x))
-    if lanes > 1:
+    wide = _at_least_four(f, x)
+    return _as_before(f, x, _refined(f, wide, _estimate(f, "rsqrt14", wide)))
+
+
+def is_estimate(op: Operation) -> bool:
+    """Whether a division is 1 / x that may be an estimate, as `tile-expand-math` marks it."""
+    return isinstance(op, arith.DivfOp) and FastMathFlag.ALLOW_RECIP in op.fastmath.data
+
+
+def emit_reciprocal(f: Function, x: V) -> V:
+    """1 / x, wrong by a part of 2**14 at most."""
+    return _as_before(f, x, _estimate(f, "rcp14", _at_least_four(f, x)))
+
+
+def _at_least_four(f: Function, x: V) -> V:
+    """The lanes, or one number as the first of four."""
+    if x.lanes > 1:
+        return x
+    text = f"insertelement <4 x float> splat (float 1.0), float {x.text}, i64 0"
+    return f.assign(text, "float", 4)
+
+
+def _as_before(f: Function, x: V, result: V) -> V:
+    """As many lanes of the result as x had."""
+    if x.lanes > 1:
         return result
-    return f.assign(f"extractelement {result.typed}, i64 0", type)
+    return f.assign(f"extractelement {result.typed}, i64 0", "float")
 
 
 def _refined(f: Function, x: V, r: V) -> V:
@@ -48,9 +70,10 @@ def _refined(f: Function, x: V, r: V) -> V:
     return f.assign(f"select {known.typed}, {better.typed}, {r.typed}", "float", x.lanes)
 
 
-def _estimate(f: Function, x: V) -> V:
+def _estimate(f: Function, instruction: str, x: V) -> V:
     bits = 32 * x.lanes
-    name, mask = f"llvm.x86.avx512.rsqrt14.ps.{bits}", "i16" if x.lanes == 16 else "i8"
+    name = f"llvm.x86.avx512.{instruction}.ps.{bits}"
+    mask = "i16" if x.lanes == 16 else "i8"
     f.module.declare(f"declare {x.full_type} @{name}({x.full_type}, {x.full_type}, {mask})")
     text = f"call {x.full_type} @{name}({x.typed}, {x.full_type} zeroinitializer, {mask} -1)"
     return f.assign(text, "float", x.lanes)

@@ -19,6 +19,7 @@ from xdsl.dialects.builtin import (
 from xdsl.ir import Attribute, Block, Operation
 
 from infini_ir.targets.cpu.functions.native_math import NATIVE, NATIVE_OPERATIONS
+from infini_ir.targets.cpu.functions.native_roots import emit_reciprocal, is_estimate
 from infini_ir.targets.cpu.llvm.writer import Function, V, boolean, floating, integer
 from infini_ir.utils.errors import CompileError
 
@@ -98,6 +99,10 @@ def _binary(instruction: str) -> Emitter:
         )
 
     return emit
+
+
+def _divide(f: Function, op: Operation, v: Sequence[V], type: str) -> V:
+    return emit_reciprocal(f, v[1]) if is_estimate(op) else _binary("fdiv")(f, op, v, type)
 
 
 def _intrinsic(name: str) -> Emitter:
@@ -255,7 +260,7 @@ _TABLE: dict[type[Operation], Emitter] = {
     arith.AddfOp: _binary("fadd"),
     arith.SubfOp: _binary("fsub"),
     arith.MulfOp: _binary("fmul"),
-    arith.DivfOp: _binary("fdiv"),
+    arith.DivfOp: _divide,
     arith.NegfOp: _negate,
     arith.MaximumfOp: _maximum("maximum"),
     arith.MinimumfOp: _maximum("minimum"),
