@@ -154,32 +154,14 @@ def _block(
     rows: Range,
     columns: Range,
 ) -> None:
-    (axis, first, count), (other, begin, width) = rows, columns
-    if not e.features.has_avx512 and (count is not None or width is not None):
+    """A square block of vectors."""
+    if not e.features.has_avx512 and (rows[2] is not None or columns[2] is not None):
         _single(e, targets, point, rows, columns)
         return
-    read: list[list[V]] = [[] for _ in targets]
-    last = None if count is None else e.f.sub(e.f.add(first, count), ONE)
-    e.mask = None if width is None else e.f.first_lanes(width, e.lanes)
-    for i in range(e.lanes):
-        position = e.f.add(first, integer(i))
-        if last is not None:
-            # Past the end the last one is read again, and not stored.
-            position = e.f.min(position, last)
-        at = [*point]
-        at[axis], at[other] = Coordinate(position), Coordinate(begin, True)
-        for vectors, (value, _) in zip(read, targets, strict=True):
-            vectors.append(e.f.splat(e.element(value, tuple(at)), e.lanes))
-    made = [transposed(e, vectors) for vectors in read]
-    for i in range(e.lanes):
-        if width is not None and width.number is not None and i >= int(width.number):
-            break
-        e.mask = _stored(e, count, width, i)
-        at = [*point]
-        at[axis], at[other] = Coordinate(first, True), Coordinate(e.f.add(begin, integer(i)))
-        for vectors, (_, memory) in zip(made, targets, strict=True):
-            memory.store(e, tuple(at), vectors[i])
-    e.mask = None
+    read = _read_rows(e, targets, point, rows, columns, e.lanes)
+    _store_columns(
+        e, targets, point, rows, columns, [transposed(e, vectors) for vectors in read]
+    )
 
 
 def _block_of_pairs(
@@ -190,38 +172,67 @@ def _block_of_pairs(
     columns: Range,
 ) -> None:
     """A block of elements of 16 bits: twice as many along the axis of the results."""
-    (axis, first, count), (other, begin, width) = rows, columns
     lanes = e.lanes
-    last = None if count is None else e.f.sub(e.f.add(first, count), ONE)
+    made: list[list[V]] = []
+    read = _read_rows(e, targets, point, rows, columns, 2 * lanes)
+    for vectors, (_, memory) in zip(read, targets, strict=True):
+        words = [_cast(e, vector, "i16", lanes) for vector in vectors]
+        pairs = [interleaved(e, *words[i : i + 2]) for i in range(0, 2 * lanes, 2)]
+        columns_of_pairs = transposed(e, pairs)
+        made.append([_cast(e, pair, memory.element, 2 * lanes) for pair in columns_of_pairs])
+    e.lanes = 2 * lanes
+    _store_columns(e, targets, point, rows, columns, made)
+    e.lanes = lanes
 
-    def read(value: SSAValue, i: int) -> V:
+
+def _cast(e: KernelEmitter, vector: V, element: str, lanes: int) -> V:
+    return e.f.assign(f"bitcast {vector.typed} to <{lanes} x {element}>", element, lanes)
+
+
+def _read_rows(
+    e: KernelEmitter,
+    targets: Targets,
+    point: Point,
+    rows: Range,
+    columns: Range,
+    number: int,
+) -> list[list[V]]:
+    """For each target the vectors along the columns of so many rows."""
+    (axis, first, count), (other, begin, width) = rows, columns
+    read: list[list[V]] = [[] for _ in targets]
+    last = None if count is None else e.f.sub(e.f.add(first, count), ONE)
+    e.mask = None if width is None else e.f.first_lanes(width, e.lanes)
+    for i in range(number):
         position = e.f.add(first, integer(i))
         if last is not None:
+            # Past the end the last one is read again, and not stored.
             position = e.f.min(position, last)
         at = [*point]
         at[axis], at[other] = Coordinate(position), Coordinate(begin, True)
-        element = e.f.splat(e.element(value, tuple(at)), lanes)
-        return e.f.assign(f"bitcast {element.typed} to <{lanes} x i16>", "i16", lanes)
+        for vectors, (value, _) in zip(read, targets, strict=True):
+            vectors.append(e.f.splat(e.element(value, tuple(at)), e.lanes))
+    return read
 
-    e.mask = None if width is None else e.f.first_lanes(width, lanes)
-    made: list[list[V]] = []
-    for value, _ in targets:
-        pairs = [
-            interleaved(e, read(value, i), read(value, i + 1)) for i in range(0, 2 * lanes, 2)
-        ]
-        made.append(transposed(e, pairs))
-    e.lanes = 2 * lanes
-    for i in range(lanes):
+
+def _store_columns(
+    e: KernelEmitter,
+    targets: Targets,
+    point: Point,
+    rows: Range,
+    columns: Range,
+    made: Sequence[Sequence[V]],
+) -> None:
+    """Store for each target its vectors along the rows, as far as there are columns."""
+    (axis, first, count), (other, begin, width) = rows, columns
+    for i in range(len(made[0])):
         if width is not None and width.number is not None and i >= int(width.number):
             break
         e.mask = _stored(e, count, width, i)
         at = [*point]
         at[axis], at[other] = Coordinate(first, True), Coordinate(e.f.add(begin, integer(i)))
         for vectors, (_, memory) in zip(made, targets, strict=True):
-            kind = f"<{e.lanes} x {memory.element}>"
-            text = f"bitcast {vectors[i].typed} to {kind}"
-            memory.store(e, tuple(at), e.f.assign(text, memory.element, e.lanes))
-    e.mask, e.lanes = None, lanes
+            memory.store(e, tuple(at), vectors[i])
+    e.mask = None
 
 
 def interleaved(e: KernelEmitter, a: V, b: V) -> V:
