@@ -1,11 +1,12 @@
-"""Runs kernels with every buffer between forbidden pages: `guarded_runs.py end native`.
+"""Runs kernels with every buffer between forbidden pages: `guarded_runs.py end,start native`.
 
-Prints each name before its run, so that the last one says which kernel went too far.
+Prints each name before its runs, so that the last one says which kernel went too far.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 
 import numpy as np
 from convolution_cases import CONVOLUTIONS
@@ -13,7 +14,9 @@ from product_cases import Product
 from test_cpu_attention import BF16_SHAPES, built_for, exact, operands
 from test_cpu_products import FEW, FORMS, GROUPED, SMALL, SYMBOLIC, TYPES
 from tile_cases import CASES
-from tile_programs import GuardedRun, build, reference, same
+from tile_programs import Array, GuardedRun, build, reference, same
+
+from infini_ir.runtime.program import Program
 
 EDGES = [
     Product((1,), (9,), 900, weight=True),
@@ -22,39 +25,49 @@ EDGES = [
 ]
 
 
-def main(side: str, cpu: str) -> None:
-    at_end = side == "end"
+def main(sides: list[str], cpu: str) -> None:
     for name, made in CASES.items():
         print(name, flush=True)
         case = made()
-        run = GuardedRun(build(case.program, cpu), at_end)
-        for number, inputs in enumerate(case.inputs):
-            given = run(inputs)
-            if number == 1 and at_end:
-                # Scratch memory begins as NaNs here: what reads it unwritten shows.
-                for one, other in zip(given, reference(case.program, inputs), strict=True):
-                    same(one, other, name, case.rtol, case.atol, case.exact)
+        program = build(case.program, cpu)
+        for at_end in (side == "end" for side in sides):
+            run = GuardedRun(program, at_end)
+            for number, inputs in enumerate(case.inputs):
+                given = run(inputs)
+                if number == 1 and at_end:
+                    # Scratch memory begins as NaNs here: what reads it unwritten shows.
+                    for one, other in zip(given, reference(case.program, inputs), strict=True):
+                        same(one, other, name, case.rtol, case.atol, case.exact)
     for product in (*EDGES, *SMALL[::2], *SYMBOLIC[::2], *FORMS, *TYPES[::2], *GROUPED, *FEW):
         print(product, flush=True)
         inputs = product.inputs()
-        given = GuardedRun(build(product.program, cpu), at_end)(inputs)
-        for one, other in zip(given, product.wanted(inputs), strict=True):
-            scale = float(np.max(np.abs(other.astype(np.float64)), initial=1.0))
-            same(one, other, str(product), product.tolerance(), product.tolerance() * scale)
+        wanted = product.wanted(inputs)
+        for given in _runs(build(product.program, cpu), sides, inputs):
+            for one, other in zip(given, wanted, strict=True):
+                scale = float(np.max(np.abs(other.astype(np.float64)), initial=1.0))
+                same(one, other, str(product), product.tolerance(), product.tolerance() * scale)
     for conv in CONVOLUTIONS[:5]:
         print(conv, flush=True)
         inputs = conv.inputs()
-        (one,) = GuardedRun(build(conv, cpu), at_end)(inputs)
-        same(one, conv.wanted(inputs).astype(np.float32), str(conv), 1e-4, 1e-4)
+        wanted = conv.wanted(inputs).astype(np.float32)
+        for (one,) in _runs(build(conv, cpu), sides, inputs):
+            same(one, wanted, str(conv), 1e-4, 1e-4)
     for shape in BF16_SHAPES:
         for causal in (False, True):
             print("attention", shape, causal, flush=True)
             inputs = operands(shape, causal)
-            (one,) = GuardedRun(built_for(inputs, causal, cpu), at_end)(inputs)
             wanted = exact(*inputs[:3], inputs[3] if causal else None, causal)
-            same(one.astype(np.float32), wanted.astype(np.float32), str(shape), 0.02, 0.02)
+            for (one,) in _runs(built_for(inputs, causal, cpu), sides, inputs):
+                same(one.astype(np.float32), wanted.astype(np.float32), str(shape), 0.02, 0.02)
     print("done")
 
 
+def _runs(program: Program, sides: list[str], inputs: list[Array]) -> Iterator[list[Array]]:
+    """The outputs with the buffers at each of the sides."""
+    for side in sides:
+        print(side, flush=True)
+        yield GuardedRun(program, side == "end")(inputs)
+
+
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2])
+    main(sys.argv[1].split(","), sys.argv[2])

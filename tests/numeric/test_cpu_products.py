@@ -103,8 +103,8 @@ GROUPED = [
 """Types whose products are summed by groups of neighbours along k."""
 
 
-def run(product: Product, cpu: str, threads: int = 1, **options: object) -> None:
-    built = build(product.program, cpu, **options)
+def run(product: Product, cpu: str, threads: int = 1) -> None:
+    built = build(product.program, cpu)
     inputs = product.inputs()
     given = run_native(built, inputs, threads)
     tolerance = product.tolerance()

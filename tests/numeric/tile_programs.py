@@ -15,7 +15,6 @@ import numpy as np
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Block, Region, SSAValue
 
-from infini_ir.dialects import tile
 from infini_ir.dialects.context import CompilerContext, compiler_context
 from infini_ir.dialects.tile import ViewType, program, view_type
 from infini_ir.interpreters.tile import interpret_program
@@ -114,33 +113,17 @@ def _cache_folder() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="infini-tests-")
 
 
-def build(
-    p: TileProgram | Convolution,
-    cpu: str = "native",
-    plan: Mapping[str, Mapping[str, int]] | None = None,
-) -> Program:
-    """The native program. `plan`: tile sizes by kernel, in place of the planned ones."""
+def build(p: TileProgram | Convolution, cpu: str = "native") -> Program:
+    """The native program."""
     ctx = compiler_context()
     ctx.weights = p.ctx.weights
     module = p.module.clone()
     module.verify()
     target = CpuTarget(cpu, ObjectCache(Path(_cache_folder().name)))
-    for number, step in enumerate(target.passes()):
+    for step in target.passes():
         step.apply(ctx, module)
-        if number == 0 and plan:
-            _replan(module, plan)
     module.verify()
     return target.build(module, ctx, threads=1)
-
-
-def _replan(module: ModuleOp, plans: Mapping[str, Mapping[str, int]]) -> None:
-    from xdsl.dialects.builtin import DictionaryAttr, IntegerAttr, i64
-
-    for op in module.body.block.ops:
-        if isinstance(op, tile.KernelOp) and op.sym_name.data in plans:
-            assert op.plan is not None
-            new = {k: IntegerAttr(v, i64) for k, v in plans[op.sym_name.data].items()}
-            op.properties["plan"] = DictionaryAttr({**op.plan.data, **new})
 
 
 def native(
@@ -148,10 +131,9 @@ def native(
     inputs: Sequence[Array],
     cpu: str = "native",
     threads: int = 1,
-    **options: Any,
 ) -> list[Array]:
     """The outputs of the program compiled for a kind of processor."""
-    return run_native(build(p, cpu, **options), inputs, threads)
+    return run_native(build(p, cpu), inputs, threads)
 
 
 def run_native(built: Program, inputs: Sequence[Array], threads: int = 1) -> list[Array]:
@@ -174,12 +156,11 @@ def check(
     rtol: float = 1e-5,
     atol: float = 1e-6,
     exact: bool = False,
-    **options: Any,
 ) -> None:
     """Compare native results with `wanted`, by default what the interpreter gives."""
     expected = reference(p, inputs) if wanted is None else wanted
     for cpu in cpus:
-        given = native(p, inputs, cpu, **options)
+        given = native(p, inputs, cpu)
         assert len(given) == len(expected)
         for number, (one, other) in enumerate(zip(given, expected, strict=True)):
             same(one, other, f"{cpu}, output {number}", rtol, atol, exact)
