@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import isinf, isnan
 
 from xdsl.dialects import arith, math
@@ -18,10 +18,15 @@ from xdsl.dialects.builtin import (
 from xdsl.ir import Attribute, Operation
 
 from infini_ir.dialects.graph.types import element_name
+from infini_ir.targets.c_project.scalar_forms import (
+    INTEGER_COMPARISONS,
+    NARROW,
+    Emitter,
+    call,
+    float_operator,
+    wide,
+)
 from infini_ir.utils.errors import CompileError
-
-NARROW = ("half_t", "bf16_t")
-"""16-bit floats: computed with in `float`, each result rounded."""
 
 _FLOATS: dict[type[Attribute], str] = {
     Float16Type: "half_t",
@@ -48,10 +53,6 @@ def scalar_type(type: Attribute) -> str:
             "target run the model"
         )
     return name
-
-
-Emitter = Callable[[Operation, Sequence[str], str], str]
-"""(operation, operands, the result's C++ type) -> expression"""
 
 
 def expression(op: Operation, operands: Sequence[str]) -> str:
@@ -103,25 +104,13 @@ def floating(number: float, name: str) -> str:
     return f"({text}f)" if text.startswith("-") else f"{text}f"
 
 
-def _wide(operands: Sequence[str], name: str) -> list[str]:
-    return [f"widen({v})" for v in operands] if name in NARROW else list(operands)
-
-
 def _rounded(text: str, name: str) -> str:
     return f"narrow<{name}>({text})" if name in NARROW else f"({text})"
 
 
-def _float_operator(symbol: str) -> Emitter:
-    def emit(op: Operation, v: Sequence[str], name: str) -> str:
-        a, b = _wide(v, name)
-        return _rounded(f"{a} {symbol} {b}", name)
-
-    return emit
-
-
 def _float_call(function: str) -> Emitter:
     def emit(op: Operation, v: Sequence[str], name: str) -> str:
-        text = f"{function}({', '.join(_wide(v, name))})"
+        text = f"{function}({', '.join(wide(v, name))})"
         return _rounded(text, name) if name in NARROW else text
 
     return emit
@@ -136,13 +125,6 @@ def _wrapping(function: str, symbol: str) -> Emitter:
         if name == "bool":
             return f"({v[0]} {'&&' if symbol == '*' else '!='} {v[1]})"
         return f"{function}<{name}>({v[0]}, {v[1]})"
-
-    return emit
-
-
-def _call(function: str) -> Emitter:
-    def emit(op: Operation, v: Sequence[str], name: str) -> str:
-        return f"{function}<{name}>({', '.join(v)})"
 
     return emit
 
@@ -175,7 +157,7 @@ def _from_integer(op: Operation, v: Sequence[str], name: str) -> str:
 
 
 def _to_integer(op: Operation, v: Sequence[str], name: str) -> str:
-    text = _wide(v, scalar_type(op.operands[0].type))[0]
+    text = wide(v, scalar_type(op.operands[0].type))[0]
     if name == "bool":
         return f"({text} <= -1.0f)" if isinstance(op, arith.FPToSIOp) else f"({text} >= 1.0f)"
     if isinstance(op, arith.FPToUIOp):
@@ -203,13 +185,10 @@ def _index_cast(op: Operation, v: Sequence[str], name: str) -> str:
     return _truncate(op, v, name)
 
 
-_INTEGER_COMPARISONS = ("==", "!=", "<", "<=", ">", ">=", "<", "<=", ">", ">=")
-
-
 def _compare_integers(op: Operation, v: Sequence[str], name: str) -> str:
     assert isinstance(op, arith.CmpiOp)
     predicate = op.predicate.value.data
-    symbol = _INTEGER_COMPARISONS[predicate]
+    symbol = INTEGER_COMPARISONS[predicate]
     if scalar_type(op.operands[0].type) == "bool":
         # A bool is 0 or -1 where it is compared as signed.
         sign = "-" if 2 <= predicate < 6 else ""
@@ -229,12 +208,12 @@ _FLOAT_COMPARISONS = (
 
 def _compare_floats(op: Operation, v: Sequence[str], name: str) -> str:
     assert isinstance(op, arith.CmpfOp)
-    a, b = _wide(v, scalar_type(op.operands[0].type))
+    a, b = wide(v, scalar_type(op.operands[0].type))
     return _FLOAT_COMPARISONS[op.predicate.value.data].format(a=a, b=b)
 
 
 def _negate(op: Operation, v: Sequence[str], name: str) -> str:
-    return _rounded(f"-{_wide(v, name)[0]}", name)
+    return _rounded(f"-{wide(v, name)[0]}", name)
 
 
 def _bitcast(op: Operation, v: Sequence[str], name: str) -> str:
@@ -242,10 +221,10 @@ def _bitcast(op: Operation, v: Sequence[str], name: str) -> str:
 
 
 _TABLE: dict[type[Operation], Emitter] = {
-    arith.AddfOp: _float_operator("+"),
-    arith.SubfOp: _float_operator("-"),
-    arith.MulfOp: _float_operator("*"),
-    arith.DivfOp: _float_operator("/"),
+    arith.AddfOp: float_operator("+", _rounded),
+    arith.SubfOp: float_operator("-", _rounded),
+    arith.MulfOp: float_operator("*", _rounded),
+    arith.DivfOp: float_operator("/", _rounded),
     arith.NegfOp: _negate,
     arith.MaximumfOp: _float_call("larger_number"),
     arith.MinimumfOp: _float_call("smaller_number"),
@@ -254,22 +233,22 @@ _TABLE: dict[type[Operation], Emitter] = {
     arith.AddiOp: _wrapping("wrapped_sum", "+"),
     arith.SubiOp: _wrapping("wrapped_difference", "-"),
     arith.MuliOp: _wrapping("wrapped_product", "*"),
-    arith.DivSIOp: _call("quotient"),
-    arith.DivUIOp: _call("unsigned_quotient"),
-    arith.RemSIOp: _call("remainder_of"),
-    arith.RemUIOp: _call("unsigned_remainder"),
-    arith.FloorDivSIOp: _call("quotient_down"),
-    arith.CeilDivSIOp: _call("quotient_up"),
+    arith.DivSIOp: call("quotient"),
+    arith.DivUIOp: call("unsigned_quotient"),
+    arith.RemSIOp: call("remainder_of"),
+    arith.RemUIOp: call("unsigned_remainder"),
+    arith.FloorDivSIOp: call("quotient_down"),
+    arith.CeilDivSIOp: call("quotient_up"),
     arith.AndIOp: _bitwise("&"),
     arith.OrIOp: _bitwise("|"),
     arith.XOrIOp: _bitwise("^"),
-    arith.ShLIOp: _call("shifted_left"),
-    arith.ShRSIOp: _call("shifted_right"),
-    arith.ShRUIOp: _call("unsigned_shifted_right"),
-    arith.MaxSIOp: _call("larger_integer"),
-    arith.MinSIOp: _call("smaller_integer"),
-    arith.MaxUIOp: _call("larger_unsigned"),
-    arith.MinUIOp: _call("smaller_unsigned"),
+    arith.ShLIOp: call("shifted_left"),
+    arith.ShRSIOp: call("shifted_right"),
+    arith.ShRUIOp: call("unsigned_shifted_right"),
+    arith.MaxSIOp: call("larger_integer"),
+    arith.MinSIOp: call("smaller_integer"),
+    arith.MaxUIOp: call("larger_unsigned"),
+    arith.MinUIOp: call("smaller_unsigned"),
     arith.CmpiOp: _compare_integers,
     arith.CmpfOp: _compare_floats,
     arith.SelectOp: lambda op, v, name: f"({v[0]} ? {v[1]} : {v[2]})",
@@ -284,8 +263,8 @@ _TABLE: dict[type[Operation], Emitter] = {
     arith.FPToUIOp: _to_integer,
     arith.BitcastOp: _bitcast,
     arith.IndexCastOp: _index_cast,
-    math.FmaOp: lambda op, v, name: _rounded("{} * {} + {}".format(*_wide(v, name)), name),
-    math.AbsIOp: _call("magnitude"),
+    math.FmaOp: lambda op, v, name: _rounded("{} * {} + {}".format(*wide(v, name)), name),
+    math.AbsIOp: call("magnitude"),
 }
 
 _FUNCTIONS: dict[type[Operation], str] = {

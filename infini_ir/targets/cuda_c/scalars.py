@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from math import isinf, isnan
 from struct import pack
@@ -21,6 +21,14 @@ from xdsl.dialects.builtin import (
 )
 from xdsl.ir import Attribute, Operation
 
+from infini_ir.targets.c_project.scalar_forms import (
+    INTEGER_COMPARISONS,
+    NARROW,
+    Emitter,
+    call,
+    float_operator,
+    wide,
+)
 from infini_ir.utils.errors import CompileError
 
 _FLOATS: dict[type[Attribute], str] = {
@@ -29,8 +37,6 @@ _FLOATS: dict[type[Attribute], str] = {
     Float32Type: "float",
     Float64Type: "double",
 }
-NARROW = ("half_t", "bf16_t")
-"""Floats that are computed with in `float`, each result rounded."""
 
 
 def scalar_type(type: Attribute) -> str:
@@ -60,10 +66,6 @@ def is_unsigned(type: Attribute) -> bool:
 def is_float(name: str) -> bool:
     """Whether a C++ type is a floating-point one."""
     return name in ("float", "double", *NARROW)
-
-
-Emitter = Callable[[Operation, Sequence[str], str], str]
-"""(operation, operands, the result's C++ type) -> expression"""
 
 
 def expression(op: Operation, operands: Sequence[str]) -> str:
@@ -130,24 +132,12 @@ def _rounded(text: str, name: str) -> str:
     return f"convert<{name}>({text})" if name in NARROW else text
 
 
-def _wide(operands: Sequence[str], name: str) -> list[str]:
-    return [f"widen({v})" for v in operands] if name in NARROW else list(operands)
-
-
-def _float_operator(symbol: str) -> Emitter:
-    def emit(op: Operation, v: Sequence[str], name: str) -> str:
-        a, b = _wide(v, name)
-        return _rounded(f"{a} {symbol} {b}", name)
-
-    return emit
-
-
 def _float_call(function: str, *, own: bool = False) -> Emitter:
     """A function of the C library; or an `own` one of the prelude, overloaded."""
 
     def emit(op: Operation, v: Sequence[str], name: str) -> str:
         called = function if own or name == "double" else f"{function}f"
-        return _rounded(f"{called}({', '.join(_wide(v, name))})", name)
+        return _rounded(f"{called}({', '.join(wide(v, name))})", name)
 
     return emit
 
@@ -161,13 +151,6 @@ def _wrapping(function: str, symbol: str) -> Emitter:
         if name == "bool":
             return f"{v[0]} {'&&' if symbol == '*' else '!='} {v[1]}"
         return f"{function}<{name}>({v[0]}, {v[1]})"
-
-    return emit
-
-
-def _call(function: str) -> Emitter:
-    def emit(op: Operation, v: Sequence[str], name: str) -> str:
-        return f"{function}<{name}>({', '.join(v)})"
 
     return emit
 
@@ -219,13 +202,10 @@ def _index_cast(op: Operation, v: Sequence[str], name: str) -> str:
     )
 
 
-_INTEGER_COMPARISONS = ("==", "!=", "<", "<=", ">", ">=", "<", "<=", ">", ">=")
-
-
 def _compare_integers(op: Operation, v: Sequence[str], name: str) -> str:
     assert isinstance(op, arith.CmpiOp)
     predicate = op.predicate.value.data
-    symbol = _INTEGER_COMPARISONS[predicate]
+    symbol = INTEGER_COMPARISONS[predicate]
     if predicate < 6 and scalar_type(op.operands[0].type) != "bool":
         return f"{v[0]} {symbol} {v[1]}"
     if predicate < 6:
@@ -244,7 +224,7 @@ _FLOAT_COMPARISONS = (
 
 def _compare_floats(op: Operation, v: Sequence[str], name: str) -> str:
     assert isinstance(op, arith.CmpfOp)
-    a, b = _wide(v, scalar_type(op.operands[0].type))
+    a, b = wide(v, scalar_type(op.operands[0].type))
     return _FLOAT_COMPARISONS[op.predicate.value.data].format(a=a, b=b)
 
 
@@ -253,7 +233,7 @@ def _select(op: Operation, v: Sequence[str], name: str) -> str:
 
 
 def _negate(op: Operation, v: Sequence[str], name: str) -> str:
-    return _rounded(f"-({_wide(v, name)[0]})", name)
+    return _rounded(f"-({wide(v, name)[0]})", name)
 
 
 def _bitcast(op: Operation, v: Sequence[str], name: str) -> str:
@@ -265,10 +245,10 @@ def _bitcast(op: Operation, v: Sequence[str], name: str) -> str:
 
 
 _TABLE: dict[type[Operation], Emitter] = {
-    arith.AddfOp: _float_operator("+"),
-    arith.SubfOp: _float_operator("-"),
-    arith.MulfOp: _float_operator("*"),
-    arith.DivfOp: _float_operator("/"),
+    arith.AddfOp: float_operator("+", _rounded),
+    arith.SubfOp: float_operator("-", _rounded),
+    arith.MulfOp: float_operator("*", _rounded),
+    arith.DivfOp: float_operator("/", _rounded),
     arith.NegfOp: _negate,
     arith.MaximumfOp: _float_call("maximum", own=True),
     arith.MinimumfOp: _float_call("minimum", own=True),
@@ -277,22 +257,22 @@ _TABLE: dict[type[Operation], Emitter] = {
     arith.AddiOp: _wrapping("wrapping_add", "+"),
     arith.SubiOp: _wrapping("wrapping_sub", "-"),
     arith.MuliOp: _wrapping("wrapping_mul", "*"),
-    arith.DivSIOp: _call("quotient"),
-    arith.DivUIOp: _call("unsigned_quotient"),
-    arith.RemSIOp: _call("remainder_of"),
-    arith.RemUIOp: _call("unsigned_remainder"),
-    arith.FloorDivSIOp: _call("floor_divide"),
-    arith.CeilDivSIOp: _call("ceil_divide"),
+    arith.DivSIOp: call("quotient"),
+    arith.DivUIOp: call("unsigned_quotient"),
+    arith.RemSIOp: call("remainder_of"),
+    arith.RemUIOp: call("unsigned_remainder"),
+    arith.FloorDivSIOp: call("floor_divide"),
+    arith.CeilDivSIOp: call("ceil_divide"),
     arith.AndIOp: _bitwise("&"),
     arith.OrIOp: _bitwise("|"),
     arith.XOrIOp: _bitwise("^"),
-    arith.ShLIOp: _call("shift_left"),
-    arith.ShRSIOp: _call("shift_right"),
-    arith.ShRUIOp: _call("unsigned_shift_right"),
-    arith.MaxSIOp: _call("larger_of"),
-    arith.MinSIOp: _call("smaller_of"),
-    arith.MaxUIOp: _call("unsigned_larger"),
-    arith.MinUIOp: _call("unsigned_smaller"),
+    arith.ShLIOp: call("shift_left"),
+    arith.ShRSIOp: call("shift_right"),
+    arith.ShRUIOp: call("unsigned_shift_right"),
+    arith.MaxSIOp: call("larger_of"),
+    arith.MinSIOp: call("smaller_of"),
+    arith.MaxUIOp: call("unsigned_larger"),
+    arith.MinUIOp: call("unsigned_smaller"),
     arith.CmpiOp: _compare_integers,
     arith.CmpfOp: _compare_floats,
     arith.SelectOp: _select,
@@ -314,10 +294,10 @@ _TABLE: dict[type[Operation], Emitter] = {
     arith.BitcastOp: _bitcast,
     arith.IndexCastOp: _index_cast,
     math.FmaOp: _float_call("fma"),
-    math.AbsIOp: _call("magnitude"),
-    math.CtPopOp: _call("count_bits"),
-    math.CountLeadingZerosOp: _call("leading_zeros"),
-    math.CountTrailingZerosOp: _call("trailing_zeros"),
+    math.AbsIOp: call("magnitude"),
+    math.CtPopOp: call("count_bits"),
+    math.CountLeadingZerosOp: call("leading_zeros"),
+    math.CountTrailingZerosOp: call("trailing_zeros"),
 }
 
 FUNCTIONS: dict[type[Operation], str] = {
