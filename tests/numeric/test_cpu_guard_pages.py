@@ -25,7 +25,7 @@ def test_inside_the_buffers(sides, cpu):
     if cpu not in (*CPUS, *GROUPED_CPUS):
         pytest.skip(f"this machine is no {cpu}")
     run = subprocess.run(
-        [sys.executable, str(SCRIPT), sides, cpu], capture_output=True, text=True, timeout=300
+        [sys.executable, str(SCRIPT), sides, cpu], capture_output=True, text=True, timeout=600
     )
     lines = run.stdout.split("\n")[-4:]
     assert run.returncode == 0, (
