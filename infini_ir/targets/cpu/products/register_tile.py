@@ -259,9 +259,7 @@ def _strip(
     every = [cell for line in cells for cell in line]
     if p.sums is not None:
         p.sums.begin(e, every)
-        for point in row_points:
-            for coordinate in columns:
-                p.expect((*point, coordinate))
+    expected = _expected(e, p, row_points, columns, (outer, inner), height)
     if p.loops is not None:
         p.loops(e, Strip(p, inner, base, offsets, pointers, cells, columns, masks))
     else:
@@ -270,7 +268,7 @@ def _strip(
             if rest is not None
             else _ahead(e, p, pointers, column, (outer, inner), len(rows))
         )
-        _k_loops(e, p, base, offsets, pointers, cells, masks, ahead)
+        _k_loops(e, p, base, offsets, pointers, cells, masks, ahead, expected)
     if p.finish_cost > LOOPED_FINISH and len(rows) > 1:
         _finish_rows(e, p, cells, columns, masks, (outer, inner), (height, size))
         return
@@ -409,6 +407,38 @@ def _panel_pointers(
     return pointers
 
 
+def _expected(
+    e: KernelEmitter,
+    p: Product,
+    rows: list[Point],
+    columns: list[Coordinate],
+    at: tuple[V | None, V],
+    height: int,
+) -> Callable[[V], None] | None:
+    """Asks for the memory of a long sum's results. What is returned does so at step k, row by
+    row: a core waits for few cache lines at once, and those of all rows, which come from far
+    away, would keep it from those of the operands. Where steps are too few for it, or not
+    those of one loop, all are asked for here."""
+    if p.sums is None:
+        return None
+    outer, inner = at
+    turns = int(p.counts[0].number or 0) // UNROLL if len(p.counts) == 1 else 0
+    if p.loops is not None or height > 1 or turns < len(rows):
+        for point in rows:
+            for coordinate in columns:
+                p.expect((*point, coordinate))
+        return None
+    each = 1 << ((turns // len(rows)).bit_length() - 1)
+
+    def at_step(k: V) -> None:
+        row = e.f.min(e.f.udiv(k, integer(each * UNROLL)), integer(len(rows) - 1))
+        first = () if outer is None else rows[0][:1]
+        for coordinate in columns:
+            p.expect((*first, Coordinate(e.f.add(inner, row)), coordinate))
+
+    return at_step
+
+
 @dataclass
 class Ahead:
     """Cache lines of packed panels that a register tile asks for before they are needed."""
@@ -485,11 +515,14 @@ def _k_loops(
     cells: list[list[V]],
     masks: list[V | None],
     ahead: Ahead | None,
+    expected: Callable[[V], None] | None,
 ) -> None:
     def innermost(start: V, end: V, a: V, b: list[V], fetched: list[V]) -> None:
         def steps(k: V, amount: int) -> None:
             if ahead and amount == UNROLL:
                 ahead.fetch(e, ahead.after(e, fetched, e.f.mul(k, p.b.k_strides[-1])))
+            if expected and amount == UNROLL:
+                expected(k)
             for u in range(amount):
                 _multiply(e, p, e.f.add(k, integer(u)), a, offsets, b, cells, masks)
 
