@@ -16,6 +16,7 @@ import infini_ir
 from infini_ir.targets.cpu.features import named
 
 MATMUL = Product((504,), (512,), 512, weight=True, epilogue="bias")
+SHORT = Product((504,), (64,), 512, weight=True)
 UNPACKED = Product((512,), (512,), 512)
 SKINNY = Product((1,), (512,), 4096, weight=True)
 ROWS = Product((4,), (512,), 1024, weight=True)
@@ -87,6 +88,13 @@ def test_as_many_accumulators_as_registers_hold():
         products = [line for line in hot_loop(MATMUL, cpu) if "vfmadd" in line]
         accumulators = Counter(line.rsplit("%", 1)[1] for line in products)
         assert sorted(accumulators.values()) == [len(products) // count] * count
+
+
+@pytest.mark.parametrize("product", [MATMUL, SHORT], ids=str)
+def test_lines_of_results_are_fetched_row_by_row(product):
+    """A turn of the loop asks for one row's lines: all at once would hold up the operands."""
+    loop = hot_loop(product, "sapphirerapids")
+    assert sum(line.startswith("prefetchw") for line in loop) == 2
 
 
 @pytest.mark.parametrize("name", ("f32-(3,3)-1-11", "bf16-(3,3)-1-30"))

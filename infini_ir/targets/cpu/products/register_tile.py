@@ -82,7 +82,7 @@ class Product:
     following: V | None = None
     """Where packed panels that are read after the last one begin, if not behind it."""
     expect: Callable[[Point], None] = lambda point: None
-    """Asks for the memory that `finish` will write, which a long sum leaves time for."""
+    """Asks for the memory that `finish` will write, a while before it does."""
     long: bool = False
     """Whether counts that are known only while running may be large."""
     parts: Parts | None = None
@@ -415,16 +415,14 @@ def _expected(
     at: tuple[V | None, V],
     height: int,
 ) -> Callable[[V], None] | None:
-    """Asks for the memory of a long sum's results. What is returned does so at step k, row by
-    row: a core waits for few cache lines at once, and those of all rows, which come from far
-    away, would keep it from those of the operands. Where steps are too few for it, or not
-    those of one loop, all are asked for here."""
-    if p.sums is None:
-        return None
+    """Asks for the memory of the results. What is returned does so at step k, row by row: a
+    core waits for few cache lines at once, and those of all rows, which come from far away,
+    would keep it from those of the operands. Where the steps are not those of one loop, long
+    sums have all asked for here; where they are fewer than the rows, there is no time."""
     outer, inner = at
     turns = int(p.counts[0].number or 0) // UNROLL if len(p.counts) == 1 else 0
     if p.loops is not None or height > 1 or turns < len(rows):
-        for point in rows:
+        for point in rows if p.sums is not None else ():
             for coordinate in columns:
                 p.expect((*point, coordinate))
         return None
