@@ -113,8 +113,8 @@ class _Amx:
         self.crowded = len(p.rows) == 1 and (
             strip is None or 2 * BLOCK * 4 * p.depth.height * strip > e.features.l1_bytes
         )
-        """Whether a strip of each operand are too much for the first cache; those of images
-        share most of their elements, which stay there anyway."""
+        """Whether a strip of each operand are too much for the first cache. Not asked of images,
+        whose strips share most of their elements."""
         direct = amx_left.is_direct(p)
         self.flat = len(p.rows) == 2 and not (direct and amx_left.lines_fit(p))
         """Whether lines follow one another, so that tiles hold rows of several."""
@@ -193,7 +193,7 @@ class _Amx:
         f = self.f
         runs = self.p.depth.all_runs.value or 0
         single = count.number is not None and int(count.number) <= step
-        # Images have lost by it: their results are found by more arithmetic, in each run.
+        # Convolutions measured slower by it: results of theirs take more arithmetic to place.
         plain = len(self.p.rows) == 1 and at(ZERO)[0].count.number is not None
         if single or not plain or runs < OVERLAPPED_RUNS:
             f.loop(count, lambda i: self._block(*at(i)), step=step, hint=hint)
@@ -219,24 +219,20 @@ class _Amx:
         f.when(some, lambda: self._finish(*at(last), cells(last)), "last")
 
     def _part(self, strip: _Strip, panels: _Panels, cells: V, run: V, runs: int) -> None:
-        """What follows the product for the rows of a block that are due after a run of the
-        next one."""
+        """What follows the product for those rows of a block of one line that are due after a
+        run of the next one."""
         f = self.f
-        rows = strip.lines * int(strip.count.number or 0)
+        rows = int(strip.count.number or 0)
         share = -(-rows // runs)
         finish = self._row_finish(strip, panels, cells)
 
-        def one(number: V) -> None:
-            line = f.udiv(number, strip.count)
-            finish(line, f.sub(number, f.mul(line, strip.count)))
-
         def row(i: V) -> None:
             number = f.add(f.mul(run, integer(share)), i)
-            due = f.compare("slt", number, integer(rows))
             if share * runs > rows:
-                f.when(due, lambda: one(number), "due")
+                due = f.compare("slt", number, integer(rows))
+                f.when(due, lambda: finish(ZERO, number), "due")
             else:
-                one(number)
+                finish(ZERO, number)
 
         f.loop(integer(share), row, hint="finish")
 
