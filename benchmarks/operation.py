@@ -25,7 +25,7 @@ from benchmarks.results import Results, revision
 from benchmarks.tables import rates_page
 from infini_ir.tools.comparison import output_errors
 from infini_ir.tools.engines.engine import OURS, reason
-from infini_ir.tools.machine import Machine, known_machine
+from infini_ir.tools.machine import LEVELS, Machine, Probes, known_machine
 from infini_ir.tools.turns import Turns
 from infini_ir.tools.work import BYTE, FLOAT, HALF
 
@@ -159,14 +159,14 @@ def run(
         "memory": machine.memory,
     }
     found = list(operations)
-    good = True
+    good, probes = True, Probes(threads)
     for make in track(found, "measuring", console=Console(stderr=True)):
         operation = make()
         if only not in f"{operation.group} {operation.name}":
             continue
         if not again and results.done(operation.name, threads):
             continue
-        row = measure(operation, machine, threads, Turns(rounds, most_seconds=8.0))
+        row = measure(operation, machine, threads, Turns(rounds, most_seconds=8.0), probes)
         good &= "problem" not in row
         results.rows[operation.name] = row
         results.write()
@@ -175,9 +175,10 @@ def run(
 
 
 def measure(
-    operation: Operation, machine: Machine, threads: int, turns: Turns
+    operation: Operation, machine: Machine, threads: int, turns: Turns, probes: Probes
 ) -> dict[str, Any]:
-    """The row of an operation."""
+    """The row of an operation. Its limit is measured in turns with it: what a shared machine
+    can do changes from minute to minute."""
     row: dict[str, Any] = {
         "revision": revision(),
         "threads": threads,
@@ -204,19 +205,23 @@ def measure(
         except (RuntimeError, NotImplementedError, ValueError) as error:
             calls.pop(PEER, None)
             row["failed"][PEER] = reason(error)
-        samples = turns.measure(calls)
+        limit = operation.limit(machine)[1]
+        probe = probes.of(limit)
+        samples = turns.measure({**calls, "limit": probe.run})
+    peak = probe.amount / min(samples.pop("limit"))
     if operation.inside:
         share = computing_share(operation.source(), threads, arrays)
         samples[OURS] = [share * seconds for seconds in samples[OURS]]
     # The fastest: whatever else runs on the machine delays one pool of threads more than another.
     seconds = {name: min(times) for name, times in samples.items()}
-    least, limit = operation.limit(machine)
+    amount = operation.bytes if limit in LEVELS else operation.operations
     return row | {
         "seconds": seconds,
         "ratios": {PEER: seconds[PEER] / seconds[OURS]} if PEER in seconds else {},
         "errors": errors,
-        "share": least / seconds[OURS],
+        "share": amount / peak / seconds[OURS],
         "limit": limit,
+        "peak": peak,
     }
 
 

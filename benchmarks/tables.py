@@ -161,6 +161,6 @@ def _limits(results: Results) -> list[str]:
     rates = ", ".join(f"{name} {rate / 1e9:.0f}" for name, rate in limits["operations"].items())
     return [
         "",
-        f"Limits: 10^9 operations a second: {rates}; {limits['memory'] / 1e9:.1f} GB/s read "
-        "from memory.",
+        f"Limits at best: 10^9 operations a second: {rates}; {limits['memory'] / 1e9:.1f} GB/s "
+        "read from memory. Shares are of what a loop of the row's limit did in turns with it.",
     ]

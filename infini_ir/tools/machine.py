@@ -149,49 +149,10 @@ def _identity(threads: int) -> tuple[str, ...]:
 
 def measure(threads: int) -> Machine:
     """Measure the limits of `threads` threads; about a second."""
-    from infini_ir.runtime.memory import anonymous
-    from infini_ir.targets.cpu.features import host
-    from infini_ir.tools.peaks import CHAINS, byte_peak, float_peak, half_peak
-
-    features = host()
-    peaks = {FLOAT: float_peak(features)}
-    if may_use_tiles() or not features.has_amx_bf16:
-        found = {HALF: half_peak(features), BYTE: byte_peak(features)}
-        peaks |= {kind: peak for kind, peak in found.items() if peak is not None}
-    functions = _functions([p.name for p in peaks.values()], [p.text for p in peaks.values()])
-    read = functions["read"]
-    out = np.zeros((threads, 64), np.float32)
-
-    def computer(kind: str) -> Callable[[int], float]:
-        peak = peaks[kind]
-        run = functions[peak.name]
-        count = _turns(lambda turns: run(out[0].ctypes.data, turns))
-
-        def work(thread: int) -> float:
-            run(out[thread].ctypes.data, count)
-            return float(count * peak.operations)
-
-        return work
-
-    def reader(size: int) -> Callable[[int], float]:
-        """Reads `size` bytes of memory over and over, in blocks whose number is a power of 2."""
-        block = CHAINS * features.vector_bytes
-        blocks = 1 << max(0, (size // block).bit_length() - 1)
-        turns = max(blocks, _MEMORY_BYTES // block)
-        data = [anonymous(blocks * block) for _ in range(threads)]
-        for memory in data:
-            memory.fill(0)
-
-        def work(thread: int) -> float:
-            read(out[thread].ctypes.data, data[thread].ctypes.data, blocks - 1, turns)
-            return float(turns * block)
-
-        return work
-
-    with ThreadPoolExecutor(threads) as pool:
-        rates = {kind: _rate(pool, threads, computer(kind)) for kind in peaks}
-        sizes = (features.l1_bytes * 3 // 4, features.l2_bytes // 2, _MEMORY_BYTES)
-        l1, l2, memory = (_rate(pool, threads, reader(size)) for size in sizes)
+    with Probes(threads) as probes:
+        rates = {kind: _rate(probes.computing(kind)) for kind in probes.peaks}
+        l1, l2, memory = (_rate(probes.reading(level)) for level in LEVELS)
+    features = probes.features
     return Machine(
         threads,
         rates.pop(FLOAT),
@@ -201,8 +162,96 @@ def measure(threads: int) -> Machine:
         l2,
         threads * features.l2_bytes,
         rates,
-        tuple(kind for kind in rates if peaks[kind].matrix),
+        tuple(kind for kind in rates if probes.peaks[kind].matrix),
     )
+
+
+LEVELS = ("L1", "L2", "memory")
+"""Where bytes are read from, as `Machine.moving` calls them."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A loop that one limit alone bounds, in all threads."""
+
+    run: Callable[[], None]
+    amount: float
+    """Operations or bytes of a run, of all threads."""
+
+
+class Probes:
+    """The loops that find the limits of a number of threads. A run takes 20 ms."""
+
+    def __init__(self, threads: int) -> None:
+        from infini_ir.targets.cpu.features import host
+        from infini_ir.tools.peaks import byte_peak, float_peak, half_peak
+
+        self.threads = threads
+        self.features = features = host()
+        self.peaks = {FLOAT: float_peak(features)}
+        if may_use_tiles() or not features.has_amx_bf16:
+            found = {HALF: half_peak(features), BYTE: byte_peak(features)}
+            self.peaks |= {kind: peak for kind, peak in found.items() if peak is not None}
+        peaks = self.peaks.values()
+        self._functions = _functions([p.name for p in peaks], [p.text for p in peaks])
+        self._pool = ThreadPoolExecutor(threads)
+        self._out = np.zeros((threads, 64), np.float32)
+        self._made: dict[str, Probe] = {}
+
+    def __enter__(self) -> Probes:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown()
+
+    def of(self, limit: str) -> Probe:
+        """The loop of a limit, by the name that `Machine.computing` and `moving` give it."""
+        if limit not in self._made:
+            kind = limit.removesuffix("compute").strip() or FLOAT
+            found = self.reading(limit) if limit in LEVELS else self.computing(kind)
+            self._made[limit] = found
+        return self._made[limit]
+
+    def computing(self, kind: str) -> Probe:
+        """Multiply-adds of a class of arithmetic (`tools.work`), in registers; of f32 where the
+        processor has none for it."""
+        peak = self.peaks.get(kind, self.peaks[FLOAT])
+        run = self._functions[peak.name]
+        count = _turns(lambda turns: run(self._out[0].ctypes.data, turns))
+        return self._probe(
+            lambda thread: run(self._out[thread].ctypes.data, count), count * peak.operations
+        )
+
+    def reading(self, level: str) -> Probe:
+        """Sums of memory, read over and over, that each thread's caches of that level hold;
+        in blocks whose number is a power of 2."""
+        from infini_ir.runtime.memory import anonymous
+        from infini_ir.tools.peaks import CHAINS
+
+        features, read = self.features, self._functions["read"]
+        sizes = (features.l1_bytes * 3 // 4, features.l2_bytes // 2, _MEMORY_BYTES)
+        block = CHAINS * features.vector_bytes
+        fitting = dict(zip(LEVELS, sizes, strict=True))[level] // block
+        blocks = 1 << max(0, fitting.bit_length() - 1)
+        turns = max(blocks, _MEMORY_BYTES // block)
+        data = [anonymous(blocks * block) for _ in range(self.threads)]
+        for memory in data:
+            memory.fill(0)
+
+        def work(thread: int) -> None:
+            out, memory = self._out[thread], data[thread]
+            read(out.ctypes.data, memory.ctypes.data, blocks - 1, turns)
+
+        return self._probe(work, turns * block)
+
+    def _probe(self, work: Callable[[int], None], amount: float) -> Probe:
+        """The same in every thread; `amount` of each."""
+
+        def run() -> None:
+            for _ in self._pool.map(work, range(self.threads)):
+                pass
+
+        return Probe(run, self.threads * float(amount))
 
 
 def may_use_tiles() -> bool:
@@ -223,13 +272,13 @@ def _turns(run: Callable[[int], Any]) -> int:
         turns *= 4
 
 
-def _rate(pool: ThreadPoolExecutor, threads: int, work: Callable[[int], float]) -> float:
+def _rate(probe: Probe) -> float:
     """The best of some rounds: what all threads do together in a second."""
     best = 0.0
     for _ in range(_ROUNDS):
         begin = time.perf_counter()
-        done = sum(pool.map(work, range(threads)))
-        best = max(best, done / (time.perf_counter() - begin))
+        probe.run()
+        best = max(best, probe.amount / (time.perf_counter() - begin))
     return best
 
 
