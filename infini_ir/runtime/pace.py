@@ -17,8 +17,11 @@ SLOW = 2.5
 USUAL = 1.3
 """One that takes at most so many times the best one is not looked into."""
 
-UNSURE = 3
+UNSURE = 4
 """Calls until the best of them is believed to be what a free machine does."""
+
+SOON = 4
+"""Calls alone until all threads are tried once more: what slowed them may have been short."""
 
 TRIALS = 0.05
 """Share of the time that may be lost by trying the slower choice again."""
@@ -51,6 +54,10 @@ class Pace:
     """Whether others seem to use the processors."""
     calls: int = 0
     """Those with all threads."""
+    disturbed: int = 0
+    """How many of the latest of these, one after the other, were."""
+    alone: int = 0
+    """Calls with one thread since others seem to use the processors."""
     spent: float = 0.0
     """Time since the slower choice was tried."""
     preempted: int = field(init=False)
@@ -65,9 +72,9 @@ class Pace:
         if not self.one:
             return 1
         faster_alone = self.one < self.many
-        if TRIALS * self.spent >= abs(self.many - self.one):
-            self.spent = 0.0
-            faster_alone = not faster_alone
+        if self.alone == SOON or TRIALS * self.spent >= abs(self.many - self.one):
+            self.spent, self.alone = 0.0, self.alone + 1
+            return workers if faster_alone else 1
         return 1 if faster_alone else workers
 
     def note(self, workers: int, begin: float, end: float) -> None:
@@ -75,13 +82,20 @@ class Pace:
         seconds = end - begin
         self.spent += seconds
         if workers == 1:
+            self.alone += 1
             self.one = _mean(self.one, seconds)
             return
         self.calls += 1
+        if self.calls == 1:
+            return  # nothing was in any cache
         self.best = min(self.best or seconds, seconds)
-        self.busy = self._was_disturbed(seconds)
-        # One quick call is enough to believe that the machine is free again.
-        self.many = _mean(self.many, seconds) if self.busy else seconds
+        self.disturbed = self.disturbed + 1 if self._was_disturbed(seconds) else 0
+        if self.disturbed < 2:
+            # One quick call is enough to believe that the machine is free again, one slow
+            # call not to believe that it is busy.
+            self.busy, self.many, self.alone = False, seconds, 0
+            return
+        self.busy, self.many = True, _mean(self.many, seconds)
 
     def _was_disturbed(self, seconds: float) -> bool:
         if seconds <= USUAL * self.best and self.calls > UNSURE:
@@ -99,6 +113,10 @@ SHORT_RETRY = 252
 SHORT_TRIAL = 4
 """Calls of a trial, of which the first, with cold caches, is not counted: one call alone says
 little of how quick the next ones would be."""
+
+SHORT_LOSS = 1e-3
+"""Seconds lost that end a trial: to wake a thread may take 200 us, a time slice of others
+takes milliseconds."""
 
 
 @dataclass
@@ -150,7 +168,7 @@ class ShortPace:
         self.since += 1
         all_threads = self.many <= self.one
         self.trial = max(0, self.trial - 1)
-        if self.trial and self.lost > SHORT_TRIAL * min(self.many, self.one):
+        if self.trial and self.lost > SHORT_LOSS:
             self.trial = 0
         if self.since >= SHORT_RETRY and TRIALS * self.spent >= self.lost:
             self.since, self.spent, self.lost = 0, 0.0, 0.0

@@ -6,6 +6,7 @@ from infini_ir.runtime.pace import (
     AWAKE,
     SHORT_RETRY,
     SHORT_TRIAL,
+    SOON,
     TRIALS,
     Pace,
     ShortPace,
@@ -38,21 +39,30 @@ def test_a_machine_that_becomes_busy_soon_uses_one_thread():
     machine = Machine()
     machine.run(1.0, 1.8, 5)
     used = machine.run(20.0, 2.5, 1000, preempted=True)
-    assert used[:3] == [2, 1, 1]
+    assert used[:4] == [2, 2, 1, 1]
     lost = used.count(2) * (20.0 - 2.5)
-    assert 0 < lost < 2 * TRIALS * 1000 * 2.5
+    assert 0 < lost < 2 * TRIALS * 1000 * 2.5 + 3 * 20.0
 
 
 def test_a_machine_that_was_busy_from_the_start_is_found_by_preemptions():
     used = Machine().run(20.0, 2.5, 100, preempted=True)
-    assert used[0] == 2 and used.count(2) <= 3
+    assert used[:4] == [2, 2, 2, 1] and used.count(2) <= 5
 
 
-def test_one_preemption_of_a_quiet_machine_costs_at_most_one_slower_call():
+def test_a_quiet_machine_with_a_slow_first_call_or_one_preemption_uses_all_threads():
+    machine = Machine()
+    assert machine.run(30.0, 1.8, 1, preempted=True) == [2]
+    assert machine.run(1.0, 1.8, 5) == [2] * 5
+    assert machine.run(30.0, 1.8, 1, preempted=True) == [2]
+    assert machine.run(1.0, 1.8, 100) == [2] * 100
+
+
+def test_a_short_disturbance_costs_a_few_calls_alone():
     machine = Machine()
     machine.run(1.0, 1.8, 5)
-    machine.run(2.0, 1.8, 1, preempted=True)
-    assert machine.run(1.0, 1.8, 100).count(1) == 1
+    machine.run(30.0, 1.8, 2, preempted=True)
+    used = machine.run(1.0, 1.8, 100)
+    assert used == [1] * SOON + [2] * (100 - SOON)
 
 
 def test_when_the_machine_is_free_again_all_threads_come_back():
