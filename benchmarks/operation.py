@@ -206,7 +206,7 @@ def measure(
             calls.pop(PEER, None)
             row["failed"][PEER] = reason(error)
         limit = operation.limit(machine)[1]
-        probe = probes.of(limit)
+        probe = probes.of(limit, operation.bytes)
         samples = turns.measure({**calls, "limit": probe.run})
     peak = probe.amount / min(samples.pop("limit"))
     if operation.inside:

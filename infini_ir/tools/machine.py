@@ -23,7 +23,9 @@ from infini_ir.tools.work import BYTE, FLOAT, HALF
 _ROUNDS = 24
 _ROUND_SECONDS = 0.02
 _MEMORY_BYTES = 64 << 20
-"""Read by each thread; larger than its share of any last-level cache."""
+"""What each thread reads over and over; larger than its share of any last-level cache."""
+_READ_BYTES = 512 << 20
+"""Read by each thread in a run, which takes up to 20 ms."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,7 @@ def _read(data: Mapping[str, Any]) -> Machine:
 def _identity(threads: int) -> tuple[str, ...]:
     from infini_ir.runtime.host import cpu_count_available, host_flags
 
-    return ("4", str(threads), str(cpu_count_available()), " ".join(sorted(host_flags())))
+    return ("5", str(threads), str(cpu_count_available()), " ".join(sorted(host_flags())))
 
 
 def measure(threads: int) -> Machine:
@@ -204,8 +206,12 @@ class Probes:
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown()
 
-    def of(self, limit: str) -> Probe:
-        """The loop of a limit, by the name that `Machine.computing` and `moving` give it."""
+    def of(self, limit: str, footprint: float) -> Probe:
+        """The loop of a limit, by the name that `Machine.computing` and `moving` give it; for
+        memory over so many bytes of all threads, some of which caches that processors share
+        may hold."""
+        if limit == "memory":
+            return self.reading(limit, int(footprint) // self.threads)
         if limit not in self._made:
             kind = limit.removesuffix("compute").strip() or FLOAT
             found = self.reading(limit) if limit in LEVELS else self.computing(kind)
@@ -222,18 +228,18 @@ class Probes:
             lambda thread: run(self._out[thread].ctypes.data, count), count * peak.operations
         )
 
-    def reading(self, level: str) -> Probe:
-        """Sums of memory, read over and over, that each thread's caches of that level hold;
-        in blocks whose number is a power of 2."""
+    def reading(self, level: str, size: int = _MEMORY_BYTES) -> Probe:
+        """Sums of memory, read over and over, that each thread's caches of that level hold, or
+        of so many bytes; in blocks whose number is a power of 2."""
         from infini_ir.runtime.memory import anonymous
         from infini_ir.tools.peaks import CHAINS
 
         features, read = self.features, self._functions["read"]
-        sizes = (features.l1_bytes * 3 // 4, features.l2_bytes // 2, _MEMORY_BYTES)
+        sizes = {"L1": features.l1_bytes * 3 // 4, "L2": features.l2_bytes // 2}
         block = CHAINS * features.vector_bytes
-        fitting = dict(zip(LEVELS, sizes, strict=True))[level] // block
+        fitting = sizes.get(level, size) // block
         blocks = 1 << max(0, fitting.bit_length() - 1)
-        turns = max(blocks, _MEMORY_BYTES // block)
+        turns = _READ_BYTES // block
         data = [anonymous(blocks * block) for _ in range(self.threads)]
         for memory in data:
             memory.fill(0)
