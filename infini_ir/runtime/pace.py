@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 SLOW = 2.5
 """A call that takes so many times the best one is taken for a sign of a busy machine."""
@@ -19,6 +19,9 @@ USUAL = 1.3
 
 UNSURE = 4
 """Calls until the best of them is believed to be what a free machine does."""
+
+NEXT = 1e-4
+"""Seconds between two calls that follow each other."""
 
 SOON = 4
 """Calls alone until all threads are tried once more: what slowed them may have been short."""
@@ -60,10 +63,10 @@ class Pace:
     """Calls with one thread since others seem to use the processors."""
     spent: float = 0.0
     """Time since the slower choice was tried."""
-    preempted: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.preempted = self.count_preemptions()
+    preempted: int = 0
+    """How often the process was preempted when that was looked at last."""
+    looked: float = 0.0
+    """When that was, on the caller's clock: what happens between calls says nothing of them."""
 
     def choose(self, workers: int, now: float = 0.0) -> int:
         """How many threads a call that begins now should use, at most `workers`."""
@@ -84,12 +87,16 @@ class Pace:
         if workers == 1:
             self.alone += 1
             self.one = _mean(self.one, seconds)
+            self._preemptions_since(begin, end)
             return
         self.calls += 1
         if self.calls == 1:
+            self._preemptions_since(begin, end)
             return  # nothing was in any cache
         self.best = min(self.best or seconds, seconds)
-        self.disturbed = self.disturbed + 1 if self._was_disturbed(seconds) else 0
+        disturbed = self._was_disturbed(begin, end)
+        if disturbed is not None:
+            self.disturbed = self.disturbed + 1 if disturbed else 0
         if self.disturbed < 2:
             # One quick call is enough to believe that the machine is free again, one slow
             # call not to believe that it is busy.
@@ -97,11 +104,21 @@ class Pace:
             return
         self.busy, self.many = True, _mean(self.many, seconds)
 
-    def _was_disturbed(self, seconds: float) -> bool:
-        if seconds <= USUAL * self.best and self.calls > UNSURE:
+    def _was_disturbed(self, begin: float, end: float) -> bool | None:
+        """Whether others took processors from a call; None where that cannot be said."""
+        seconds = end - begin
+        usual = min(USUAL * self.best, self.one) if self.busy else USUAL * self.best
+        if seconds <= usual and self.calls > UNSURE:
             return False
+        preempted = self._preemptions_since(begin, end)
+        return True if seconds > SLOW * self.best else preempted
+
+    def _preemptions_since(self, begin: float, end: float) -> bool | None:
+        """Whether there were any in a call; None if the one before it was not looked at, or
+        is long ago."""
         before, self.preempted = self.preempted, self.count_preemptions()
-        return seconds > SLOW * self.best or self.preempted > before
+        known, self.looked = begin - self.looked < NEXT, end
+        return self.preempted > before if known else None
 
 
 AWAKE = 3e-4

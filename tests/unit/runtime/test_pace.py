@@ -18,16 +18,22 @@ class Machine:
 
     def __init__(self) -> None:
         self.preemptions = 7
+        self.clock = 100.0
         self.pace = Pace(lambda: self.preemptions)
 
-    def run(self, many: float, one: float, calls: int, preempted: bool = False) -> list[int]:
+    def run(
+        self, many: float, one: float, calls: int, preempted: bool = False, pause: float = 0.0
+    ) -> list[int]:
         """How many threads each call used."""
         used = []
         for _ in range(calls):
+            self.clock += pause
+            self.preemptions += 100 * (pause > 0)
             workers = self.pace.choose(2)
             used.append(workers)
             self.preemptions += preempted and workers == 2
-            self.pace.note(workers, 0.0, many if workers == 2 else one)
+            begin, self.clock = self.clock, self.clock + (many if workers == 2 else one)
+            self.pace.note(workers, begin, self.clock)
         return used
 
 
@@ -49,12 +55,27 @@ def test_a_machine_that_was_busy_from_the_start_is_found_by_preemptions():
     assert used[:4] == [2, 2, 2, 1] and used.count(2) <= 5
 
 
+def test_a_busy_machine_is_found_where_calls_come_in_pairs():
+    machine, used = Machine(), []
+    for _ in range(20):
+        used += machine.run(20.0, 2.5, 1, preempted=True, pause=1.0)
+        used += machine.run(20.0, 2.5, 1, preempted=True)
+    assert used.count(2) <= 8
+
+
 def test_a_quiet_machine_with_a_slow_first_call_or_one_preemption_uses_all_threads():
     machine = Machine()
     assert machine.run(30.0, 1.8, 1, preempted=True) == [2]
     assert machine.run(1.0, 1.8, 5) == [2] * 5
     assert machine.run(30.0, 1.8, 1, preempted=True) == [2]
     assert machine.run(1.0, 1.8, 100) == [2] * 100
+
+
+def test_preemptions_between_calls_say_nothing_of_them():
+    machine = Machine()
+    assert machine.run(2.0, 1.8, 6, pause=1.0) == [2] * 6
+    machine.run(1.0, 1.8, 1, pause=1.0)
+    assert machine.run(1.5, 1.8, 50, pause=1.0) == [2] * 50
 
 
 def test_a_short_disturbance_costs_a_few_calls_alone():
