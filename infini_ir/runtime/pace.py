@@ -20,9 +20,6 @@ USUAL = 1.3
 UNSURE = 4
 """Calls until the best of them is believed to be what a free machine does."""
 
-NEXT = 1e-4
-"""Seconds between two calls that follow each other."""
-
 SOON = 4
 """Calls alone until all threads are tried once more: what slowed them may have been short."""
 
@@ -114,10 +111,10 @@ class Pace:
         return True if seconds > SLOW * self.best else preempted
 
     def _preemptions_since(self, begin: float, end: float) -> bool | None:
-        """Whether there were any in a call; None if the one before it was not looked at, or
-        is long ago."""
+        """Whether there were any in a call; None if it is longer ago than the call took that
+        this was looked at: then most of what was counted since is not of the call."""
         before, self.preempted = self.preempted, self.count_preemptions()
-        known, self.looked = begin - self.looked < NEXT, end
+        known, self.looked = begin - self.looked < end - begin, end
         return self.preempted > before if known else None
 
 

@@ -55,10 +55,11 @@ def test_a_machine_that_was_busy_from_the_start_is_found_by_preemptions():
     assert used[:4] == [2, 2, 2, 1] and used.count(2) <= 5
 
 
-def test_a_busy_machine_is_found_where_calls_come_in_pairs():
+@pytest.mark.parametrize("pause", [1.0, 40.0])
+def test_a_busy_machine_is_found_where_calls_come_in_pairs(pause: float):
     machine, used = Machine(), []
     for _ in range(20):
-        used += machine.run(20.0, 2.5, 1, preempted=True, pause=1.0)
+        used += machine.run(20.0, 2.5, 1, preempted=True, pause=pause)
         used += machine.run(20.0, 2.5, 1, preempted=True)
     assert used.count(2) <= 8
 
@@ -73,9 +74,9 @@ def test_a_quiet_machine_with_a_slow_first_call_or_one_preemption_uses_all_threa
 
 def test_preemptions_between_calls_say_nothing_of_them():
     machine = Machine()
-    assert machine.run(2.0, 1.8, 6, pause=1.0) == [2] * 6
-    machine.run(1.0, 1.8, 1, pause=1.0)
-    assert machine.run(1.5, 1.8, 50, pause=1.0) == [2] * 50
+    assert machine.run(2.0, 1.8, 6, pause=10.0) == [2] * 6
+    machine.run(1.0, 1.8, 1, pause=10.0)
+    assert machine.run(1.5, 1.8, 50, pause=10.0) == [2] * 50
 
 
 def test_a_short_disturbance_costs_a_few_calls_alone():
