@@ -17,8 +17,8 @@ SLOW = 2.5
 USUAL = 1.3
 """One that takes at most so many times the best one is not looked into."""
 
-UNSURE = 4
-"""Calls until the best of them is believed to be what a free machine does."""
+CALM = 2
+"""Undisturbed calls until the best is believed to be what a free machine does."""
 
 SOON = 4
 """Calls alone until all threads are tried once more: what slowed them may have been short."""
@@ -54,6 +54,8 @@ class Pace:
     """Whether others seem to use the processors."""
     calls: int = 0
     """Those with all threads."""
+    calm: int = 0
+    """Of these, those that were looked at and not disturbed."""
     disturbed: int = 0
     """How many of the latest of these, one after the other, were."""
     alone: int = 0
@@ -94,6 +96,7 @@ class Pace:
         disturbed = self._was_disturbed(begin, end)
         if disturbed is not None:
             self.disturbed = self.disturbed + 1 if disturbed else 0
+            self.calm += not disturbed
         if self.disturbed < 2:
             # One quick call is enough to believe that the machine is free again, one slow
             # call not to believe that it is busy.
@@ -105,7 +108,7 @@ class Pace:
         """Whether others took processors from a call; None where that cannot be said."""
         seconds = end - begin
         usual = min(USUAL * self.best, self.one) if self.busy else USUAL * self.best
-        if seconds <= usual and self.calls > UNSURE:
+        if seconds <= usual and self.calm >= CALM:
             return False
         preempted = self._preemptions_since(begin, end)
         return True if seconds > SLOW * self.best else preempted

@@ -58,6 +58,7 @@ def test_a_machine_that_was_busy_from_the_start_is_found_by_preemptions():
 @pytest.mark.parametrize("pause", [1.0, 40.0])
 def test_a_busy_machine_is_found_where_calls_come_in_pairs(pause: float):
     machine, used = Machine(), []
+    machine.run(20.0, 2.5, 5, preempted=True, pause=40.0)
     for _ in range(20):
         used += machine.run(20.0, 2.5, 1, preempted=True, pause=pause)
         used += machine.run(20.0, 2.5, 1, preempted=True)
