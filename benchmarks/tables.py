@@ -159,8 +159,10 @@ def _limits(results: Results) -> list[str]:
     if not limits:
         return []
     rates = ", ".join(f"{name} {rate / 1e9:.0f}" for name, rate in limits["operations"].items())
+    beside = all("peak" in row for _, row in good_rows(results))
+    shares = " Shares are of what a loop of the row's limit did in turns with it."
     return [
         "",
         f"Limits at best: 10^9 operations a second: {rates}; {limits['memory'] / 1e9:.1f} GB/s "
-        "read from memory. Shares are of what a loop of the row's limit did in turns with it.",
+        f"read from memory.{shares if beside else ''}",
     ]
