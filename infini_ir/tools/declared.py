@@ -48,7 +48,7 @@ def stored_shape(view: object) -> tuple[int, ...]:
     assert isinstance(view, ViewType)
     sizes = tuple(dim.value or 0 for dim in view.shape)
     width = view.panel_width
-    return packed_shape(sizes, 0, width, view.panel_group) if width else sizes
+    return packed_shape(sizes, view.panel_batch, width, view.panel_group) if width else sizes
 
 
 def _missing(name: str, dtype: str, shape: tuple[int, ...], seed: int) -> np.ndarray:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from product_cases import Product, chosen_sizes
-from tile_programs import CPUS, GROUPED_CPUS, build, run_native, same
+from tile_programs import CPUS, GROUPED_CPUS, build, legalised, run_native, same
+
+from infini_ir.interpreters.tile import interpret_program
 
 SMALL = [
     Product((m,), (k,), n, weight=number % 2 == 0, epilogue=("", "bias", "both")[number % 3])
@@ -135,6 +137,24 @@ def test_long_sums_on_several_threads():
         one, *others = (run_native(built, inputs, threads)[0] for threads in (1, 2, 3))
         for other in others:
             np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("cpu", ["x86-64-v4", "cascadelake", "sapphirerapids"])
+@pytest.mark.parametrize(
+    "product",
+    [p for p in (*FORMS, *GROUPED) if p.weight and len(p.k) + len(p.batch) > 1],
+    ids=str,
+)
+def test_packed_weights_are_interpreted(product, cpu):
+    """The view's type says all of its layout: batches outside the panels, groups inside."""
+    module, ctx = legalised(product.program, cpu, until="cpu-pack-weights")
+    assert ", panel " in str(module)
+    inputs = product.inputs()
+    given = interpret_program(module, inputs, ctx)
+    tolerance = product.tolerance()
+    for number, (one, other) in enumerate(zip(given, product.wanted(inputs), strict=True)):
+        scale = float(np.max(np.abs(other.astype(np.float64)), initial=1.0))
+        same(one, other, f"output {number}", tolerance, tolerance * scale)
 
 
 @pytest.mark.parametrize("product", GROUPED, ids=str)

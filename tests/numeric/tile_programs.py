@@ -113,17 +113,30 @@ def _cache_folder() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="infini-tests-")
 
 
-def build(p: TileProgram | Convolution, cpu: str = "native") -> Program:
-    """The native program."""
+def legalised(
+    p: TileProgram | Convolution, cpu: str, until: str = ""
+) -> tuple[ModuleOp, CompilerContext]:
+    """The program after the target's passes, the last of them `until` if given."""
     ctx = compiler_context()
     ctx.weights = p.ctx.weights
     module = p.module.clone()
     module.verify()
-    target = CpuTarget(cpu, ObjectCache(Path(_cache_folder().name)))
-    for step in target.passes():
+    for step in _target(cpu).passes():
         step.apply(ctx, module)
+        if step.name == until:
+            break
     module.verify()
-    return target.build(module, ctx, threads=1)
+    return module, ctx
+
+
+def _target(cpu: str) -> CpuTarget:
+    return CpuTarget(cpu, ObjectCache(Path(_cache_folder().name)))
+
+
+def build(p: TileProgram | Convolution, cpu: str = "native") -> Program:
+    """The native program."""
+    module, ctx = legalised(p, cpu)
+    return _target(cpu).build(module, ctx, threads=1)
 
 
 def native(

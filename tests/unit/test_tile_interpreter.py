@@ -150,3 +150,32 @@ def test_packed_weights_read_as_their_matrix():
     ctx.weights.add("w", np.ascontiguousarray(padded.transpose(1, 0, 2)))
     (y,) = interpret_program(Parser(ctx, text).parse_module(), [], ctx, parameters={"BN": 2})
     np.testing.assert_array_equal(y, matrix)
+
+
+@pytest.mark.parametrize(
+    ("layout", "group"), [("panel 2 batch 1", 1), ("panel 2 by 4 batch 1", 4)]
+)
+def test_batches_of_packed_weights_lie_outside_the_panels(layout, group):
+    view = f"!tile.view<[2, 3, 5], f32, {layout}>"
+    text = f"""
+    tile.kernel @copy(%w: {view}, %y: !tile.view<[2, 3, 5], f32>) grid(%b : 2 by 1, %i : 3 by BM, %j : 5 by BN) {{
+      %a = tile.load %w[%b, %i, %j] axes [1, 2] : {view} -> !tile.tile<[BM, BN], f32>
+      tile.store set %a, %y[%b, %i, %j] axes [1, 2] : !tile.tile<[BM, BN], f32> -> !tile.view<[2, 3, 5], f32>
+    }}
+    tile.program @main inputs 0 {{
+    ^bb0(%y: !tile.view<[2, 3, 5], f32>):
+      %w = tile.weight "w" : {view}
+      tile.launch @copy(%w, %y) : {view}, !tile.view<[2, 3, 5], f32>
+    }}
+    """
+    ctx = compiler_context()
+    matrices = np.arange(30, dtype=np.float32).reshape(2, 3, 5)
+    if group == 1:
+        padded = np.pad(matrices, ((0, 0), (0, 0), (0, 1))).reshape(2, 3, 3, 2)
+        packed = padded.transpose(0, 2, 1, 3)
+    else:
+        padded = np.pad(matrices, ((0, 0), (0, 1), (0, 1))).reshape(2, 1, 4, 3, 2)
+        packed = padded.transpose(0, 3, 1, 4, 2)
+    ctx.weights.add("w", np.ascontiguousarray(packed))
+    (y,) = interpret_program(Parser(ctx, text).parse_module(), [], ctx, parameters={"BN": 2})
+    np.testing.assert_array_equal(y, matrices)

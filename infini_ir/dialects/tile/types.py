@@ -59,6 +59,7 @@ class ViewType(ParametrizedAttribute, TypeAttribute):
     `panel 32` is the physical order [ceil(n / 32), all other axes, 32] of the last axis n,
     filled up with zeros. `panel 16 by 4` also interleaves the axis before it, k, by 4:
     [ceil(n / 16), other axes, k / 4, 16, 4], k filled up with zeros (`group_runs`).
+    `panel 32 batch 2` leaves the first two axes outermost, each of their matrices packed.
     """
 
     name = "tile.view"
@@ -75,12 +76,12 @@ class ViewType(ParametrizedAttribute, TypeAttribute):
         strides: Iterable[int | str | Dim] | None = None,
         panel: int = 0,
         group: int = 1,
+        batch: int = 0,
     ) -> ViewType:
         attribute = element_type(element) if isinstance(element, str) else element
         dims = DimsAttr.of(shape)
         step = DimsAttr.of(strides if strides is not None else dense_strides(dims.data))
-        layout = [panel] if group == 1 else [panel, group]
-        return ViewType(dims, attribute, step, DimsAttr.of(layout))
+        return ViewType(dims, attribute, step, DimsAttr.of(_layout(panel, group, batch)))
 
     @property
     def shape(self) -> tuple[Dim, ...]:
@@ -99,6 +100,11 @@ class ViewType(ParametrizedAttribute, TypeAttribute):
     def panel_group(self) -> int:
         """How many neighbours along k lie side by side in a packed panel; 1: not interleaved."""
         return (self.panel.data[1].value or 1) if len(self.panel.data) > 1 else 1
+
+    @property
+    def panel_batch(self) -> int:
+        """How many leading axes lie outside the panels, each of their matrices packed."""
+        return (self.panel.data[2].value or 0) if len(self.panel.data) > 2 else 0
 
     @property
     def rank(self) -> int:
@@ -124,6 +130,9 @@ class ViewType(ParametrizedAttribute, TypeAttribute):
             raise VerifyException(f"{len(self.strides)} strides for {len(self.shape)} axes")
         if self.panel_group > 1 and self.rank < 2:
             raise VerifyException("panels of groups need two axes")
+        packed = 2 if self.panel_group > 1 else 1
+        if self.panel_batch and self.rank < self.panel_batch + packed:
+            raise VerifyException(f"{self.panel_batch} batch axes leave none to pack")
 
     @classmethod
     def parse_parameters(cls, parser: AttrParser) -> Sequence[Attribute]:
@@ -131,16 +140,14 @@ class ViewType(ParametrizedAttribute, TypeAttribute):
             dims = parse_dim_list(parser)
             parser.parse_punctuation(",")
             element = parser.parse_type()
-            strides, panel = dense_strides(dims), (Dim.of(0),)
+            strides, panel = dense_strides(dims), [0]
             while parser.parse_optional_punctuation(","):
                 if parser.parse_optional_keyword("strides"):
                     strides = parse_dim_list(parser)
                 else:
                     parser.parse_keyword("panel")
-                    panel = (Dim.of(parser.parse_integer(allow_boolean=False)),)
-                    if parser.parse_optional_keyword("by"):
-                        panel += (Dim.of(parser.parse_integer(allow_boolean=False)),)
-            return DimsAttr(dims), element, DimsAttr(strides), DimsAttr(panel)
+                    panel = _parse_layout(parser)
+            return DimsAttr(dims), element, DimsAttr(strides), DimsAttr.of(panel)
 
     def print_parameters(self, printer: Printer) -> None:
         printer.print_string(f"<{dim_list_text(self.shape)}, ")
@@ -151,7 +158,25 @@ class ViewType(ParametrizedAttribute, TypeAttribute):
             printer.print_string(f", panel {self.panel_width}")
         if self.panel_group > 1:
             printer.print_string(f" by {self.panel_group}")
+        if self.panel_batch:
+            printer.print_string(f" batch {self.panel_batch}")
         printer.print_string(">")
+
+
+def _layout(panel: int, group: int, batch: int) -> list[int]:
+    """The numbers of a packed layout, without those at the end that say nothing."""
+    if batch:
+        return [panel, group, batch]
+    return [panel] if group == 1 else [panel, group]
+
+
+def _parse_layout(parser: AttrParser) -> list[int]:
+    numbers = {"by": 1, "batch": 0}
+    panel = parser.parse_integer(allow_boolean=False, allow_negative=False)
+    for keyword in numbers:
+        if parser.parse_optional_keyword(keyword):
+            numbers[keyword] = parser.parse_integer(allow_boolean=False, allow_negative=False)
+    return _layout(panel, numbers["by"], numbers["batch"])
 
 
 @irdl_attr_definition

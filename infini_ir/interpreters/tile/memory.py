@@ -55,6 +55,8 @@ class Memory:
     """Width of the packed panels of the last axis, 0 where the layout is strided."""
     group: int = 1
     """How many neighbours of the axis before it lie side by side in a panel."""
+    batch: int = 0
+    """How many leading axes lie outside the panels."""
 
     @staticmethod
     def of_array(array: Array) -> Memory:
@@ -73,9 +75,10 @@ class Memory:
         strides: tuple[int, ...],
         panel: int = 0,
         group: int = 1,
+        batch: int = 0,
     ) -> Memory:
         """The same buffer seen another way; it must stay inside."""
-        view = Memory(self.flat, self.offset + offset, shape, strides, panel, group)
+        view = Memory(self.flat, self.offset + offset, shape, strides, panel, group, batch)
         if 0 not in shape and not panel:
             reach = [(n - 1) * s for n, s in zip(shape, strides, strict=True)]
             low = view.offset + sum(min(r, 0) for r in reach)
@@ -97,7 +100,7 @@ class Memory:
         if 0 in self.shape:
             return np.empty(self.shape, flat.dtype)
         if self.panel:
-            return _unpack(flat, self.shape, self.panel, self.group)
+            return _unpack(flat, self.shape, self.panel, self.group, self.batch)
         strides = tuple(s * flat.itemsize for s in self.strides)
         # numpy cannot stride all types that it did not build in; bytes it can.
         plain = flat if flat.itemsize > 1 else flat.view(np.uint8)
@@ -107,14 +110,14 @@ class Memory:
         return strided.view(flat.dtype)
 
 
-def _unpack(flat: Array, shape: tuple[int, ...], panel: int, group: int) -> Array:
-    sizes = packed_shape(shape, 0, panel, group)
+def _unpack(flat: Array, shape: tuple[int, ...], panel: int, group: int, batch: int) -> Array:
+    sizes = packed_shape(shape, batch, panel, group)
     packed = flat[: int(np.prod(sizes, dtype=np.int64))].reshape(sizes)
     if group > 1:
         # [.., groups, width, group] to [.., k, width]
         apart = np.moveaxis(packed, -1, -2)
         packed = apart.reshape(*sizes[:-3], -1, panel)[..., : shape[-2], :]
-    logical = np.moveaxis(packed, 0, -2).reshape(*shape[:-1], -1)[..., : shape[-1]]
+    logical = np.moveaxis(packed, batch, -2).reshape(*shape[:-1], -1)[..., : shape[-1]]
     logical.flags.writeable = False
     return logical
 

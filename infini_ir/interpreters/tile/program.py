@@ -139,7 +139,7 @@ class _Run:
     def _count(self, type: ViewType) -> int:
         shape = self.sizes(type.shape)
         if type.panel_width:
-            shape = packed_shape(shape, 0, type.panel_width, type.panel_group)
+            shape = packed_shape(shape, type.panel_batch, type.panel_width, type.panel_group)
         elif shape and 0 not in shape:
             strides = self.sizes(type.strides)
             return 1 + sum((n - 1) * abs(s) for n, s in zip(shape, strides, strict=True))
@@ -154,6 +154,7 @@ class _Run:
             self.sizes(type.strides),
             type.panel_width,
             type.panel_group,
+            type.panel_batch,
         )
 
     def fresh(self, type: ViewType) -> Memory:

@@ -122,8 +122,10 @@ class _Packer:
         nibbles = nest is not None and computed_factor.packs_nibbles(nest)
         group = computed_factor.NIBBLES if nibbles else plan.group
         width = GROUPS if group > 1 else plan.vectors * self.lanes_of(kernel)
-        packed = tile.ViewType.of(type.shape, type.element, panel=width, group=group)
         batch = _batch_axes(kernel, position)
+        packed = tile.ViewType.of(
+            type.shape, type.element, panel=width, group=group, batch=batch
+        )
         if nibbles:
             if offset or not type.is_dense():
                 return

@@ -266,11 +266,16 @@ def _panels(
     panel = e.f.udiv(n_offset, integer(width))
     index = e.f.mul(panel, depth)
     batch_stride = e.f.mul(depth, e.sizes.of((view.shape[axes[1]] + (width - 1)) // width))
-    for axis in reversed(range(view.rank)):
-        inside = nest.rhs.offsets[axis] in variables or (nest.whole and axis == axes[0])
-        if not inside and axis != axes[1]:
-            index = e.f.add(index, e.f.mul(e.scalar(nest.rhs.offsets[axis]), batch_stride))
-            batch_stride = e.f.mul(batch_stride, e.sizes.of(view.shape[axis]))
+    outside = [
+        axis
+        for axis, offset in enumerate(nest.rhs.offsets)
+        if axis != axes[1] and offset not in variables and not (nest.whole and axis == axes[0])
+    ]
+    if outside != list(range(view.panel_batch)):
+        raise CompileError(f"{view} has other batch axes than the product that reads it")
+    for axis in reversed(outside):
+        index = e.f.add(index, e.f.mul(e.scalar(nest.rhs.offsets[axis]), batch_stride))
+        batch_stride = e.f.mul(batch_stride, e.sizes.of(view.shape[axis]))
     pointer = e.f.gep(e.view(nest.rhs.view), index, memory_of(element))
     return Panels(pointer, strides, element, align, width, depth, unsigned)
 

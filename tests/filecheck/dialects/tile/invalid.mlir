@@ -311,6 +311,13 @@ tile.program @main inputs 1 {
 
 // -----
 
+// CHECK: 1 batch axes leave none to pack
+tile.program @main inputs 0 {
+  %x = tile.weight "w" : !tile.view<[8, 40], i8, panel 16 by 4 batch 1>
+}
+
+// -----
+
 // CHECK: packed memory has no aliases
 tile.program @main inputs 0 {
   %x = tile.weight "w" : !tile.view<[8, 40], f32, panel 32>

@@ -93,6 +93,10 @@ tile.program @main inputs 3 where <N le 4096> signature {"inputs" = ["x", "n", "
   %w = tile.weight "w" : !tile.view<[8, 40], f32, panel 32>
   // CHECK-NEXT: tile.weight "v" : !tile.view<[8, 40], i8, panel 16 by 4>
   %v = tile.weight "v" : !tile.view<[8, 40], i8, panel 16 by 4>
+  // CHECK-NEXT: tile.weight "u" : !tile.view<[3, 8, 40], i8, panel 16 by 4 batch 1>
+  %u = tile.weight "u" : !tile.view<[3, 8, 40], i8, panel 16 by 4 batch 1>
+  // CHECK-NEXT: tile.weight "t" : !tile.view<[3, 8, 40], f32, panel 32 batch 1>
+  %t = tile.weight "t" : !tile.view<[3, 8, 40], f32, panel 32 batch 1>
   // CHECK-NEXT: tile.launch @copy(%x, %b) serial for "node 1" : !tile.view<[N], f32>, !tile.view<[N], f32>
   tile.launch @copy(%x, %b) serial for "node 1" : !tile.view<[N], f32>, !tile.view<[N], f32>
   // CHECK-NEXT: tile.barrier
