@@ -13,9 +13,11 @@ from convolution_cases import CONVOLUTIONS
 from product_cases import Product
 from test_cpu_attention import BF16_SHAPES, built_for, exact, operands
 from test_cpu_products import FEW, FORMS, GROUPED, SMALL, SYMBOLIC, TYPES
+from test_narrow_weights import CODES, Case
 from tile_cases import CASES
 from tile_programs import Array, GuardedRun, build, reference, same
 
+import infini_ir
 from infini_ir.runtime.program import Program
 
 EDGES = [
@@ -46,6 +48,15 @@ def main(sides: list[str], cpu: str) -> None:
             for one, other in zip(given, wanted, strict=True):
                 scale = float(np.max(np.abs(other.astype(np.float64)), initial=1.0))
                 same(one, other, str(product), product.tolerance(), product.tolerance() * scale)
+    for kind in CODES:
+        for k, n, blocks in ((64, 33, True), (96, 16, True), (131, 40, False)):
+            for rows in (1, 3, 14):
+                print(kind, k, n, rows, flush=True)
+                case = Case(kind, k, n, blocks=blocks, zeros=True)
+                compiled = infini_ir.compile(case.model(rows), target=f"cpu:{cpu}", threads=1)
+                x = case.x(rows)
+                for (one,) in _runs(compiled.program, sides, [x]):
+                    case.check(one, x)
     for conv in CONVOLUTIONS[:5]:
         print(conv, flush=True)
         inputs = conv.inputs()

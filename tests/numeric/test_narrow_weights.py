@@ -68,6 +68,17 @@ class Case:
     def x(self, rows: int) -> np.ndarray:
         return np.random.default_rng(1).standard_normal((rows, self.k)).astype(np.float32)
 
+    def given(self, rows: int, *names: str) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
+        """The model with some of what it stores as inputs, and those inputs."""
+        model = self.model(rows)
+        arrays = {}
+        for tensor in [t for t in model.graph.initializer if t.name in names]:
+            value = helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+            model.graph.input.append(value)
+            model.graph.initializer.remove(tensor)
+            arrays[tensor.name] = numpy_helper.to_array(tensor)
+        return model, arrays
+
     def check(self, y: np.ndarray, x: np.ndarray) -> None:
         wanted = x.astype(np.float64) @ self.weight
         magnitude = np.abs(x).astype(np.float64) @ np.abs(self.weight)
@@ -104,6 +115,16 @@ def test_other_processors(kind: str, cpu: str):
         case = Case(kind, 96, 41, blocks=True, zeros=True)
         x = case.x(rows)
         case.check(infini_ir.compile(case.model(rows), target=f"cpu:{cpu}")(x), x)
+
+
+@pytest.mark.parametrize("names", [["q"], ["zero"], ["scale"], ["q", "scale", "zero"]], ids=str)
+@pytest.mark.parametrize("kind", CODES)
+def test_what_is_only_known_when_running(kind: str, names: list[str]):
+    for rows in (1, 5):
+        case = Case(kind, 64, 41, blocks=True, zeros=True)
+        model, arrays = case.given(rows, *names)
+        x = case.x(rows)
+        case.check(infini_ir.compile(model)({"x": x, **arrays})["y"], x)
 
 
 def test_a_depth_that_is_no_multiple_of_eight():

@@ -54,7 +54,8 @@ APART = 8
 def find(
     value: SSAValue, loads: Mapping[SSAValue, tile.LoadOp]
 ) -> tuple[tile.MapOp, tile.LoadOp] | None:
-    """The map of loads that computes a factor, and the load of its 8- or 4-bit elements."""
+    """The map of loads that computes a factor, and the load of its 8- or 4-bit elements: no
+    other operand changes along k."""
     owner = value.owner
     if not isinstance(owner, tile.MapOp) or len(owner.outs) != 1:
         return None
@@ -66,8 +67,11 @@ def find(
             continue
         if operand not in loads:
             return None
-        if dims == (0, 1) and main is None and is_narrow(loads[operand]):
-            main = loads[operand]
+        if 0 not in dims:
+            continue
+        if dims != (0, 1) or main is not None or not is_narrow(loads[operand]):
+            return None
+        main = loads[operand]
     return None if main is None else (owner, main)
 
 
