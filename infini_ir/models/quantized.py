@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 from infini_ir.models import torch_zoo
+from infini_ir.utils.entry_folder import cache_folder
 from infini_ir.utils.errors import OptionError
-from infini_ir.utils.object_cache import cache_folder
 
 QUANTIZED = ("resnet50", "mobilenetv2", "bert")
 """The networks of `torch_zoo` that there are."""

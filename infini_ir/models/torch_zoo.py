@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from infini_ir.utils.entry_folder import cache_folder
 from infini_ir.utils.errors import OptionError
-from infini_ir.utils.object_cache import cache_folder
 
 if TYPE_CHECKING:
     from torch import nn

@@ -113,7 +113,8 @@ def known_machine(threads: int, *, again: bool = False) -> Machine:
     Of several measurements the best counts, limit by limit: whatever else runs on a machine
     only takes away from it.
     """
-    from infini_ir.utils.object_cache import ObjectCache, cache_folder
+    from infini_ir.utils.entry_folder import cache_folder
+    from infini_ir.utils.object_cache import ObjectCache
 
     path = cache_folder() / "machine.json"
     key = ObjectCache.key(*_identity(threads))[:16]

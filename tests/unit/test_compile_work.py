@@ -8,6 +8,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from infini_ir.compiler import Compilation, Options
 from infini_ir.dialects import graph, tile
+from infini_ir.utils.entry_folder import EntryFolder
 from infini_ir.utils.object_cache import ObjectCache
 
 
@@ -51,7 +52,7 @@ def test_work_grows_with_the_number_of_layers(monkeypatch, tmp_path):
 def test_the_cache_is_looked_through_rarely(monkeypatch, tmp_path):
     cache = ObjectCache(tmp_path)
     looks = []
-    monkeypatch.setattr(cache, "_evict", lambda: looks.append(1))
+    monkeypatch.setattr(EntryFolder, "evict", lambda self: looks.append(1))
     for number in range(200):
         cache.store(str(number), b"object")
     assert len(looks) == 1

@@ -26,8 +26,9 @@ from typing import Any
 from infini_ir.runtime.host import cpu_count_available
 from infini_ir.runtime.package import pack, unpack
 from infini_ir.targets.nvidia.emitted import EmittedKernel
+from infini_ir.utils.entry_folder import cache_folder
 from infini_ir.utils.errors import ArtifactError, CompileError
-from infini_ir.utils.object_cache import ObjectCache, cache_folder
+from infini_ir.utils.object_cache import ObjectCache
 
 _FORMAT = "nvidia kernel 2"
 """Part of every key; changes with what an entry holds."""

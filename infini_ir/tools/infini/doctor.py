@@ -87,7 +87,8 @@ def _version(name: str) -> str | None:
 
 
 def _cache_facts() -> dict[str, Any]:
-    from infini_ir.utils.object_cache import LIMIT, cache_folder
+    from infini_ir.utils.entry_folder import cache_folder
+    from infini_ir.utils.object_cache import LIMIT
 
     folder = cache_folder()
     sizes = []
@@ -118,8 +119,9 @@ def _check_dependencies() -> str:
 
 
 def _check_cache() -> str:
+    from infini_ir.utils.entry_folder import cache_folder
     from infini_ir.utils.errors import InfiniError
-    from infini_ir.utils.object_cache import ObjectCache, cache_folder
+    from infini_ir.utils.object_cache import ObjectCache
 
     cache = ObjectCache()
     key = ObjectCache.key("doctor", str(os.getpid()))

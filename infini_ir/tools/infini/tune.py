@@ -125,7 +125,7 @@ def _facts(
     from dataclasses import asdict
 
     from infini_ir.targets.cpu.tuning.tuner import summary_of
-    from infini_ir.utils.object_cache import cache_folder
+    from infini_ir.utils.entry_folder import cache_folder
 
     return {
         "model": model,

@@ -6,7 +6,8 @@ import pytest
 
 from infini_ir.targets.cpu.features import host, named
 from infini_ir.targets.cpu.llvm import codegen, toolchain
-from infini_ir.utils.object_cache import ObjectCache, cache_folder
+from infini_ir.utils.entry_folder import cache_folder
+from infini_ir.utils.object_cache import ObjectCache
 
 TEXT = "define i32 @f(i32 %x) {\n %y = add i32 %x, 1\n ret i32 %y\n}"
 

@@ -18,7 +18,8 @@ from infini_ir.dialects import tile
 from infini_ir.targets.cpu.features import CpuFeatures
 from infini_ir.targets.cpu.plans.plan import Plan
 from infini_ir.targets.kernel_text import kernel_text
-from infini_ir.utils.object_cache import ObjectCache, cache_folder
+from infini_ir.utils.entry_folder import cache_folder
+from infini_ir.utils.object_cache import ObjectCache
 
 _FORMAT = "cpu findings 1"
 
