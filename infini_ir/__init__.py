@@ -12,6 +12,7 @@ Everything is imported when it is first used.
 
 from __future__ import annotations
 
+import time
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     )
 
 __version__ = "0.1.0"
+
+LOADED_AT = time.time_ns()
+"""When this process began to import the compiler: sources changed since are not those that run."""
 
 _WHERE = {
     "compile": "infini_ir.compiler",

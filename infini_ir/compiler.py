@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from infini_ir.runtime.program import Program
     from infini_ir.targets.c_project.project import Project
     from infini_ir.targets.target import Target
+    from infini_ir.warm import Keeper
 
 PRECISIONS = ("f32", "bf16")
 
@@ -46,7 +47,7 @@ class Options:
     check_semantics: bool = False
     """Interpret the module before and after each graph pass and compare."""
     cache: bool = True
-    """Keep machine code on disk and use it again."""
+    """Keep machine code and whole programs on disk and use them again."""
     library: bool = False
     """Let the vendor's library do the products that it can, where the target offers it."""
     tune: Mapping[str, int] | None = None
@@ -286,6 +287,9 @@ def compile(
     Targets whose code the vendor's tools build (`ascend`, `cambricon`, `cuda-c`, `kunlun`)
     give a `Project`: `project.write(folder)` writes it.
 
+    A model in a file that was compiled and called before, by any process, is loaded as it was
+    kept on disk, unless `cache` is false, or `tune` or `check_semantics` are given: see the guide.
+
     A model that must know values of inputs becomes a `SpecializingModel`, which compiles
     when it is called with values that it has not seen; the source must not change until then.
 
@@ -293,7 +297,6 @@ def compile(
     where the target cannot do it, `OptionError` for unknown options.
     """
     from infini_ir.frontends.onnx.errors import SpecializationNeeded
-    from infini_ir.frontends.onnx.interface import Interface
     from infini_ir.frontends.onnx.specialize import (
         Specializer,
         SpecializingModel,
@@ -304,6 +307,8 @@ def compile(
     options = Options(target, precision, threads, inputs, check_semantics, cache, library, tune)
 
     def specializer() -> Specializer:
+        from infini_ir.frontends.onnx.interface import Interface
+
         build = partial(compile_for, source, options=options, progress=progress)
         return Specializer(Interface.of(source), build, inputs or {})
 
@@ -334,9 +339,56 @@ def compile_for(
     return run, outputs
 
 
+def ready_program(
+    source: Any, options: Options, progress: Progress | None = None, *, keep_texts: bool = True
+) -> tuple[Program, list[str]]:
+    """The program of a model, compiled or, where it was before, loaded, with what each output
+    of the model consists of (`Compilation.outputs`). Raises what `Compilation.run` does."""
+    keeper = _keeper(source, options)
+    found = keeper.find() if keeper is not None else None
+    if keeper is not None and found is not None:
+        program, outputs = found
+        program.texts = _texts_again(source, options, keeper)
+        if progress is not None:
+            progress("done", 4, 4)
+        return program, outputs
+    compilation = Compilation(options, progress, keep_texts)
+    program = compilation.run(source)
+    if keeper is not None:
+        files = compilation.ctx.weights.files
+        program.when_ready = keeper.keeping(compilation.outputs, files)
+    return program, compilation.outputs
+
+
+def _keeper(source: Any, options: Options) -> Keeper | None:
+    """None where a compilation does something besides giving a program, or must be anew."""
+    if not options.cache or options.check_semantics or options.tune is not None:
+        return None
+    from infini_ir.warm import Keeper
+
+    return Keeper.of(
+        source,
+        target=options.target,
+        precision=options.precision,
+        library=options.library,
+        threads=options.threads,
+        inputs=options.inputs,
+    )
+
+
+def _texts_again(source: Any, options: Options, keeper: Keeper) -> Mapping[str, str]:
+    from infini_ir.targets.registry import parse
+    from infini_ir.warm import TextsAgain
+
+    def compiled() -> Mapping[str, str]:
+        return Compilation(options).run(source).texts
+
+    levels = parse(options.target)[0].levels
+    return TextsAgain(("graph", "tile"), levels, compiled, keeper.is_current)
+
+
 def _compile_once(
     source: Any, options: Options, progress: Progress | None
 ) -> tuple[CompiledModel, list[str]]:
-    compilation = Compilation(options, progress)
-    program = compilation.run(source)
-    return CompiledModel(program, threads=options.threads), compilation.outputs
+    program, outputs = ready_program(source, options, progress)
+    return CompiledModel(program, threads=options.threads), outputs

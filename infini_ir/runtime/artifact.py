@@ -56,7 +56,7 @@ def write(program: Program, path: str | os.PathLike[str]) -> None:
     try:
         fd, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         with os.fdopen(fd, "wb") as file:
-            _write_file(program, file)
+            write_to(program, file)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())
@@ -100,7 +100,8 @@ class _SectionWriter:
         self.position += len(view)
 
 
-def _write_file(program: Program, file: BinaryIO) -> None:
+def write_to(program: Program, file: BinaryIO) -> None:
+    """Write `program` to an empty file. Raises `OSError`."""
     out = _SectionWriter(file)
     out.write(bytes(_HEADER_SIZE))
     sections = {"code": _write_code(program, out), "weights": _write_weights(program, out)}

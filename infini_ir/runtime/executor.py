@@ -174,6 +174,7 @@ class Executor:
         self._results = [ResultMemory() for _ in metadata.outputs]
         self._weights = program.weight_section.base
         self._load_entries()
+        program.tell_ready()
 
     def _load_entries(self) -> None:
         image, entries = self.program.image, self.metadata.entries

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
@@ -108,6 +108,8 @@ class Program:
     weights: Weights
     texts: Mapping[str, str] = field(default_factory=dict)
     """Texts of the levels it came through (`graph`, `tile`, `llvm`), saved with it."""
+    when_ready: Callable[[Program], None] | None = None
+    """Called once, when it is about to be run: code and weights are where they stay."""
 
     @cached_property
     def image(self) -> Image:
@@ -123,3 +125,9 @@ class Program:
             meta = self.metadata
             self.weights = WeightSection.gather(self.weights, meta.weights, meta.weights_size)
         return self.weights
+
+    def tell_ready(self) -> None:
+        """Call `when_ready`, the first time."""
+        told, self.when_ready = self.when_ready, None
+        if told is not None:
+            told(self)

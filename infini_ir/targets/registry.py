@@ -41,6 +41,9 @@ class Entry:
     """Options that its constructor takes, of `cache`, `library`, `tune` and `threads`."""
     precisions: tuple[str, ...] = ("f32",)
     """What models of f32 can be computed in."""
+    identity: str = ""
+    """Module and function, `module:function`, which tells of an architecture and a number of
+    threads what else decides a program; empty where programs are not kept on disk."""
 
 
 ENTRIES = {
@@ -67,6 +70,7 @@ ENTRIES = {
             ("llvm", "asm"),
             options=("cache", "tune", "threads"),
             precisions=("f32", "bf16"),
+            identity="cpu.identity:identity",
         ),
         Entry(
             "nvidia",
@@ -166,6 +170,16 @@ def check(
         raise OptionError(
             f"target '{entry.name}' tunes no kernels; those that do: {', '.join(offered)}"
         )
+
+
+def identity(spec: str, threads: int | None) -> tuple[str, ...] | None:
+    """What decides the target's programs besides sources and options, importing no compiler;
+    None where that cannot be told, and programs are not to be kept. `threads` as in `make`."""
+    entry, architecture = parse(spec)
+    if not entry.identity:
+        return None
+    module, _, name = entry.identity.partition(":")
+    return getattr(import_module(f"infini_ir.targets.{module}"), name)(architecture, threads)
 
 
 def make(

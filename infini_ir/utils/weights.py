@@ -133,6 +133,8 @@ class WeightStore:
         self._weights: dict[str, _Weight] = {}
         self._derived: dict[tuple[tuple[str, ...], str, str, tuple[int, ...]], str] = {}
         self._mappings: dict[Path, mmap.mmap] = {}
+        self.files: set[Path] = set()
+        """Files beside the model that weights and constants were found in."""
 
     # Adding
 

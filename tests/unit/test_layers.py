@@ -19,6 +19,7 @@ LAYERS = (
     ("frontends", "passes"),
     ("lowering",),
     ("targets",),
+    ("warm",),
     ("compiler",),
     ("models",),
     ("universe",),

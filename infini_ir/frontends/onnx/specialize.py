@@ -12,12 +12,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from infini_ir.frontends.onnx.errors import SpecializationNeeded
-from infini_ir.frontends.onnx.interface import InputInfo, Interface
 from infini_ir.runtime.arrays import as_input
 from infini_ir.runtime.model import CompiledModel
 from infini_ir.runtime.signature import TensorSpec
@@ -29,6 +28,9 @@ Runner = Callable[[Sequence[np.ndarray]], Sequence[np.ndarray]]
 Build = Callable[[Given], tuple[Runner, Sequence[str]]]
 """Gives a function of the flat inputs to the flat outputs, and the description of the
 outputs (`infini_ir.frontends.onnx.importer.OUTPUTS`)."""
+
+if TYPE_CHECKING:
+    from infini_ir.frontends.onnx.interface import InputInfo, Interface
 
 _SIZES = ("i32", "i64")
 

@@ -85,6 +85,7 @@ class Files:
             raise error(f"external data '{location}' links out of the model's folder")
         if not path.is_file():
             raise error(f"external data file '{path}' does not exist")
+        self.weights.files.add(self.folder / relative)
         return path
 
 

@@ -29,10 +29,10 @@ def open_model(path: str, options: Options, title: str) -> CompiledModel:
         from infini_ir.runtime.model import load
 
         return load(path, options.threads)
-    from infini_ir.compiler import Compilation
+    from infini_ir.compiler import ready_program
     from infini_ir.runtime.model import CompiledModel
     from infini_ir.tools.infini.progress import progress
 
     with progress(title) as tell:
-        program = Compilation(options, tell, keep_texts=False).run(path)
+        program, _ = ready_program(path, options, tell, keep_texts=False)
     return CompiledModel(program, options.threads)

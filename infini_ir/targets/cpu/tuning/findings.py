@@ -7,6 +7,7 @@ kernel does. Whatever is wrong with the disk or with an entry reads as not known
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field, replace
@@ -16,6 +17,7 @@ from typing import Any
 
 from infini_ir.dialects import tile
 from infini_ir.targets.cpu.features import CpuFeatures
+from infini_ir.targets.cpu.identity import PLANS, model_name, note_tuning
 from infini_ir.targets.cpu.plans.plan import Plan
 from infini_ir.targets.kernel_text import kernel_text
 from infini_ir.utils.entry_folder import cache_folder
@@ -45,7 +47,8 @@ class Findings:
     def __init__(self, features: CpuFeatures, threads: int, folder: Path | None = None):
         parts = (_FORMAT, code_version(), model_name(), features.triple)
         identity = ObjectCache.key(*parts, features.feature_string, str(threads))
-        self.folder = (folder or cache_folder()) / "plans" / identity[:16]
+        self._cache = folder or cache_folder()
+        self.folder = self._cache / PLANS / identity[:16]
         self._store = ObjectCache(self.folder)
 
     def __bool__(self) -> bool:
@@ -68,8 +71,13 @@ class Findings:
             return None
 
     def store(self, kernel: tile.KernelOp, finding: Finding) -> None:
-        """Keep what is known of a kernel."""
-        self._store.store(self.name_of(kernel), json.dumps(asdict(finding)).encode())
+        """Keep what is known of a kernel. Programs kept before are not used again."""
+        data = json.dumps(asdict(finding)).encode()
+        with contextlib.suppress(OSError):
+            note_tuning(self._cache)
+            self._store.store(self.name_of(kernel), data)
+            # Once more for who compiled in between, without it.
+            note_tuning(self._cache)
 
 
 def unreasoned(plan: Plan) -> Plan:
@@ -102,15 +110,3 @@ def code_version() -> str:
         digest.update(path.name.encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()
-
-
-@cache
-def model_name() -> str:
-    """The name of this machine's processor."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(errors="replace")
-    except OSError:
-        return ""
-    wanted = ("vendor_id", "cpu family", "model", "model name", "stepping", "CPU part")
-    lines = dict.fromkeys(" ".join(line.split()) for line in text.splitlines())
-    return "\n".join(line for line in lines if line.partition(" :")[0] in wanted)
