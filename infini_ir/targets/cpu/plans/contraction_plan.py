@@ -13,14 +13,12 @@ from infini_ir.dialects.tile.types import GROUPS
 from infini_ir.targets.cpu.features import CpuFeatures
 from infini_ir.targets.cpu.plans.plan import Plan
 from infini_ir.targets.cpu.products import computed_factor, contraction, sliced_factor
+from infini_ir.targets.cpu.products.register_tile import FEW_ROWS
 from infini_ir.utils.dtypes import item_size
 from infini_ir.utils.symbolic import product
 
 PROGRAMS = 16
 """Programs that a large kernel should have, so that workers end together."""
-
-FEW_ROWS = 6
-"""Rows below which a register tile waits for its additions instead of its products."""
 
 SHARING_STRIPS = 8
 """Strips of rows that fetch a panel together without waiting for it."""
@@ -287,6 +285,9 @@ def efficiency(size: int, limit: int) -> float:
     """The share of a register tile's work that counts, for strips over an axis."""
     strip = even_strip(size, limit)
     whole, rest = divmod(size, strip)
+    if 0 < rest < FEW_ROWS:  # strips of two sizes next to each other, instead of a small one
+        strip = size / (whole + 1)
+        whole, rest = whole + 1, 0
     spent = whole * max(strip, FEW_ROWS) + (max(rest, FEW_ROWS) if rest else 0)
     return size / spent * min(1.0, strip / limit + 0.3) if spent else 1.0
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from infini_ir.targets.cpu.llvm.writer import V, integer
+from infini_ir.targets.cpu.llvm.writer import ZERO, V, integer
 from infini_ir.utils.symbolic import Dim
 
 if TYPE_CHECKING:
@@ -66,25 +66,33 @@ class Sums:
         """Room for so many cells."""
         return Sums(e.scratch(Dim.of(cells * e.lanes * ITEM)), e.lanes)
 
-    def begin(self, e: KernelEmitter, cells: Sequence[V]) -> None:
-        """Take over what the cells hold, before the first part."""
-        for number, cell in enumerate(cells):
-            e.f.store(self._load(e, cell), self._slot(e, number), self._align)
+    def clear(self, e: KernelEmitter, cells: Sequence[V], begun: V) -> None:
+        """Before a part: cells at zero, unless it is the first, which goes on with what they
+        hold. `begun` is 0 before that one."""
 
-    def clear(self, e: KernelEmitter, cells: Sequence[V]) -> None:
-        """Cells at zero, before a part."""
-        for cell in cells:
-            e.f.store(V("zeroinitializer", TYPE, self.lanes), cell, self._align)
+        def zero() -> None:
+            for cell in cells:
+                e.f.store(V("zeroinitializer", TYPE, self.lanes), cell, self._align)
 
-    def close(self, e: KernelEmitter, cells: Sequence[V]) -> None:
-        """Add the sums of a part, which the cells hold; after the last, the cells are right."""
-        for number, cell in enumerate(cells):
-            slot = self._slot(e, number)
-            old, part = self._load(e, slot), self._load(e, cell)
-            kind = f"<{self.lanes} x {TYPE}>"
-            total = e.f.assign(f"fadd {kind} {old.text}, {part.text}", TYPE, self.lanes)
-            e.f.store(total, slot, self._align)
-            e.f.store(total, cell, self._align)
+        e.f.when(e.f.compare("sgt", begun, ZERO), zero, hint="clear")
+
+    def close(self, e: KernelEmitter, cells: Sequence[V], begun: V, more: V) -> None:
+        """After a part: add the sums before it, if it is not the first, and where `more` of
+        them follow keep the sums. After the last, the cells hold them."""
+
+        def add() -> None:
+            for number, cell in enumerate(cells):
+                old, part = self._load(e, self._slot(e, number)), self._load(e, cell)
+                kind = f"<{self.lanes} x {TYPE}>"
+                total = e.f.assign(f"fadd {kind} {old.text}, {part.text}", TYPE, self.lanes)
+                e.f.store(total, cell, self._align)
+
+        def keep() -> None:
+            for number, cell in enumerate(cells):
+                e.f.store(self._load(e, cell), self._slot(e, number), self._align)
+
+        e.f.when(e.f.compare("sgt", begun, ZERO), add, hint="add")
+        e.f.when(more, keep, hint="keep")
 
     @property
     def _align(self) -> int:

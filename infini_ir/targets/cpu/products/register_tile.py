@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from infini_ir.targets.cpu.kernel.sources import Coordinate, Point, narrowed
 from infini_ir.targets.cpu.llvm.scalars import memory_of
-from infini_ir.targets.cpu.llvm.writer import ONE, ZERO, V, integer
+from infini_ir.targets.cpu.llvm.writer import ONE, ZERO, V, boolean, integer
 from infini_ir.targets.cpu.products.partial_sums import Parts, Sums, divide
 
 if TYPE_CHECKING:
@@ -26,11 +26,15 @@ LOOPED_FINISH = 24
 LINE = 64
 """Bytes of a cache line."""
 
-NEAR = 4096
-"""Bytes that a panel is fetched ahead where memory limits a product."""
+AHEAD = 16384
+"""Bytes that are fetched ahead of all panels together where memory limits a product: what memory
+delivers to a core in twice the time that it takes to answer when it is busy."""
 
 FEW_STRIPS = 2
 """Strips of rows below which memory limits a product whose weights come from there."""
+
+FEW_ROWS = 6
+"""Rows below which a register tile waits for its additions instead of its products."""
 
 UNROLL = 4
 """Steps of the innermost loop written out."""
@@ -174,9 +178,9 @@ def _chunks(
     *,
     even: bool = False,
 ) -> None:
-    """Cover an extent by chunks of a size, then smaller ones; `even`: of two sizes next to
-    each other, where it is known."""
-    if extent.number is not None and even:
+    """Cover an extent by chunks of a size, then smaller ones; where it is known and the last
+    one would be small, or they are to be `even`, of two sizes next to each other."""
+    if extent.number is not None and (even or 0 < int(extent.number) % size < FEW_ROWS):
         _even_chunks(e, int(extent.number), size, body)
         return
     if extent.number is not None:
@@ -256,9 +260,6 @@ def _strip(
     base = _base(e, p, outer, inner)
     offsets = [_row_offset(e, p, h, w) for h, w in rows]
     pointers = _panel_pointers(e, p, column, vectors, rest)
-    every = [cell for line in cells for cell in line]
-    if p.sums is not None:
-        p.sums.begin(e, every)
     expected = _expected(e, p, row_points, columns, (outer, inner), height)
     if p.loops is not None:
         p.loops(e, Strip(p, inner, base, offsets, pointers, cells, columns, masks))
@@ -483,8 +484,9 @@ def _ahead(
     known = None not in extents
     if known and total < FEW_STRIPS * rows:
         firsts = panels[:: max(1, p.b.width // e.lanes)]
-        near = [e.f.gep(panel, integer(NEAR), "i8") for panel in firsts]
-        return Ahead(near, lines, turn, 1)
+        distance = max(LINE, AHEAD // len(firsts))
+        near = [e.f.gep(panel, integer(distance), "i8") for panel in firsts]
+        return Ahead(near, lines, turn, 2)
     row = at[1] if at[0] is None else e.f.add(e.f.mul(at[0], p.rows[1]), at[1])
     size = e.f.mul(product_of(e, p.counts), integer(p.b.width * p.panels * item))
     count = integer(total) if known else product_of(e, p.rows)
@@ -532,7 +534,9 @@ def _k_loops(
         if p.counts[-1].number is None or int(p.counts[-1].number) % UNROLL:
             e.f.loop(end, lambda k: steps(k, 1), start=whole, hint="k")
 
-    def turns(depth: int, start: V, end: V, a: V, b: list[V], fetched: list[V]) -> None:
+    def turns(
+        depth: int, start: V, end: V, a: V, b: list[V], fetched: list[V], begun: V
+    ) -> None:
         if depth == len(p.counts) - 1:
             innermost(start, end, a, b, fetched)
             return
@@ -544,29 +548,33 @@ def _k_loops(
                 e.f.gep(a, e.f.mul(k, p.a_strides[depth]), memory_of(p.a_element)),
                 [e.f.gep(pointer, step, memory_of(p.b.element)) for pointer in b],
                 ahead.after(e, fetched, step) if ahead else [],
+                e.f.add(begun, k),
             )
 
         e.f.loop(end, iteration, start=start, hint="k")
 
-    def level(depth: int, a: V, b: list[V], fetched: list[V]) -> None:
+    def level(depth: int, a: V, b: list[V], fetched: list[V], begun: V) -> None:
+        """Loop number `depth` and those inside it; `begun` is 0 if none outside has turned."""
         count = p.counts[depth]
         if p.parts is None or depth != p.parts.level:
-            turns(depth, ZERO, count, a, b, fetched)
+            turns(depth, ZERO, count, a, b, fetched, begun)
             return
         size, every = p.parts.size, [cell for line in cells for cell in line]
 
         def part(k: V) -> None:
             assert p.sums is not None
-            p.sums.clear(e, every)
             end = e.f.add(k, integer(size))
+            more = e.f.compare("slt", end, count) if depth == 0 else boolean(True)
             if count.number is None or int(count.number) % size:
                 end = e.f.min(end, count)
-            turns(depth, k, end, a, b, fetched)
-            p.sums.close(e, every)
+            before = e.f.add(begun, k)
+            p.sums.clear(e, every, before)
+            turns(depth, k, end, a, b, fetched, before)
+            p.sums.close(e, every, before, more)
 
         e.f.loop(count, part, step=size, hint="part")
 
-    level(0, base, panels, ahead.starts if ahead else [])
+    level(0, base, panels, ahead.starts if ahead else [], ZERO)
 
 
 def _multiply(
