@@ -198,3 +198,17 @@ def test_one_node():
     node = onnx.helper.make_node("Clip", ["x", "", "high"], ["y"])
     [y] = backend.run_node(node, [np.array([1, 5], F), np.array(3, F)])
     assert y.tolist() == [1, 3]
+
+
+@pytest.mark.parametrize("type", ["float8e5m2", "float8e4m3fn", "float4e2m1"])
+def test_floats_of_few_bits_are_padded(type):
+    """Their constants are bits, as LLVM has no such types."""
+    dtype = numpy_dtype({
+        "float8e5m2": "f8E5M2", "float8e4m3fn": "f8E4M3FN", "float4e2m1": "f4E2M1FN",
+    }[type])  # fmt: skip
+    x = np.array([[1, 2, 3, -4]]).astype(dtype)
+    pads = "<int64[4] s = {0, 1, 0, 2}>"
+    (y,) = run(
+        f"g ({type}[1,4] x) => ({type}[n,m] y) {pads} {{ y = Pad(x, s) }}", [x], opset=23
+    )
+    np.testing.assert_array_equal(y.astype(np.float32), [[0, 1, 2, 3, -4, 0, 0]])

@@ -42,6 +42,16 @@ def test_each_set_of_values_is_compiled_once(total: SpecializingModel):
     assert total.report() == {"programs": 3, "values": ["axes"], "sizes": []}
 
 
+@pytest.mark.parametrize("size", ["batch size", "é", "%1", "", "1st"])
+def test_sizes_and_inputs_of_any_name(size: str):
+    proto = model(SUM)
+    proto.graph.input[0].name = proto.graph.node[0].input[0] = "serving:0"
+    proto.graph.input[0].type.tensor_type.shape.dim[1].dim_param = size
+    made = infini_ir.compile(proto)
+    result = made({"serving:0": X, "axes": np.array([1])})["y"]
+    np.testing.assert_allclose(result, X.sum(axis=1, keepdims=True))
+
+
 def test_it_is_called_as_a_compiled_model_is(total: SpecializingModel):
     axes = np.array([1])
     for result in (

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import onnx
 
 from infini_ir.frontends.onnx.loading import Source, load_model
+from infini_ir.frontends.onnx.session import identifier
 from infini_ir.frontends.onnx.tensors import DTYPES
 from infini_ir.runtime.signature import TensorSpec
 from infini_ir.utils.symbolic import Dim
@@ -51,8 +52,8 @@ def _input_info(info: onnx.ValueInfoProto) -> InputInfo:
         return InputInfo(info.name, kind, None)
     shape = tuple(
         Dim.of(dim.dim_value)
-        if dim.HasField("dim_value")
-        else Dim.symbol(dim.dim_param or f"{info.name}_dim{axis}")
+        if dim.HasField("dim_value") and dim.dim_value >= 0
+        else Dim.symbol(identifier(dim.dim_param or f"{info.name}_dim{axis}"))
         for axis, dim in enumerate(tensor.shape.dim)
     )
     return InputInfo(info.name, kind, TensorSpec(info.name, DTYPES[tensor.elem_type], shape))

@@ -9,7 +9,7 @@ from typing import Any
 
 import onnx
 from google.protobuf.message import DecodeError
-from onnx import version_converter
+from onnx import shape_inference, version_converter
 
 from infini_ir.frontends.onnx.embedded import without_weights
 from infini_ir.frontends.onnx.registry import canonical_domain, find_operator
@@ -79,6 +79,16 @@ def check_versions(model: onnx.ModelProto, label: str) -> None:
         )
 
 
+_CONVERTING = (
+    RuntimeError,
+    ValueError,
+    TypeError,
+    version_converter.ConvertError,
+    shape_inference.InferenceError,
+)
+"""What converting a model raises."""
+
+
 def modernized(model: onnx.ModelProto, label: str) -> onnx.ModelProto:
     """A model of an old opset as one of `CONVERTED_OPSET`; others as they are."""
     opset = opsets_of(model.opset_import).get("", CONVERTED_OPSET)
@@ -86,7 +96,7 @@ def modernized(model: onnx.ModelProto, label: str) -> onnx.ModelProto:
         return model
     try:
         converted = version_converter.convert_version(model, CONVERTED_OPSET)
-    except (RuntimeError, ValueError, TypeError) as error:
+    except _CONVERTING as error:
         reason = " ".join(str(error).split())
         raise ModelError(
             f"{label}: cannot convert opset {opset} to {CONVERTED_OPSET}: {reason}; "

@@ -14,6 +14,7 @@ from infini_ir.dialects.graph.shaping import CONSTANT_LIMIT, ConstantOp
 from infini_ir.dialects.graph.types import tensor_type
 from infini_ir.frontends.onnx.errors import NeedsValue
 from infini_ir.frontends.onnx.node import Node
+from infini_ir.frontends.onnx.operand_types import check_operand_types
 from infini_ir.frontends.onnx.registry import canonical_domain, find_operator
 from infini_ir.frontends.onnx.session import FunctionKey, Session, type_proto
 from infini_ir.frontends.onnx.tensors import (
@@ -62,17 +63,24 @@ class Scope:
 
     # Names
 
-    def lookup(self, name: str, node: Node) -> Entry:
-        """What a name stands for here."""
+    def find(self, name: str) -> Entry | None:
+        """What a name stands for here, None for nothing."""
         scope: Scope | None = self
         while scope is not None:
             entry = scope.values.get(name)
-            if isinstance(entry, Missing):
-                raise NeedsValue(entry.values, entry.shapes)
             if entry is not None:
                 return entry
             scope = scope.parent
-        raise node.error(f"input '{name}' is not defined")
+        return None
+
+    def lookup(self, name: str, node: Node) -> Entry:
+        """What a name that an input has stands for here."""
+        entry = self.find(name)
+        if isinstance(entry, Missing):
+            raise NeedsValue(entry.values, entry.shapes)
+        if entry is None:
+            raise node.error(f"input '{name}' is not defined")
+        return entry
 
     def resolved(self, attribute: onnx.AttributeProto) -> onnx.AttributeProto | None:
         """An attribute, or what its reference in a function's body refers to."""
@@ -138,6 +146,7 @@ class Scope:
         function = self.session.functions.get(function_key(node.proto))
         if function is not None:
             return self.call(node, function)
+        check_operand_types(node)
         operator = find_operator(node.domain, node.op_type, node.opset)
         if operator is not None:
             return operator(node)

@@ -118,6 +118,48 @@ def test_nodes_that_do_not_fit_name_the_node():
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("g (float[2,3] a, double[3,4] b) => (float[2,4] y) { y = MatMul(a, b) }", "one type"),
+        ("g (float[2,3] a, int32[3,4] b) => (float[2,4] y) { y = MatMul(a, b) }", "takes no i32|one type"),
+        ("g (bool[1,1,4,4] a, bool[1,1,3,3] b) => (bool[1,1,2,2] y) { y = Conv(a, b) }", "takes no i1"),
+        ("g (int8[2,3] a) => (int8[2,3] y) { y = Softmax(a) }", "takes no i8"),
+        ("g (float[2,3] a, float16[2,3] b) => (float[4,3] y) { y = Concat<axis=0>(a, b) }", "one type"),
+        ("g (float[2,3] a, float[2,3] b) => (float[2,3] y) { y = Relu(a, b) }", "takes 1 inputs"),
+    ],
+)  # fmt: skip
+def test_types_that_an_operator_cannot_have(text: str, message: str):
+    refuse(model(text), message)
+
+
+def test_what_moves_elements_takes_any_type():
+    for text in (
+        "g (float8e5m2[2,3] a) => (float8e5m2[4,3] y) { y = Concat<axis=0>(a, a) }",
+        "g (bfloat16[2,3] a) => (bfloat16[2,3] y) { y = Softmax(a) }",
+    ):
+        import_model(model(text, opset=13), compiler_context())
+
+
+def test_starts_and_ends_may_be_of_two_types():
+    text = """g (float[6] a, int64[1] start, int32[1] end) => (float[n] y) {
+        y = Slice(a, start, end) }"""
+    import_model(model(text), compiler_context())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        # The input is a parameter, but of a version of the file that lists those as inputs.
+        "g () => (float[2] y) <float[2] x = {1, 2}> { y = Relu(x) }",
+        "g (float[2, 3] x) => (float[4] y) { y = Reshape<shape = [4]>(x) }",
+    ],
+)
+def test_old_models_that_cannot_be_converted(text: str):
+    old = model(text, opset=6, ir=3)
+    refuse(old, "cannot convert opset 6")
+
+
 def test_inputs_without_a_usable_type():
     proto = model(RELU)
     proto.graph.input[0].ClearField("type")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 from xdsl.dialects import arith, math
 from xdsl.dialects.builtin import (
     AnyFloat,
@@ -18,9 +19,11 @@ from xdsl.dialects.builtin import (
 )
 from xdsl.ir import Attribute, Block, Operation
 
+from infini_ir.dialects.graph.types import element_name
 from infini_ir.targets.cpu.functions.native_math import NATIVE, NATIVE_OPERATIONS
 from infini_ir.targets.cpu.functions.native_roots import emit_reciprocal, is_estimate
 from infini_ir.targets.cpu.llvm.writer import Function, V, boolean, floating, integer
+from infini_ir.utils.dtypes import numpy_dtype
 from infini_ir.utils.errors import CompileError
 
 _FLOATS: dict[type[Attribute], str] = {
@@ -89,6 +92,10 @@ def _constant(op: arith.ConstantOp) -> V:
         number = value.value.data
         return boolean(bool(number)) if type == "i1" else integer(number, type)
     assert isinstance(value, FloatAttr)
+    if type.startswith("i"):
+        # Floats of 8 and 4 bits have no type in LLVM: their bits.
+        narrow = np.array(value.value.data, numpy_dtype(element_name(op.result.type)))
+        return integer(int(narrow.view(np.uint8)), type)
     return floating(value.value.data, type)
 
 
