@@ -35,7 +35,7 @@ from infini_ir.utils.errors import ArtifactError
 
 MAGIC = b"\x89INFINI\n"
 """Not text, and damaged by any transfer that converts line ends."""
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 PAGE = 4096
 """Sections start at multiples of this, on whatever machine the file was written."""
 

@@ -1,7 +1,7 @@
 """Calls a native program: checks inputs, gives it memory and threads, collects outputs.
 
-The time outside native code counts here: a call with shapes seen before does no more than
-compare dtypes and shapes, store pointers and make the outputs.
+The time outside native code counts: a call with shapes like those of the one before is all native
+(`open_entry`, `infini_ir.runtime.desk`). What is here is for all others.
 """
 
 from __future__ import annotations
@@ -10,18 +10,20 @@ import ctypes
 import math
 import os
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from time import perf_counter
-from typing import Any
+from time import monotonic
+from typing import Any, NoReturn
 
 import numpy as np
 
 from infini_ir.runtime.arrays import as_input
 from infini_ir.runtime.binding import Binding, bind, check_bindable
+from infini_ir.runtime.desk import Callbacks, Desk, Entry, can_enter, weakly
 from infini_ir.runtime.host import cpu_count_available
 from infini_ir.runtime.memory import address_of, anonymous
 from infini_ir.runtime.metadata import Metadata
+from infini_ir.runtime.pace import EVERYTHING_AHEAD, NOTHING_AHEAD, Ahead
 from infini_ir.runtime.pool import shared_pool
 from infini_ir.runtime.program import Program
 from infini_ir.runtime.results import SMALL, ResultMemory
@@ -63,8 +65,8 @@ def choose_threads(threads: int | None = None) -> int:
 
 def _function_table() -> np.ndarray:
     libc = ctypes.CDLL(None)
-    functions = [ctypes.cast(f, ctypes.c_void_p).value for f in (libc.malloc, libc.free)]
-    return np.array(functions, np.uint64)
+    functions = libc.malloc, libc.free, libc.clock_gettime
+    return np.array([ctypes.cast(f, ctypes.c_void_p).value for f in functions], np.uint64)
 
 
 _functions = _function_table()
@@ -79,24 +81,25 @@ class _Context:
         "binding",
         "block",
         "fields",
-        "handle",
+        "inputs",
         "outputs",
         "symbols",
+        "times",
     )
 
     def __init__(self, metadata: Metadata, weights: int):
-        inputs = _BARRIER_END
-        self.outputs = inputs + len(metadata.inputs)
+        self.inputs = _BARRIER_END
+        self.outputs = self.inputs + len(metadata.inputs)
         self.symbols = self.outputs + len(metadata.outputs)
         self.block = anonymous(8 * (self.symbols + len(metadata.symbols)))
         self.address = address_of(self.block)
-        self.handle = ctypes.c_void_p(self.address)
-        """The address as ctypes passes it on: 0.1 us less than making it anew."""
         self.fields = self.block.data.cast("q")
+        self.times = np.zeros(2, np.int64)
+        """When its latest call began and ended."""
         self.binding: Binding | None = None
         self.use_arena(anonymous(0))
         for field, index in (
-            (_INPUTS, inputs),
+            (_INPUTS, self.inputs),
             (_OUTPUTS, self.outputs),
             (_SYMBOLS, self.symbols),
             (_BARRIER, _BARRIER_START),
@@ -142,12 +145,24 @@ _READABLE = 0x0101
 
 
 @dataclass(frozen=True, slots=True)
+class _Output:
+    """An output to make."""
+
+    shape: tuple[int, ...] | None
+    """None where the program decides while running."""
+    dtype: np.dtype
+    size: int
+    """In bytes."""
+    memory: ResultMemory
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class _Known:
     """Input shapes seen before."""
 
+    inputs: tuple[tuple[int, ...], ...]
     binding: Binding
-    outputs: tuple[tuple[tuple[int, ...] | None, np.dtype, int, ResultMemory | None], ...]
-    """Of each output to make: shape, type, bytes, and where to take them from."""
+    outputs: tuple[_Output, ...]
     open: bool
     """Whether the program decides the shape of an output while running."""
 
@@ -172,18 +187,22 @@ class Executor:
         self._known: dict[tuple[tuple[int, ...], ...], _Known] = {}
         self._free: deque[_Context] = deque()
         self._results = [ResultMemory() for _ in metadata.outputs]
+        self._entry: Entry | None = None
+        self._first: _Context | None = None
+        """The context of the entry."""
+        self._open_for: _Known | None = None
+        """What the entry is set up for."""
         self._weights = program.weight_section.base
         self._load_entries()
         program.tell_ready()
 
     def _load_entries(self) -> None:
         image, entries = self.program.image, self.metadata.entries
-        pointer = ctypes.c_void_p
+        pointer, i64 = ctypes.c_void_p, ctypes.c_int64
         self._main = image.address(entries["infini_main"])
-        self._run = image.function(
-            entries["infini_run"], ctypes.c_int64, pointer, pointer, pointer, ctypes.c_int64
+        self._share = image.function(
+            entries["infini_share"], i64, pointer, pointer, pointer, i64, pointer
         )
-        self._alone = image.function(entries["infini_main"], None, pointer, pointer)
         self._release = image.function(entries["infini_release"], None, pointer)
 
     def run(self, inputs: Sequence[Any]) -> list[np.ndarray]:
@@ -192,51 +211,126 @@ class Executor:
         `InputError` for inputs that do not fit the signature or fail a check of the program.
         """
         arrays = self._accept(inputs)
-        # Without a list for the usual one input: 0.1 us.
-        one = len(arrays) == 1
-        shapes = (arrays[0].shape,) if one else tuple([array.shape for array in arrays])
+        shapes = tuple([array.shape for array in arrays])
         known = self._known.get(shapes) or self._bind(shapes)
-        binding = known.binding
+        context = self._take_context()
         try:
-            context = self._free.pop()
-        except IndexError:
-            context = _Context(self.metadata, self._weights)
-        fields, index = context.fields, _BARRIER_END
-        try:
-            if context.binding is not binding:
-                context.bind(binding)
-            for array in arrays:
+            usual = context.binding is known.binding
+            if not usual:
+                context.bind(known.binding)
+            fields = context.fields
+            for index, array in enumerate(arrays, context.inputs):
                 fields[index] = address_of(array)
-                index += 1
-            outputs: list[Any] = []
-            for shape, dtype, size, memory in known.outputs:
-                if shape is None:
-                    outputs.append(None)
-                    index += 1
-                    continue
-                if memory is None:
-                    output = _empty(shape, dtype)
-                else:
-                    output = memory.array(shape, dtype, size)
-                fields[index] = address_of(output)
-                outputs.append(output)
-                index += 1
-            if binding.workers == 1:
-                # As `_call_alone`, whose call takes 0.07 us.
-                fields[_WORKERS] = 1
-                self._alone(context.handle, None)
-                if status := fields[_STATUS]:
-                    raise self._failure(context, status)
+            outputs: list[Any] = [_make(output) for output in known.outputs]
+            for index, output in enumerate(outputs, context.outputs):
+                if output is not None:
+                    fields[index] = address_of(output)
+            if context is self._first:
+                self._call_at_desk(context, known, usual)
             else:
-                self._paced_call(context, binding)
+                self._call(context, known.binding, address_of(context.times))
+            if fields[_STATUS]:
+                raise self._failure(context)
             if known.open:
                 self._collect(context, outputs)
         finally:
-            if fields[_BLOCKS]:
-                self._release(context.address)
-                fields[_BLOCKS] = 0
-            self._free.append(context)
+            self._free_blocks(context)
+            self._give_back(context)
         return outputs
+
+    # The quick way in
+
+    def open_entry(
+        self, slow: Callable[..., Any], failed: Callable[..., Any]
+    ) -> Callable[..., Any] | None:
+        """A function of inputs that gives an output, or a tuple of them, without Python where it
+        can. Else it calls `slow` with the inputs, which should end up in `run`; a call that fails
+        a check is the result of `failed` with the inputs, which should end up in `fail`.
+
+        None where this Python has no such functions. To be called once.
+        """
+        assert self._entry is None
+        if not can_enter():
+            return None
+        context = _Context(self.metadata, self._weights)
+        image, entries = self.program.image, self.metadata.entries
+        callbacks = Callbacks(slow, failed, weakly(self._note_late))
+        self._entry = Entry(image, entries, context.address, callbacks)
+        self._first = context
+        self._entry.give_back()
+        return self._entry.enter
+
+    def fail(self) -> NoReturn:
+        """Raise the error of the latest call that went the quick way in."""
+        assert self._first is not None
+        try:
+            raise self._failure(self._first)
+        finally:
+            self._free_blocks(self._first)
+            self._give_back(self._first)
+
+    def _take_context(self) -> _Context:
+        """One that no other call has, that of the entry if it can be had."""
+        if self._entry is not None and self._entry.take():
+            assert self._first is not None
+            self._note_run()
+            self._entry.allow(1, NOTHING_AHEAD)  # until this call has gone well
+            return self._first
+        try:
+            return self._free.pop()
+        except IndexError:
+            return _Context(self.metadata, self._weights)
+
+    def _give_back(self, context: _Context) -> None:
+        if context is self._first:
+            assert self._entry is not None
+            self._entry.give_back()
+        else:
+            self._free.append(context)
+
+    def _free_blocks(self, context: _Context) -> None:
+        """Those that the program took while it ran."""
+        if context.fields[_BLOCKS]:
+            self._release(context.address)
+            context.fields[_BLOCKS] = 0
+
+    def _call_at_desk(self, context: _Context, known: _Known, usual: bool) -> None:
+        """Call with the context of the entry, and let calls like this one go by from then on:
+        from the second on, as setting that up takes longer than a call does."""
+        entry, binding = self._entry, known.binding
+        assert entry is not None
+        if self._open_for is not known:
+            self._open_for = None
+            if usual and not known.open:
+                entry.set_up(
+                    [(d, s) for d, s in zip(self._input_dtypes, known.inputs, strict=True)],
+                    [(o.dtype, o.shape or (), o.size, o.memory) for o in known.outputs],
+                )
+                self._open_for = known
+        ahead, used = self._call(context, binding, entry.times)
+        entry.allow(used, ahead if self._open_for is known else NOTHING_AHEAD)
+
+    def _note_run(self) -> None:
+        """Tell the pace of the calls that went by."""
+        assert self._entry is not None
+        run = self._entry.run_since()
+        if (
+            run is not None
+            and self._open_for is not None
+            and self._open_for.binding.workers > 1
+        ):
+            self._open_for.binding.pace.note_run(run)
+
+    def _note_late(self) -> None:
+        """Tell it of one that took longer than was expected."""
+        assert self._entry is not None and self._open_for is not None
+        self._note_run()
+        workers = int(self._entry.words[Desk.WORKERS])
+        pace = self._open_for.binding.pace
+        pace.note(workers, *self._entry.latest())
+        self._entry.allow(workers, pace.ahead())
+
+    # One call
 
     def _accept(self, inputs: Sequence[Any]) -> list[np.ndarray]:
         """Arrays that native code can read."""
@@ -262,40 +356,30 @@ class Executor:
         outputs = tuple(map(_to_make, binding.outputs, self._output_dtypes, self._results))
         if len(self._known) >= _KNOWN_BINDINGS:
             self._known = {}
-        self._known[shapes] = known = _Known(binding, outputs, None in binding.outputs)
+        self._known[shapes] = known = _Known(shapes, binding, outputs, None in binding.outputs)
         return known
 
-    def _paced_call(self, context: _Context, binding: Binding) -> None:
-        """Run native code with as many threads as have been quickest of late."""
-        pace, begin = binding.pace, perf_counter()
-        used = self._call(context, pace.choose(binding.workers, begin))
-        pace.note(used, begin, perf_counter())
-
-    def _call(self, context: _Context, workers: int) -> int:
-        """Run native code, with the pool's threads where they are free; how many ran it."""
+    def _call(self, context: _Context, binding: Binding, times: int) -> tuple[Ahead, int]:
+        """Run native code with as many threads as have been quickest of late, where the pool's
+        are free; how many ran it, and what may go on like that."""
+        pace, workers = binding.pace, binding.workers
         if workers > 1:
-            pool = shared_pool()
-            if pool.acquire(workers, self.program.image, self.metadata.entries):
-                context.fields[_WORKERS] = workers
-                try:
-                    status = self._run(pool.address, context.address, self._main, workers)
-                finally:
-                    pool.release()
-                if status:
-                    raise self._failure(context, status)
-                return workers
-        self._call_alone(context)
-        return 1
+            workers = pace.choose(workers, monotonic())
+        pool = 0
+        if workers > 1:
+            shared = shared_pool()
+            ready = shared.prepare(workers, self.program.image, self.metadata.entries)
+            workers, pool = (workers, shared.address) if ready else (1, 0)
+        used = self._share(pool, context.address, self._main, workers, times)
+        if binding.workers == 1:
+            return EVERYTHING_AHEAD, 1
+        begin, end = (ctypes.c_int64 * 2).from_address(times)
+        pace.note(used, begin * 1e-9, end * 1e-9)
+        return pace.ahead() if used == workers else NOTHING_AHEAD, used
 
-    def _call_alone(self, context: _Context) -> None:
-        """Run native code on this thread; `infini_run` would do the same with more arguments."""
-        fields = context.fields
-        fields[_WORKERS] = 1
-        self._alone(context.handle, None)
-        if status := fields[_STATUS]:
-            raise self._failure(context, status)
-
-    def _failure(self, context: _Context, status: int) -> SizeError | ModelError:
+    def _failure(self, context: _Context) -> SizeError | ModelError:
+        """What a context's status says; the context is made fit for the next call."""
+        status = context.fields[_STATUS]
         values = context.reset()
         checks = self.metadata.checks
         if not 1 <= status <= len(checks):
@@ -319,16 +403,19 @@ class Executor:
                 outputs[index] = _copy_out(spec, values, pointer)
 
 
-_empty = np.empty
-"""Looked up once: the attribute takes as long as half the allocation."""
+def _to_make(shape: tuple[int, ...] | None, dtype: np.dtype, memory: ResultMemory) -> _Output:
+    return _Output(
+        shape, dtype, 0 if shape is None else math.prod(shape) * dtype.itemsize, memory
+    )
 
 
-def _to_make(
-    shape: tuple[int, ...] | None, dtype: np.dtype, memory: ResultMemory
-) -> tuple[tuple[int, ...] | None, np.dtype, int, ResultMemory | None]:
-    """What `_Known.outputs` has for an output."""
-    size = 0 if shape is None else math.prod(shape) * dtype.itemsize
-    return shape, dtype, size, memory if size >= SMALL else None
+def _make(output: _Output) -> np.ndarray | None:
+    """Memory for an output, if its size is known."""
+    if output.shape is None:
+        return None
+    if output.size < SMALL:
+        return np.empty(output.shape, output.dtype)
+    return output.memory.array(output.shape, output.dtype, output.size)
 
 
 def _copy_out(spec: TensorSpec, values: dict[str, int], pointer: int) -> np.ndarray:

@@ -25,6 +25,9 @@ REQUIRED_ENTRIES = (
     "infini_worker",
     "infini_stop",
     "infini_release",
+    "infini_enter",
+    "infini_share",
+    "infini_swap",
 )
 
 

@@ -29,6 +29,35 @@ TRIALS = 0.05
 WEIGHT = 0.3
 """Weight of the newest call in the running mean."""
 
+LOOK = 1024
+"""Usual calls until the times are looked at again, so that the best is not that of long ago."""
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """What may go on without asking: calls like the last one, until one is not usual."""
+
+    calls: int
+    most: float = float("inf")
+    """Seconds of the longest that is."""
+    pause: float | None = None
+    """Seconds since the one before, at most; None for any."""
+
+
+NOTHING_AHEAD = Ahead(0)
+EVERYTHING_AHEAD = Ahead(1 << 62)
+
+
+@dataclass(frozen=True)
+class Run:
+    """Usual calls that went by without asking. Seconds."""
+
+    calls: int
+    total: float
+    quickest: float
+    ended: float
+    """The last, on the caller's clock."""
+
 
 def _find_preemptions() -> Callable[[], int]:
     if sys.platform == "win32":
@@ -52,10 +81,10 @@ class Pace:
     one: float = 0.0
     busy: bool = False
     """Whether others seem to use the processors."""
-    calls: int = 0
-    """Those with all threads."""
+    warm: bool = False
+    """Whether there was a call with all threads: in the first, nothing is in any cache."""
     calm: int = 0
-    """Of these, those that were looked at and not disturbed."""
+    """Later ones that were looked at and not disturbed."""
     disturbed: int = 0
     """How many of the latest of these, one after the other, were."""
     alone: int = 0
@@ -88,10 +117,10 @@ class Pace:
             self.one = _mean(self.one, seconds)
             self._preemptions_since(begin, end)
             return
-        self.calls += 1
-        if self.calls == 1:
+        if not self.warm:
+            self.warm = True
             self._preemptions_since(begin, end)
-            return  # nothing was in any cache
+            return
         self.best = min(self.best or seconds, seconds)
         disturbed = self._was_disturbed(begin, end)
         if disturbed is not None:
@@ -103,6 +132,19 @@ class Pace:
             self.busy, self.many, self.alone = False, seconds, 0
             return
         self.busy, self.many = True, _mean(self.many, seconds)
+
+    def ahead(self) -> Ahead:
+        """For how long all threads are the choice, whatever the time: on a quiet machine."""
+        if self.busy or self.calm < CALM:
+            return NOTHING_AHEAD
+        return Ahead(LOOK, USUAL * self.best)
+
+    def note_run(self, run: Run) -> None:
+        """Take in calls that `ahead` let go by."""
+        self.spent += run.total
+        self.best = min(self.best, run.quickest)
+        self.many = run.total / run.calls
+        self.calm, self.disturbed = self.calm + run.calls, 0
 
     def _was_disturbed(self, begin: float, end: float) -> bool | None:
         """Whether others took processors from a call; None where that cannot be said."""
@@ -130,6 +172,12 @@ SHORT_RETRY = 252
 SHORT_TRIAL = 4
 """Calls of a trial, of which the first, with cold caches, is not counted: one call alone says
 little of how quick the next ones would be."""
+
+SHORT_LOOK = 32
+"""Calls until it is asked again whether a trial has been paid for."""
+
+SHORT_USUAL = 2.0
+"""A call that takes so many times the mean is not like the others."""
 
 SHORT_LOSS = 1e-3
 """Seconds lost that end a trial: to wake a thread may take 200 us, a time slice of others
@@ -194,26 +242,51 @@ class ShortPace:
 
     def note(self, workers: int, begin: float, end: float) -> None:
         """Take in a call with that many threads."""
-        self.ended, seconds = end, end - begin
+        self._account(workers, 1, end - begin, end)
+        if not self.unusual:
+            self._estimate(workers, 1, end - begin)
+
+    def ahead(self) -> Ahead:
+        """How many calls are sure to get as many threads as the latest, which was usual."""
+        together = self.together == self.ended
+        mean = self.many if together else self.one
+        wanted = self.tried if self.trial else self.many <= self.one
+        if self.unusual or not (self.one and self.many) or together != wanted:
+            return NOTHING_AHEAD
+        left = self.trial - 1 if self.trial else max(SHORT_RETRY - 1 - self.since, SHORT_LOOK)
+        return Ahead(left, SHORT_USUAL * mean, AWAKE)
+
+    def note_run(self, run: Run) -> None:
+        """Take in calls that `ahead` let go by."""
+        workers = 2 if self.together == self.ended else 1
+        self.since += run.calls
+        self.trial = max(1, self.trial - run.calls) if self.trial else 0
+        self._account(workers, run.calls, run.total, run.ended)
+        self._estimate(workers, run.calls, run.total / run.calls)
+
+    def _account(self, workers: int, calls: int, seconds: float, end: float) -> None:
+        """What was spent, and what was lost by the slower choice."""
+        self.ended = end
         self.spent += seconds
         if workers > 1:
             self.together = end
         if self.one and self.many and (workers > 1) != (self.many <= self.one):
-            self.lost += seconds - min(self.many, self.one)
-        if self.unusual:
-            return
+            self.lost += seconds - calls * min(self.many, self.one)
+
+    def _estimate(self, workers: int, calls: int, seconds: float) -> None:
+        """Take in that so many usual calls took `seconds` each."""
         if workers == 1:
-            self.one = _steady(self.one, seconds)
+            self.one = _steady(self.one, seconds, calls)
         else:
-            self.many = _steady(self.many, seconds)
+            self.many = _steady(self.many, seconds, calls)
 
 
-def _steady(old: float, new: float) -> float:
-    """Running mean in which interrupted calls count little, and quick ones much: what else the
-    machine does makes calls slower, never quicker."""
+def _steady(old: float, new: float, calls: int) -> float:
+    """Running mean, with so many more calls that took `new`, in which interrupted ones count
+    little, and quick ones much: what else the machine does makes calls slower, never quicker."""
     if not old:
         return new
-    return old + (0.5 if new < old else 0.1) * (min(new, 4 * old) - old)
+    return old + (1 - (0.5 if new < old else 0.9) ** calls) * (min(new, 4 * old) - old)
 
 
 def _mean(old: float, new: float) -> float:

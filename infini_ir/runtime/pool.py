@@ -2,8 +2,8 @@
 
 A worker is a daemon thread inside native `infini_worker`, without the interpreter lock: it
 spins for about a millisecond after a job, then sleeps in the kernel. One call at a time has
-the pool; a call that finds it taken runs alone on its caller's thread, which gives
-the same results.
+the pool, which native `infini_share` sees to; a call that finds it taken runs alone on its
+caller's thread, which gives the same results.
 """
 
 from __future__ import annotations
@@ -12,13 +12,24 @@ import atexit
 import ctypes
 import os
 import threading
+import time
 from collections.abc import Callable
+
+import numpy as np
 
 from infini_ir.runtime.image import Image
 from infini_ir.runtime.memory import address_of, anonymous
 
 POOL_BYTES = 4096
 """Size of the native pool structure, zeroed, with room to spare."""
+
+BUSY, READY, PINNED, PROCESSORS = 192, 200, 256, 1024
+"""In that structure: where the word is that is 1 while a call has the pool; where there is how many
+workers a call may have, the caller counted; and where there is a bit for each processor that a
+worker is bound to, and for how many."""
+
+pool_word = np.zeros(1, np.int64)
+"""The address of the process's pool, for native code; 0 where there is none."""
 
 
 class Pool:
@@ -27,43 +38,51 @@ class Pool:
     def __init__(self) -> None:
         self._memory = anonymous(POOL_BYTES)
         self.address = address_of(self._memory)
-        self._busy = threading.Lock()
+        self._growing = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._cpus = _cpus()
         self._stop: Callable[[int], None] | None = None
+        self._swap: Callable[[int, int], int] = lambda address, value: 0
         self._pinned: frozenset[int] = frozenset()
 
-    def acquire(self, workers: int, image: Image, entries: dict[str, int]) -> bool:
-        """Take the pool for one call of `workers` (the caller is one), if nobody has it.
+    def prepare(self, workers: int, image: Image, entries: dict[str, int]) -> bool:
+        """Make ready for a call of `workers`, of which the caller is one.
 
-        Starts missing threads in `image`, which then stays mapped. False where the pool is
-        taken, or where the system gives no more threads.
+        Starts missing threads in `image`, which then stays mapped. False where the system gives
+        no more threads.
         """
-        if not self._busy.acquire(blocking=False):
-            return False
-        if len(self._threads) + 1 < workers and not self._grow(workers, image, entries):
-            self._busy.release()
-            return False
+        if len(self._threads) + 1 < workers:
+            with self._growing:
+                if not self._grow(workers, image, entries):
+                    return False
         if self._pinned and _current_cpu() in self._pinned:
             self._move_caller()
         return True
 
-    def release(self) -> None:
-        """Give the pool back after the call."""
-        self._busy.release()
-
     def stop(self, timeout: float = 1.0) -> None:
         """Tell the threads to return and wait for them; for the end of the process."""
-        if self._stop is None or not self._busy.acquire(timeout=timeout):
+        if self._stop is None or not self._taken(timeout):
             return
         self._stop(self.address)
         for thread in self._threads:
             thread.join(timeout)
 
+    def _taken(self, timeout: float) -> bool:
+        """Take the pool for good, when the call that may have it has ended."""
+        end = time.monotonic() + timeout
+        while self._swap(self.address + BUSY, 1):
+            if time.monotonic() > end:
+                return False
+            time.sleep(1e-3)
+        return True
+
     def _grow(self, workers: int, image: Image, entries: dict[str, int]) -> bool:
         image.keep()
         loop = image.function(entries["infini_worker"], None, ctypes.c_void_p, ctypes.c_int64)
         self._stop = image.function(entries["infini_stop"], None, ctypes.c_void_p)
+        self._swap = image.function(
+            entries["infini_swap"], ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64
+        )
         while len(self._threads) + 1 < workers:
             index = len(self._threads) + 1
             thread = threading.Thread(
@@ -76,6 +95,10 @@ class Pool:
             self._threads.append(thread)
         if os.environ.get("INFINI_PIN", "1") != "0" and hasattr(os, "sched_setaffinity"):
             self._pinned = frozenset(self._cpus[1 : len(self._threads) + 1])
+            for cpu in self._pinned:
+                if cpu < PROCESSORS:
+                    self._memory[PINNED + cpu // 8] |= 1 << cpu % 8
+        self._memory[READY : READY + 8].view(np.int64)[0] = len(self._threads) + 1
         return True
 
     def _work(self, loop: Callable[[int, int], None], index: int) -> None:
@@ -133,17 +156,19 @@ def shared_pool() -> Pool:
         with _creation:
             if _pool is None:
                 _pool = Pool()
+                pool_word[0] = _pool.address
     return _pool
 
 
 def _forget_pool() -> None:
     """In a forked child: the parent's threads are not here, and its locks may be held."""
     global _pool, _creation
-    _pool = None
+    _pool, pool_word[0] = None, 0
     _creation = threading.Lock()
 
 
 def _stop_pool() -> None:
+    pool_word[0] = 0
     if _pool is not None:
         _pool.stop()
 

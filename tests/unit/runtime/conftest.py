@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from native_programs import ADD, FIRST_HALF, add_signature, build
+from native_programs import ADD, FIRST_HALF, SUM_AND_DIFFERENCE, add_signature, build
 
 from infini_ir.runtime.program import Program
 from infini_ir.runtime.signature import TensorSpec
@@ -27,4 +27,15 @@ def half_program() -> Program:
         inputs=(TensorSpec.of("x", "f32", "N"),),
         outputs=(TensorSpec.of("y", "f32", "K"),),
         symbols=("N", "K"),
+    )
+
+
+@pytest.fixture(scope="session")
+def sum_program() -> Program:
+    """x + z and x - z over f32[N]."""
+    return build(
+        SUM_AND_DIFFERENCE,
+        inputs=tuple(TensorSpec.of(name, "f32", "N") for name in "xz"),
+        outputs=tuple(TensorSpec.of(name, "f32", "N") for name in "sd"),
+        symbols=("N",),
     )

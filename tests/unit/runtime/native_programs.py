@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from infini_ir.runtime.metadata import Check, Metadata, weight_table
+from infini_ir.runtime.metadata import REQUIRED_ENTRIES, Check, Metadata, weight_table
 from infini_ir.runtime.program import CodeBytes, Program
 from infini_ir.runtime.signature import TensorSpec
 from infini_ir.targets.cpu import features
@@ -91,6 +91,47 @@ end:
 }
 """
 
+SUM_AND_DIFFERENCE = """
+; s[i] = x[i] + z[i] and d[i] = x[i] - z[i], for i = worker, worker + workers, ...
+define void @infini_main(ptr %c, i64 %worker) {
+entry:
+  %inputs = load ptr, ptr %c
+  %x = load ptr, ptr %inputs
+  %z.at = getelementptr i64, ptr %inputs, i64 1
+  %z = load ptr, ptr %z.at
+  %outputs.at = getelementptr i64, ptr %c, i64 1
+  %outputs = load ptr, ptr %outputs.at
+  %s = load ptr, ptr %outputs
+  %d.at = getelementptr i64, ptr %outputs, i64 1
+  %d = load ptr, ptr %d.at
+  %symbols.at = getelementptr i64, ptr %c, i64 4
+  %symbols = load ptr, ptr %symbols.at
+  %n = load i64, ptr %symbols
+  %workers.at = getelementptr i64, ptr %c, i64 5
+  %workers = load i64, ptr %workers.at
+  br label %loop
+loop:
+  %i = phi i64 [ %worker, %entry ], [ %next, %body ]
+  %more = icmp slt i64 %i, %n
+  br i1 %more, label %body, label %done
+body:
+  %p = getelementptr float, ptr %x, i64 %i
+  %a = load float, ptr %p
+  %q = getelementptr float, ptr %z, i64 %i
+  %b = load float, ptr %q
+  %sum = fadd float %a, %b
+  %difference = fsub float %a, %b
+  %r = getelementptr float, ptr %s, i64 %i
+  store float %sum, ptr %r
+  %t = getelementptr float, ptr %d, i64 %i
+  store float %difference, ptr %t
+  %next = add i64 %i, %workers
+  br label %loop
+done:
+  ret void
+}
+"""
+
 
 def build(main: str, weights: WeightStore | None = None, **metadata: object) -> Program:
     """A program from the IR of its `infini_main` and some of its metadata."""
@@ -116,13 +157,12 @@ def build(main: str, weights: WeightStore | None = None, **metadata: object) -> 
 
 def bare_metadata(**changes: object) -> Metadata:
     """Metadata of a program with no code behind it."""
-    names = ("main", "run", "worker", "stop", "release")
     fields: Mapping[str, object] = {
         "target": "cpu",
         "arch": "x86-64",
         "inputs": (),
         "outputs": (),
-        "entries": {f"infini_{name}": 0 for name in names},
+        "entries": dict.fromkeys(REQUIRED_ENTRIES, 0),
     }
     return Metadata(**{**fields, **changes})  # type: ignore[arg-type]
 

@@ -1,48 +1,98 @@
 """The number of threads of a call follows how long calls took."""
 
+from collections.abc import Callable
+
 import pytest
 
 from infini_ir.runtime.pace import (
     AWAKE,
+    NOTHING_AHEAD,
     SHORT_RETRY,
     SHORT_TRIAL,
     SOON,
     TRIALS,
     Pace,
+    Run,
     ShortPace,
 )
+
+
+class Caller:
+    """Calls as the executor makes them: the pace is asked before each, or, where `asks` is not,
+    before those that it has not let go by."""
+
+    def __init__(self, pace: Pace | ShortPace, asks: bool, clock: float = 100.0):
+        self.pace, self.asks, self.clock = pace, asks, clock
+        self.workers, self.ahead, self.went = 1, NOTHING_AHEAD, list[float]()
+        self.asked = 0
+        self.ended = clock
+
+    def call(
+        self, many: float, one: float, before: Callable[[int], object] = lambda n: n
+    ) -> int:
+        """How many threads a call used; `before` is told that when it begins."""
+        ahead = self.ahead
+        since = self.clock - self.ended
+        goes_on = len(self.went) < ahead.calls
+        if not goes_on or (ahead.pause is not None and since > ahead.pause):
+            self._tell()
+            self.asked += 1
+            self.workers = self.pace.choose(2, self.clock)
+            ahead = None
+        before(self.workers)
+        seconds = many if self.workers == 2 else one
+        begin, self.clock = self.clock, self.clock + seconds
+        self.ended = self.clock
+        if ahead is not None and seconds <= ahead.most:
+            self.went.append(seconds)
+            return self.workers
+        self._tell()
+        self.pace.note(self.workers, begin, self.clock)
+        self.ahead = NOTHING_AHEAD if self.asks else self.pace.ahead()
+        return self.workers
+
+    def _tell(self) -> None:
+        if self.went:
+            went = self.went
+            self.pace.note_run(Run(len(went), sum(went), min(went), self.ended))
+        self.went = []
+
+
+@pytest.fixture(params=[True, False], ids=["asks", "goes on"])
+def asks(request: pytest.FixtureRequest) -> bool:
+    return request.param
 
 
 class Machine:
     """Calls take some time with two threads and with one, and may be preempted."""
 
-    def __init__(self) -> None:
+    def __init__(self, asks: bool) -> None:
         self.preemptions = 7
-        self.clock = 100.0
         self.pace = Pace(lambda: self.preemptions)
+        self.caller = Caller(self.pace, asks)
 
     def run(
         self, many: float, one: float, calls: int, preempted: bool = False, pause: float = 0.0
     ) -> list[int]:
         """How many threads each call used."""
+
+        def begin(workers: int) -> None:
+            self.preemptions += preempted and workers == 2
+
         used = []
         for _ in range(calls):
-            self.clock += pause
+            self.caller.clock += pause
             self.preemptions += 100 * (pause > 0)
-            workers = self.pace.choose(2)
-            used.append(workers)
-            self.preemptions += preempted and workers == 2
-            begin, self.clock = self.clock, self.clock + (many if workers == 2 else one)
-            self.pace.note(workers, begin, self.clock)
+            used.append(self.caller.call(many, one, begin))
         return used
 
 
-def test_a_quiet_machine_always_uses_all_threads():
-    assert Machine().run(1.0, 1.8, 100) == [2] * 100
+def test_a_quiet_machine_always_uses_all_threads(asks: bool):
+    assert Machine(asks).run(1.0, 1.8, 100) == [2] * 100
 
 
-def test_a_machine_that_becomes_busy_soon_uses_one_thread():
-    machine = Machine()
+def test_a_machine_that_becomes_busy_soon_uses_one_thread(asks: bool):
+    machine = Machine(asks)
     machine.run(1.0, 1.8, 5)
     used = machine.run(20.0, 2.5, 1000, preempted=True)
     assert used[:4] == [2, 2, 1, 1]
@@ -50,14 +100,14 @@ def test_a_machine_that_becomes_busy_soon_uses_one_thread():
     assert 0 < lost < 2 * TRIALS * 1000 * 2.5 + 3 * 20.0
 
 
-def test_a_machine_that_was_busy_from_the_start_is_found_by_preemptions():
-    used = Machine().run(20.0, 2.5, 100, preempted=True)
+def test_a_machine_that_was_busy_from_the_start_is_found_by_preemptions(asks: bool):
+    used = Machine(asks).run(20.0, 2.5, 100, preempted=True)
     assert used[:4] == [2, 2, 2, 1] and used.count(2) <= 5
 
 
 @pytest.mark.parametrize("pause", [1.0, 40.0])
-def test_a_busy_machine_is_found_where_calls_come_in_pairs(pause: float):
-    machine, used = Machine(), []
+def test_a_busy_machine_is_found_where_calls_come_in_pairs(pause: float, asks: bool):
+    machine, used = Machine(asks), []
     machine.run(20.0, 2.5, 5, preempted=True, pause=40.0)
     for _ in range(20):
         used += machine.run(20.0, 2.5, 1, preempted=True, pause=pause)
@@ -65,102 +115,105 @@ def test_a_busy_machine_is_found_where_calls_come_in_pairs(pause: float):
     assert used.count(2) <= 8
 
 
-def test_a_quiet_machine_with_a_slow_first_call_or_one_preemption_uses_all_threads():
-    machine = Machine()
+def test_a_quiet_machine_with_a_slow_first_call_or_one_preemption_uses_all_threads(asks: bool):
+    machine = Machine(asks)
     assert machine.run(30.0, 1.8, 1, preempted=True) == [2]
     assert machine.run(1.0, 1.8, 5) == [2] * 5
     assert machine.run(30.0, 1.8, 1, preempted=True) == [2]
     assert machine.run(1.0, 1.8, 100) == [2] * 100
 
 
-def test_preemptions_between_calls_say_nothing_of_them():
-    machine = Machine()
+def test_preemptions_between_calls_say_nothing_of_them(asks: bool):
+    machine = Machine(asks)
     assert machine.run(2.0, 1.8, 6, pause=10.0) == [2] * 6
     machine.run(1.0, 1.8, 1, pause=10.0)
     assert machine.run(1.5, 1.8, 50, pause=10.0) == [2] * 50
 
 
-def test_a_short_disturbance_costs_a_few_calls_alone():
-    machine = Machine()
+def test_a_short_disturbance_costs_a_few_calls_alone(asks: bool):
+    machine = Machine(asks)
     machine.run(1.0, 1.8, 5)
     machine.run(30.0, 1.8, 2, preempted=True)
     used = machine.run(1.0, 1.8, 100)
     assert used == [1] * SOON + [2] * (100 - SOON)
 
 
-def test_when_the_machine_is_free_again_all_threads_come_back():
-    machine = Machine()
+def test_when_the_machine_is_free_again_all_threads_come_back(asks: bool):
+    machine = Machine(asks)
     machine.run(1.0, 1.8, 5)
     machine.run(20.0, 2.5, 30, preempted=True)
     used = machine.run(1.0, 1.8, 600)
     assert used[-100:] == [2] * 100
 
 
-def test_all_threads_stay_where_one_is_slower_still():
-    machine = Machine()
+def test_all_threads_stay_where_one_is_slower_still(asks: bool):
+    machine = Machine(asks)
     machine.run(1.0, 1.8, 5)
     used = machine.run(4.0, 9.0, 200, preempted=True)
     assert used.count(1) <= 200 * 4.0 * TRIALS / (9.0 - 4.0) + 2
 
 
-def short_times(pace: ShortPace, many: float, one: float, calls: int, pause: float = 0.0):
+def short_times(
+    caller: Caller, many: float, one: float, calls: int, pause: float = 0.0
+) -> list[int]:
     """Short calls with pauses between; how many threads each used."""
-    used, clock = [], 100.0
+    used: list[int] = []
     for _ in range(calls):
-        clock += pause
-        workers = pace.choose(2, clock)
-        used.append(workers)
-        begin, clock = clock, clock + (many if workers == 2 else one)
-        pace.note(workers, begin, clock)
+        caller.clock += pause
+        used.append(caller.call(many, one))
     return used
 
 
-def test_short_calls_with_pauses_run_alone():
-    assert short_times(ShortPace(), 12e-6, 20e-6, 20, pause=2 * AWAKE) == [1] * 20
+def test_short_calls_with_pauses_run_alone(asks: bool):
+    assert short_times(Caller(ShortPace(), asks), 12e-6, 20e-6, 20, pause=2 * AWAKE) == [1] * 20
 
 
-def test_short_calls_in_quick_succession_use_all_threads_where_that_is_faster():
-    used = short_times(ShortPace(), 12e-6, 20e-6, 4 * SHORT_RETRY)
+def test_short_calls_in_quick_succession_use_all_threads_where_that_is_faster(asks: bool):
+    used = short_times(Caller(ShortPace(), asks), 12e-6, 20e-6, 4 * SHORT_RETRY)
     assert used[:4] == [1, 1, 2, 2]
     assert used.count(1) <= 2 + 4 * SHORT_TRIAL
-    used = short_times(ShortPace(), 30e-6, 20e-6, 4 * SHORT_RETRY)
+    used = short_times(Caller(ShortPace(), asks), 30e-6, 20e-6, 4 * SHORT_RETRY)
     assert used.count(2) <= 2 + 4 * (SHORT_TRIAL + 1)
 
 
 @pytest.mark.parametrize("slow", ["many", "one"])
-def test_slow_first_calls_are_soon_forgotten(slow: str):
-    pace = ShortPace()
+def test_slow_first_calls_are_soon_forgotten(slow: str, asks: bool):
+    caller = Caller(ShortPace(), asks)
     one, many = (20e-6, 60e-6) if slow == "many" else (60e-6, 12e-6)
-    short_times(pace, many, one, 8)
+    short_times(caller, many, one, 8)
     one, many = (20e-6, 12e-6) if slow == "many" else (11e-6, 12e-6)
-    short_times(pace, many, one, 2 * SHORT_RETRY)
-    used = short_times(pace, many, one, 100)
+    short_times(caller, many, one, 2 * SHORT_RETRY)
+    used = short_times(caller, many, one, 100)
     assert used.count(2 if slow == "many" else 1) >= 90
 
 
-def test_a_short_call_that_woke_a_thread_says_nothing_of_the_next_ones():
+def test_a_short_call_that_woke_a_thread_says_nothing_of_the_next_ones(asks: bool):
     """Threads sleep a millisecond after their last call; to wake them takes 80 us."""
-    pace, used, clock, together = ShortPace(), [], 100.0, 0.0
+    caller, used, together = Caller(ShortPace(), asks), [], 0.0
     for _ in range(6 * SHORT_RETRY):
-        workers = pace.choose(2, clock)
-        used.append(workers)
-        begin = clock
-        many = 12e-6 if clock - together < 1e-3 else 80e-6
-        clock += many if workers == 2 else 20e-6
-        together = clock if workers == 2 else together
-        pace.note(workers, begin, clock)
+        many = 12e-6 if caller.clock - together < 1e-3 else 80e-6
+        used.append(caller.call(many, 20e-6))
+        together = caller.clock if used[-1] == 2 else together
     assert used.count(1) <= 2 + 6 * (SHORT_TRIAL + 1)
     # Where another program takes the processor, one thread is soon back.
-    short_times(pace, 90e-6, 20e-6, 30)
-    again = short_times(pace, 90e-6, 20e-6, SHORT_RETRY)
-    assert again.count(1) >= SHORT_RETRY - 2 - SHORT_TRIAL
+    short_times(caller, 90e-6, 20e-6, 30)
+    again = short_times(caller, 90e-6, 20e-6, SHORT_RETRY)
+    assert again.count(1) >= SHORT_RETRY - 2 - 2 * SHORT_TRIAL
 
 
-def test_short_calls_beside_busy_processes_seldom_wait_for_time_slices():
-    pace = ShortPace()
-    short_times(pace, 12e-6, 20e-6, 200)
-    used = short_times(pace, 4e-3, 40e-6, 20_000)
+def test_short_calls_beside_busy_processes_seldom_wait_for_time_slices(asks: bool):
+    caller = Caller(ShortPace(), asks)
+    short_times(caller, 12e-6, 20e-6, 200)
+    used = short_times(caller, 4e-3, 40e-6, 20_000)
     lost = used.count(2) * 4e-3
     assert 0 < lost < 3 * TRIALS * len(used) * 40e-6
-    used = short_times(pace, 12e-6, 20e-6, 20_000)
+    used = short_times(caller, 12e-6, 20e-6, 20_000)
     assert used[-1000:].count(1) < 20
+
+
+def test_calls_that_go_on_are_asked_about_again_in_time():
+    """Nearly all usual calls go by, none for ever."""
+    for pace, many, one in ((Pace(lambda: 0), 1.0, 1.8), (ShortPace(), 12e-6, 20e-6)):
+        caller = Caller(pace, False)
+        short_times(caller, many, one, 20_000)
+        assert 10 < caller.asked < 20_000 / 25

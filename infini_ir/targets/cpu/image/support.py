@@ -16,6 +16,9 @@ The pool
         64    i32  parked: how many workers sleep or are about to
        128    i32  pending: pool workers that have not finished the job
        132    i32  finished: generation of the latest finished job
+       192    i32  busy: 1 while a call has the pool (`infini_share`)
+       200    i64  ready: how many workers a call may have; written by who makes them
+       256    bits of the processors that workers are bound to; the same
 
 Generation and workers are read and written as one i64, so a worker learns in one load that
 there is a job and whether it takes part. If it does, main and context stay as they are until
@@ -27,21 +30,23 @@ one it saw; a caller raises generation, then reads `parked`. Both are sequential
 so one of them sees the other. Sleepers are chosen by a mask of worker numbers modulo 32, which
 leaves those a job does not want asleep.
 
-One call at a time may use a pool; the owner of the pool keeps them apart. After
-`infini_stop` a pool runs no more jobs.
+One call at a time may use a pool; `infini_share` keeps them apart. After `infini_stop` a pool
+runs no more jobs.
 
 The barrier
 -----------
 Byte 0 holds how many have arrived, byte 64 the generation that the last to arrive raises.
 """
 
+from infini_ir.runtime.pool import PINNED, PROCESSORS
 from infini_ir.targets.cpu.features import CpuFeatures
+from infini_ir.targets.cpu.image import entry
 from infini_ir.targets.cpu.llvm.conversions import CONVERSIONS
 
-POOL_BYTES = 192
+POOL_BYTES = PINNED + PROCESSORS // 8
 """What Python allocates for a pool: zeroed, 64-byte aligned."""
 
-ENTRIES = ("infini_run", "infini_worker", "infini_stop", "infini_release")
+ENTRIES = ("infini_run", "infini_worker", "infini_stop", "infini_release", *entry.ENTRIES)
 """The entry points of the artifact that this code defines."""
 
 DECLARATIONS = """\
@@ -469,4 +474,4 @@ entry:
 def support_ir(features: CpuFeatures) -> str:
     """The support module for a processor, to be linked with the kernels' objects."""
     machine = _X86_64 + CONVERSIONS if features.arch == "x86-64" else _AARCH64
-    return machine + _WAITING + _POOL + _BARRIER + _BLOCKS + _MEMORY
+    return machine + _WAITING + _POOL + _BARRIER + _BLOCKS + entry.ENTRY + _MEMORY
