@@ -1,10 +1,9 @@
 """Whole compiled programs on disk, by the hash of everything that decides them.
 
 An entry is an artifact (`infini_ir.runtime.artifact`) with all its weights as native code
-wants them, mapped when it is used: loading it takes milliseconds, and processes that run the
-same model share its pages. Weights are most of it, and most of them lie otherwise than in
-the model's file (packed, transposed, folded), so that they cannot be taken from there.
-Hence three rules for the disk: a limit, least recently used entries going first; no entry
+wants them: loading it takes milliseconds, and its first call copies the weights into memory.
+Weights are most of it, and most of them lie otherwise than in the model's file (packed,
+transposed, folded), so that they cannot be taken from there. Hence three rules for the disk: a limit, least recently used entries going first; no entry
 larger than a share of the limit; and none that takes much of the space that is left.
 """
 
@@ -89,7 +88,7 @@ class KeptPrograms:
         if not path.exists():
             return None
         try:
-            program = artifact.read(path)
+            program = artifact.read(path, copied=True)
             facts = dict(program.metadata.extra.pop(_FACTS))
             self._check_after_start(key, path, facts)
         except (ArtifactError, OSError, KeyError, TypeError, ValueError):

@@ -10,6 +10,7 @@ import time
 import numpy as np
 import onnx
 import pytest
+from click.testing import CliRunner
 from onnx import TensorProto, helper, numpy_helper
 
 import infini_ir
@@ -18,6 +19,7 @@ from infini_ir.compiler import Compilation, Options, ready_program
 from infini_ir.runtime import artifact, kept_programs
 from infini_ir.runtime.kept_programs import KeptPrograms
 from infini_ir.targets.cpu import identity
+from infini_ir.tools.infini.cli import cli
 from infini_ir.utils.errors import OptionError
 
 X = np.linspace(-1, 1, 3 * 64, dtype=np.float32).reshape(3, 64)
@@ -510,3 +512,30 @@ def test_the_programs_of_the_tools(path, compiled):
         infini_ir.CompiledModel(program)(X)
         warm.settle()
     assert len(compiled) == 1
+
+
+def test_the_command(path, folder):
+    use(path)
+    shown = CliRunner().invoke(cli, ["cache", "--json"])
+    facts = json.loads(shown.stdout)
+    (program,) = facts["programs"]
+    assert facts["folder"] == str(folder) and program["source"] == str(path)
+    assert facts["parts"]["programs"]["files"] == 1 and facts["parts"]["objects"]["files"] > 1
+    assert program["bytes"] == entries(folder)[0].stat().st_size
+    assert "model.onnx" in CliRunner().invoke(cli, ["cache"]).output
+    cleared = CliRunner().invoke(cli, ["cache", "--clear", "programs"])
+    assert cleared.exit_code == 0 and "removed 1 files of programs" in cleared.output
+    assert entries(folder) == [] and (folder / "objects").is_dir()
+    (folder / "models").mkdir()
+    assert CliRunner().invoke(cli, ["cache", "--clear", "all"]).exit_code == 0
+    assert [place.name for place in folder.iterdir()] == ["models"]
+
+
+def test_a_model_that_is_run_twice(path, folder, compiled):
+    for _ in range(2):
+        result = CliRunner().invoke(cli, ["run", str(path), "--shape", "N=3", "--json"])
+        assert result.exit_code == 0, result.output
+        warm.settle()
+    assert len(compiled) == 1
+    CliRunner().invoke(cli, ["run", str(path), "--shape", "N=3", "--no-cache"])
+    assert len(compiled) == 2

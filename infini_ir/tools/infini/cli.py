@@ -27,6 +27,7 @@ COMMANDS = (
     "bench",
     "targets",
     "doctor",
+    "cache",
     "completion",
 )
 _PACKAGE = "infini_ir.tools.infini"

@@ -199,3 +199,14 @@ def test_loading_reads_no_weights(tmp_path: Path):
     took = time.perf_counter() - start
     assert model(np.zeros(2, np.float32)).tolist() == [0, 0]
     assert took < 5
+
+
+def test_copied_weights(saved: Path):
+    mapped, copied = artifact.read(saved), artifact.read(saved, copied=True)
+    for entry in mapped.metadata.weights:
+        expected = mapped.weights.array(entry.name)
+        assert np.array_equal(copied.weights.array(entry.name), expected)
+    assert np.array_equal(copied.weight_section.block, mapped.weight_section.block)
+    assert copied.weight_section.base != mapped.weight_section.base
+    with pytest.raises(ValueError, match="read-only"):
+        mapped.weight_section.block[0] = 0
