@@ -117,7 +117,7 @@ def _program_row(program: dict[str, Any]) -> list[str]:
 
     used = time.strftime("%Y-%m-%d %H:%M", time.localtime(program["used"]))
     return [
-        os.path.basename(program.get("source", "")) or "bytes",
+        os.path.basename(program.get("source", "?")) or "bytes",
         program.get("target", "?"),
         program.get("precision", "?"),
         size_text(program["bytes"]),
