@@ -26,6 +26,10 @@ OLDEST_IR = 3
 Source = str | os.PathLike[str] | bytes | onnx.ModelProto
 
 
+LARGEST_FILE = (1 << 31) - 1
+"""Bytes of a protobuf message at most."""
+
+
 def load_model(source: Source) -> tuple[onnx.ModelProto, str, Path | None]:
     """The model, what messages call it, and the folder of its external data."""
     if isinstance(source, onnx.ModelProto):
@@ -39,11 +43,22 @@ def load_model(source: Source) -> tuple[onnx.ModelProto, str, Path | None]:
         model = _parse(light, label)
         if opsets_of(model.opset_import).get("", CONVERTED_OPSET) >= CONVERTED_OPSET:
             return model, label, real.parent
+    return _parse(_read(path), label), label, real.parent
+
+
+def _read(path: Path) -> bytes:
+    """All of a file, but not of one that has more than protobuf can hold, or has no end."""
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(LARGEST_FILE + 1)
     except OSError as error:
         raise ModelError(f"cannot read model '{path}': {error.strerror}") from error
-    return _parse(data, label), label, real.parent
+    if len(data) > LARGEST_FILE:
+        raise ModelError(
+            f"{path}: more than 2 GiB are no ONNX model; one stores weights that large in files "
+            "of their own (save_as_external_data)"
+        )
+    return data
 
 
 def _parse(data: bytes, label: str) -> onnx.ModelProto:

@@ -1,4 +1,4 @@
-"""Whether an operator's inputs have element types that the ONNX standard lets it have."""
+"""Whether an operator's inputs and attributes have types that the ONNX standard lets them have."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import onnx
-from onnx import TensorProto
+from onnx import AttributeProto, TensorProto
 from xdsl.ir import SSAValue
 
 from infini_ir.dialects.graph.types import TensorType
@@ -61,6 +61,26 @@ def check_operand_types(node: Node) -> None:
                 f"inputs {first} and {i} of {node.op_type} must have one type, but are "
                 f"{other} and {dtype}; insert a Cast"
             )
+
+
+def check_attribute_types(node: Node) -> None:
+    """Refuse attributes of another type than the operator's definition gives them."""
+    wanted = _attributes(node.domain, node.op_type, node.opset)
+    for name, proto in node.attribute_protos().items():
+        kind = wanted.get(name)
+        if proto is not None and kind is not None and proto.type not in (kind, 0):
+            texts = [AttributeProto.AttributeType.Name(code) for code in (proto.type, kind)]
+            raise node.error(f"attribute '{name}' is of type {texts[0]}, not {texts[1]}")
+
+
+@cache
+def _attributes(domain: str, name: str, opset: int) -> dict[str, int]:
+    """The types of an operator's attributes; those of which the standard says nothing lack."""
+    try:
+        schema: Any = onnx.defs.get_schema(name, opset, domain)
+    except onnx.defs.SchemaError:
+        return {}
+    return {key: int(value.type.value) for key, value in schema.attributes.items()}
 
 
 def _fits(dtype: str, allowed: frozenset[str]) -> bool:

@@ -14,7 +14,7 @@ from infini_ir.dialects.graph.shaping import CONSTANT_LIMIT, ConstantOp
 from infini_ir.dialects.graph.types import tensor_type
 from infini_ir.frontends.onnx.errors import NeedsValue
 from infini_ir.frontends.onnx.node import Node
-from infini_ir.frontends.onnx.operand_types import check_operand_types
+from infini_ir.frontends.onnx.operand_types import check_attribute_types, check_operand_types
 from infini_ir.frontends.onnx.registry import canonical_domain, find_operator
 from infini_ir.frontends.onnx.session import FunctionKey, Session, type_proto
 from infini_ir.frontends.onnx.tensors import (
@@ -146,6 +146,7 @@ class Scope:
         function = self.session.functions.get(function_key(node.proto))
         if function is not None:
             return self.call(node, function)
+        check_attribute_types(node)
         check_operand_types(node)
         operator = find_operator(node.domain, node.op_type, node.opset)
         if operator is not None:

@@ -133,6 +133,19 @@ def test_types_that_an_operator_cannot_have(text: str, message: str):
     refuse(model(text), message)
 
 
+def test_attributes_of_another_type():
+    proto = model("g (float[2,3] a) => (float[2,3] y) { y = Elu<alpha = 1.5>(a) }")
+    (alpha,) = proto.graph.node[0].attribute
+    alpha.CopyFrom(helper.make_attribute("alpha", [1, 2]))
+    refuse(proto, "attribute 'alpha' is of type INTS, not FLOAT")
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="wants /dev/zero")
+def test_files_without_end(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("infini_ir.frontends.onnx.loading.LARGEST_FILE", 1 << 20)
+    refuse(Path("/dev/zero"), "no ONNX model")
+
+
 def test_what_moves_elements_takes_any_type():
     for text in (
         "g (float8e5m2[2,3] a) => (float8e5m2[4,3] y) { y = Concat<axis=0>(a, a) }",
