@@ -348,7 +348,7 @@ def ready_program(
     found = keeper.find() if keeper is not None else None
     if keeper is not None and found is not None:
         program, outputs = found
-        program.texts = _texts_again(source, options, keeper)
+        program.texts = _texts_again(options, keeper)
         if progress is not None:
             progress("done", 4, 4)
         return program, outputs
@@ -376,12 +376,12 @@ def _keeper(source: Any, options: Options) -> Keeper | None:
     )
 
 
-def _texts_again(source: Any, options: Options, keeper: Keeper) -> Mapping[str, str]:
+def _texts_again(options: Options, keeper: Keeper) -> Mapping[str, str]:
     from infini_ir.targets.registry import parse
     from infini_ir.warm import TextsAgain
 
     def compiled() -> Mapping[str, str]:
-        return Compilation(options).run(source).texts
+        return Compilation(options).run(keeper.source).texts
 
     levels = parse(options.target)[0].levels
     return TextsAgain(("graph", "tile"), levels, compiled, keeper.is_current)

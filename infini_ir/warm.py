@@ -22,7 +22,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -85,7 +85,7 @@ class Keeper:
         forms, targets that cannot say what decides a program, and where keeping is off."""
         place: Path | bytes
         if isinstance(source, str | os.PathLike):
-            place = Path(os.fspath(source))
+            place = Path(os.path.abspath(os.fspath(source)))
         elif isinstance(source, bytes) and len(source) <= IN_MEMORY:
             place = source
         else:
@@ -108,13 +108,13 @@ class Keeper:
         return program, [str(text) for text in facts.get("outputs", ())]
 
     def keeping(
-        self, outputs: Sequence[str], files: Iterable[Path]
+        self, outputs: Sequence[str], files: Mapping[Path, State]
     ) -> Callable[[Program], None] | None:
         """What to call when the program that was compiled instead first runs. `files`: those
-        beside the model that it was read from."""
-        if self.circumstances is None:
+        beside the model that it was read from, as they were then."""
+        if self.circumstances is None or not self.is_current():
             return None
-        files = tuple(files)
+        files = dict(files)
 
         def keep(program: Program) -> None:
             if self.programs.may_take(program.metadata.weights_size):
@@ -126,11 +126,8 @@ class Keeper:
         """Whether the source is still what it was when it was looked for."""
         return isinstance(self.source, bytes) or self._state() == self.state is not None
 
-    def _keep(self, program: Program, outputs: list[str], files: Sequence[Path]) -> None:
-        try:
-            model = self._note_model(files)
-        except OSError:
-            return
+    def _keep(self, program: Program, outputs: list[str], files: Mapping[Path, State]) -> None:
+        model = self._note_model(files)
         if model is None or self.circumstances != self._circumstances():
             return
         key = self._key(model)
@@ -191,23 +188,28 @@ class Keeper:
             return None
         return _joined(main, beside)
 
-    def _note_model(self, files: Sequence[Path]) -> str | None:
-        """The same from `files`; None where one may have changed since the beginning."""
-        if isinstance(self.source, bytes):
-            return None if files else hashlib.sha256(self.source).hexdigest()
+    def _note_model(self, files: Mapping[Path, State]) -> str | None:
+        """The same from `files`; None where one may have changed since the beginning. Raises
+        `OSError`."""
+        if isinstance(self.source, bytes) or self.state is None:
+            return None if files else self._model(at_most=0)
         folder, itself = _folder_of(self.source), os.path.realpath(self.source)
-        names = sorted(
-            {os.path.relpath(f, folder) for f in files if os.path.realpath(f) != itself}
-        )
-        places = [self.source, *(folder / name for name in names)]
-        if not all(State.of(place).was_before(self.began) for place in places):
+        states = {self.source: self.state}
+        states |= {f: state for f, state in files.items() if os.path.realpath(f) != itself}
+        digests = {place: self.digests.of_file(place) for place in states}
+        # Looked at last: they may have changed while they were read. Whatever they are now
+        # must be what they were when the program was made, and have been so for long enough.
+        if not all(
+            State.of(place) == state and state.was_before(self.began)
+            for place, state in states.items()
+        ):
             return None
-        main, *rest = [self.digests.of_file(place) for place in places]
-        # Looked at once more: they may have changed while they were read.
-        if main is None or not all(State.of(p).was_before(self.began) for p in places):
+        main = digests.pop(self.source)
+        if main is None:
             return None
-        self.digests.keep(_LOCATIONS, main, "", json.dumps(names))
-        return _joined(main, dict(zip(names, rest)))
+        beside = {os.path.relpath(place, folder): digests[place] for place in sorted(digests)}
+        self.digests.keep(_LOCATIONS, main, "", json.dumps(list(beside)))
+        return _joined(main, beside)
 
 
 class TextsAgain(Mapping[str, str]):
@@ -266,6 +268,8 @@ def _in_background(action: Callable[[], None]) -> None:
             if hasattr(os, "setpriority"):
                 os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
             action()
+        except Exception:
+            pass
         finally:
             _background.discard(thread)
 

@@ -113,6 +113,9 @@ class KeptPrograms:
             free = shutil.disk_usage(self.entries.folder).free
             if not self.may_take(size) or size > free // FREE_SHARE:
                 return False
+            if self.entries.path(key + _SUFFIX).exists():
+                self.entries.note_use(key + _SUFFIX)
+                return True
             self.entries.remove(key + _CHECKED)
             with self.entries.writing(key + _SUFFIX) as file:
                 if file is None:

@@ -20,6 +20,7 @@ import numpy as np
 
 from infini_ir.utils.dtypes import dtype_name, item_size, numpy_dtype
 from infini_ir.utils.errors import ModelError
+from infini_ir.utils.file_digests import State
 
 
 @dataclass(eq=False)
@@ -133,8 +134,8 @@ class WeightStore:
         self._weights: dict[str, _Weight] = {}
         self._derived: dict[tuple[tuple[str, ...], str, str, tuple[int, ...]], str] = {}
         self._mappings: dict[Path, mmap.mmap] = {}
-        self.files: set[Path] = set()
-        """Files beside the model that weights and constants were found in."""
+        self.files: dict[Path, State] = {}
+        """Files beside the model that weights and constants were found in, as they were then."""
 
     # Adding
 

@@ -304,6 +304,62 @@ def test_external_data_beside_another_copy(tmp_path, compiled):
     assert not np.allclose(use(tmp_path / "a/m.onnx"), use(tmp_path / "b/m.onnx"))
 
 
+def test_another_working_folder(path, folder, monkeypatch, tmp_path):
+    (tmp_path / "a").mkdir()
+    write(tmp_path / "a" / path.name, product(2))
+    monkeypatch.chdir(tmp_path)
+    model = infini_ir.compile(path.name)
+    monkeypatch.chdir(tmp_path / "a")
+    wanted = model(X)
+    warm.settle()
+    assert not np.allclose(use(path.name), wanted)
+    again = infini_ir.compile(path)
+    assert np.array_equal(again(X), wanted)
+    monkeypatch.chdir("/")
+    assert "graph.yield" in again.ir("graph")
+
+
+@pytest.mark.parametrize("when", ["compiling", "compiled"])
+def test_a_link_that_leads_elsewhere_meanwhile(tmp_path, folder, monkeypatch, when):
+    places = [tmp_path / name for name in "ab"]
+    for number, place in enumerate(places):
+        write(place, product(1 + number))
+    link = tmp_path / "link.onnx"
+    link.symlink_to(places[0])
+    graph_passes = Compilation.graph_passes
+
+    def relink():
+        link.unlink()
+        link.symlink_to(places[1])
+
+    def slow(self, module):
+        graph_passes(self, module)
+        relink()
+
+    if when == "compiling":
+        monkeypatch.setattr(Compilation, "graph_passes", slow)
+    model = infini_ir.compile(link)
+    if when == "compiled":
+        relink()
+    model(X)
+    warm.settle()
+    assert entries(folder) == []
+
+
+def test_external_data_by_a_link_that_leads_elsewhere(tmp_path, folder):
+    path, data = tmp_path / "model.onnx", tmp_path / "weights.bin"
+    for number, name in enumerate("ab"):
+        write(path, product(1 + number), external=data.name)
+        os.replace(data, tmp_path / name)
+    data.symlink_to("a")
+    model = infini_ir.compile(path)
+    data.unlink()
+    data.symlink_to("b")
+    model(X)
+    warm.settle()
+    assert entries(folder) == []
+
+
 @pytest.mark.parametrize("part", ["sources", "versions", "features"])
 def test_another_compiler_or_processor(path, compiled, monkeypatch, part):
     use(path)

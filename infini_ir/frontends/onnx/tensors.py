@@ -14,6 +14,7 @@ from onnx import TensorProto
 
 from infini_ir.frontends.onnx.values import Initializer
 from infini_ir.utils.dtypes import numpy_dtype
+from infini_ir.utils.file_digests import State
 from infini_ir.utils.weights import WeightStore
 
 Fail = Callable[[str], Exception]
@@ -85,7 +86,8 @@ class Files:
             raise error(f"external data '{location}' links out of the model's folder")
         if not path.is_file():
             raise error(f"external data file '{path}' does not exist")
-        self.weights.files.add(self.folder / relative)
+        if self.folder / relative not in self.weights.files:
+            self.weights.files[self.folder / relative] = State.of(path)
         return path
 
 
