@@ -16,6 +16,8 @@ The pool
         64    i32  parked: how many workers sleep or are about to
        128    i32  pending: pool workers that have not finished the job
        132    i32  finished: generation of the latest finished job
+       136    i32  how many callers sleep until that changes
+       140    i32  how many more times they do
        192    i32  busy: 1 while a call has the pool (`infini_share`)
        200    i64  ready: how many workers a call may have; written by who makes them
        256    bits of the processors that workers are bound to; the same
@@ -35,7 +37,8 @@ runs no more jobs.
 
 The barrier
 -----------
-Byte 0 holds how many have arrived, byte 64 the generation that the last to arrive raises.
+Byte 0 holds how many have arrived, byte 64 the generation that the last to arrive raises, byte 68
+how many sleep until then, byte 72 how many more times workers sleep rather than yield.
 """
 
 from infini_ir.runtime.pool import PINNED, PROCESSORS
@@ -149,25 +152,6 @@ late:
   ret i1 false
 }
 
-; Wait until the word differs from %old: spin about 20 us, then give the processor away
-; between looks, so that whoever is to change the word can run on it.
-define internal void @infini_await(ptr %word, i32 %old) nounwind {
-entry:
-  %start = call i64 @infini_clock()
-  %patience = call i64 @infini_ticks(i64 20)
-  %deadline = add i64 %start, %patience
-  %soon = call i1 @infini_spin(ptr %word, i32 %old, i64 %deadline)
-  br i1 %soon, label %done, label %yield
-yield:
-  %number = load i64, ptr @sched_yield
-  %r = call i64 @infini_syscall(i64 0, i64 0, i64 0, i64 0, i64 0, i64 0, i64 %number)
-  %value = load atomic i32, ptr %word acquire, align 4
-  %same = icmp eq i32 %value, %old
-  br i1 %same, label %yield, label %done
-done:
-  ret void
-}
-
 ; FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG: sleep unless the word already differs from %old.
 define internal void @infini_sleep(ptr %word, i32 %old, i32 %mask) nounwind {
   %address = ptrtoint ptr %word to i64
@@ -184,6 +168,72 @@ define internal void @infini_wake(ptr %word, i32 %mask) nounwind {
   %bits = zext i32 %mask to i64
   %number = load i64, ptr @futex
   %r = call i64 @infini_syscall(i64 %address, i64 138, i64 2147483647, i64 0, i64 0, i64 %bits, i64 %number)
+  ret void
+}
+
+; Wait until the word differs from %old: spin about 20 us, then give the processor away
+; between looks, so that whoever is to change the word can run on it. On a free machine that is
+; quicker than sleeping. To yield for more than 200 us was to wait for somebody else's time slice,
+; which happens each time then, while who sleeps is let in soon after waking: sleep the next
+; times, which %crowded counts.
+define internal void @infini_await(ptr %word, i32 %old) nounwind {
+entry:
+  %sleepers = getelementptr i8, ptr %word, i64 4
+  %crowded.at = getelementptr i8, ptr %word, i64 8
+  %start = call i64 @infini_clock()
+  %patience = call i64 @infini_ticks(i64 20)
+  %slice = call i64 @infini_ticks(i64 200)
+  %deadline = add i64 %start, %patience
+  %soon = call i1 @infini_spin(ptr %word, i32 %old, i64 %deadline)
+  br i1 %soon, label %done, label %choose
+choose:
+  %crowded = load i32, ptr %crowded.at, align 4
+  %free = icmp eq i32 %crowded, 0
+  br i1 %free, label %yield, label %crowd
+yield:
+  %before = call i64 @infini_clock()
+  %number = load i64, ptr @sched_yield
+  %r = call i64 @infini_syscall(i64 0, i64 0, i64 0, i64 0, i64 0, i64 0, i64 %number)
+  %after = call i64 @infini_clock()
+  %taken = sub i64 %after, %before
+  %long = icmp sgt i64 %taken, %slice
+  br i1 %long, label %note, label %look
+note:
+  store i32 64, ptr %crowded.at, align 4
+  br label %look
+look:
+  %value = load atomic i32, ptr %word acquire, align 4
+  %same = icmp eq i32 %value, %old
+  br i1 %same, label %choose, label %done
+crowd:
+  %less = sub i32 %crowded, 1
+  store i32 %less, ptr %crowded.at, align 4
+  %r0 = atomicrmw add ptr %sleepers, i32 1 seq_cst, align 4
+  br label %sleep
+sleep:
+  call void @infini_sleep(ptr %word, i32 %old, i32 -1)
+  %new = load atomic i32, ptr %word acquire, align 4
+  %still = icmp eq i32 %new, %old
+  br i1 %still, label %sleep, label %awake
+awake:
+  %r1 = atomicrmw sub ptr %sleepers, i32 1 monotonic, align 4
+  br label %done
+done:
+  ret void
+}
+
+; Change a word that `infini_await` may wait for, and wake who sleeps.
+define internal void @infini_announce(ptr %word, i32 %value) nounwind {
+entry:
+  %sleepers.at = getelementptr i8, ptr %word, i64 4
+  store atomic i32 %value, ptr %word seq_cst, align 4
+  %sleepers = load atomic i32, ptr %sleepers.at seq_cst, align 4
+  %none = icmp eq i32 %sleepers, 0
+  br i1 %none, label %done, label %wake
+wake:
+  call void @infini_wake(ptr %word, i32 -1)
+  br label %done
+done:
   ret void
 }
 """
@@ -291,7 +341,7 @@ finish:
   %more = icmp ne i32 %before, 1
   br i1 %more, label %rest, label %last
 last:
-  store atomic i32 %generation, ptr %finished.at release, align 4
+  call void @infini_announce(ptr %finished.at, i32 %generation)
   br label %rest
 stop:
   ret void
@@ -323,7 +373,7 @@ meet:
 open:
   store atomic i32 0, ptr %barrier monotonic, align 64
   %next = add i32 %generation, 1
-  store atomic i32 %next, ptr %generation.at release, align 64
+  call void @infini_announce(ptr %generation.at, i32 %next)
   br label %done
 wait:
   call void @infini_await(ptr %generation.at, i32 %generation)
