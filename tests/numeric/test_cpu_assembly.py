@@ -97,6 +97,16 @@ def test_lines_of_results_are_fetched_row_by_row(product):
     assert sum(line.startswith("prefetchw") for line in loop) == 2
 
 
+@pytest.mark.parametrize(("rows", "panels"), [(1, 4), (2, 4), (3, 2), (4, 2), (6, 2), (8, 1)])
+def test_few_rows_read_several_panels_and_ask_ahead(rows, panels):
+    """Each panel is a stream from memory; every line of it is asked for once, in the second
+    cache, and the sums of all panels stay in registers."""
+    loop = hot_loop(Product((rows,), (512,), 2048, weight=True), "sapphirerapids")
+    assert sum("vfmadd" in line for line in loop) == 4 * rows * 2 * panels
+    assert sum(line.startswith("prefetcht1") for line in loop) == 8 * panels
+    assert not [line for line in loop if is_vector_stack_access(line)]
+
+
 @pytest.mark.parametrize("name", ("f32-(3,3)-1-11", "bf16-(3,3)-1-30"))
 def test_strips_of_windows_stay_in_registers(name):
     """Each element of a row of the input is loaded once for all windows that it is in."""

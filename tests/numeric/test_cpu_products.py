@@ -66,6 +66,11 @@ LONG = [
     Product((40,), (8190,), 33, symbolic=True),
     Product((3, 9), (3, 3, 911), 48, weight=True, epilogue="bias"),
     Product((5,), (128, 64), 20),
+    Product((4,), (600,), 400, weight=True),
+    Product((6,), (1030,), 96, weight=True, epilogue="both"),
+    Product((29,), (530,), 70, weight=True),
+    Product((5,), (700,), 300, weight=True, symbolic=True),
+    Product((13,), (513,), 65, weight=True, symbolic=True, epilogue="bias"),
 ]
 """Sums of many products."""
 

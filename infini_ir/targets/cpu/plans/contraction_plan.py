@@ -23,6 +23,9 @@ PROGRAMS = 16
 SHARING_STRIPS = 8
 """Strips of rows that fetch a panel together without waiting for it."""
 
+MOST_PANELS = 4
+"""Panels at once at most."""
+
 STREAMED_BLOCKS = 8
 """Blocks of rows from which on each is taken through all of the right operand."""
 
@@ -116,10 +119,8 @@ def plan_contraction(
         reason = f"right operand of {weights} bytes is read once, columns are shared"
         if depth < shape.depth:
             reason += f"; {depth} of k at once stay in L2"
-    panels = 1
     rows = strip[0] * strip[1]
-    if rows * 2 <= shape.limit:
-        panels = max(1, min(4, shape.limit // (2 * rows)))
+    panels = _panels(shape, rows, columns, features, computed=nest.factor is not None)
     if computed_factor.packs_nibbles(nest):
         depth_inside = tile.view_type(nest.rhs.view).shape[_depth_axes(nest)[-1]].value
         sliced = sliced_factor.sliced(nest, depth_inside, features)
@@ -150,6 +151,20 @@ def _streamed(shape: Shape, cache: int) -> tuple[dict[str, int], tuple[int, int]
         strip,
         _whole_panels(shape) if wanted == 1 else _column_block(shape, wanted),
     )
+
+
+def _panels(
+    shape: Shape, rows: int, columns: int, features: CpuFeatures, *, computed: bool
+) -> int:
+    """Panels done at once where rows are few: more streams come from memory faster, and more
+    sums hide how long additions take. As many as keep sums and a step's operands in registers,
+    of which `computed` factors leave less, and without a rest if that is more than one."""
+    most = (features.vector_registers - 1) // (shape.vectors * (rows + 1))
+    if computed:
+        most = shape.limit // (2 * rows)
+    groups = columns // (shape.lanes * shape.vectors)
+    most = max(1, min(MOST_PANELS, most, groups))
+    return max((p for p in range(2, most + 1) if groups % p == 0), default=most)
 
 
 def _divisible_depth(nest: contraction.Nest) -> bool:

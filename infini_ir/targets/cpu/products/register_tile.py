@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import TYPE_CHECKING
 
@@ -265,7 +265,7 @@ def _strip(
         p.loops(e, Strip(p, inner, base, offsets, pointers, cells, columns, masks))
     else:
         ahead = (
-            None
+            []
             if rest is not None
             else _ahead(e, p, pointers, column, (outer, inner), len(rows))
         )
@@ -448,18 +448,21 @@ class Ahead:
     """Cache lines after each start that a turn of the innermost loop asks for."""
     turn: int
     """Elements of a panel that a turn of the innermost loop reads."""
-    level: int
-    """The cache that they go to."""
+    only: V | None = None
+    """Whether to ask at all; None: it is always."""
 
-    def after(self, e: KernelEmitter, starts: list[V], elements: V) -> list[V]:
-        """Where fetching has come to when so many elements of a panel have been read."""
+    def after(self, e: KernelEmitter, elements: V) -> Ahead:
+        """The same once so many elements of a panel have been read."""
         index = e.f.udiv(e.f.mul(elements, integer(self.lines * LINE)), integer(self.turn))
-        return [e.f.gep(start, index, "i8") for start in starts]
+        return replace(self, starts=[e.f.gep(start, index, "i8") for start in self.starts])
 
-    def fetch(self, e: KernelEmitter, starts: list[V]) -> None:
-        for start in starts:
-            for line in range(self.lines):
-                e.f.prefetch(e.f.gep(start, integer(line * LINE), "i8"), level=self.level)
+    def fetch(self, e: KernelEmitter, elements: V) -> None:
+        def ask() -> None:
+            for start in self.after(e, elements).starts:
+                for line in range(self.lines):
+                    e.f.prefetch(e.f.gep(start, integer(line * LINE), "i8"), level=2)
+
+        e.f.when(boolean(True) if self.only is None else self.only, ask, hint="fetch")
 
 
 def _ahead(
@@ -469,13 +472,14 @@ def _ahead(
     column: V,
     at: tuple[V | None, V],
     rows: int,
-) -> Ahead | None:
+) -> list[Ahead]:
     """What a register tile has fetched: its share, by rows, of the panels that come next, which
     would otherwise come from memory all at once for the first strip that reads them. Where
     strips are so few that each share is large, memory is what all wait for, and it is
-    fastest when read in order: then the lines a little further on in the same panels."""
+    fastest when read in order: then the lines a little further on in the same panels. They go
+    to the second cache, as the first has few misses in flight."""
     if not p.b.width:
-        return None
+        return []
     item = p.b.memory_align
     turn = UNROLL * p.b.width
     lines = -(-turn * item // LINE)
@@ -486,7 +490,7 @@ def _ahead(
         firsts = panels[:: max(1, p.b.width // e.lanes)]
         distance = max(LINE, AHEAD // len(firsts))
         near = [e.f.gep(panel, integer(distance), "i8") for panel in firsts]
-        return Ahead(near, lines, turn, 2)
+        return [Ahead(near, lines, turn)]
     row = at[1] if at[0] is None else e.f.add(e.f.mul(at[0], p.rows[1]), at[1])
     size = e.f.mul(product_of(e, p.counts), integer(p.b.width * p.panels * item))
     count = integer(total) if known else product_of(e, p.rows)
@@ -498,8 +502,15 @@ def _ahead(
         more = e.f.compare("sgt", left, integer(p.panels * p.b.width))
         start = e.f.select(more, start, p.following)
     start = e.f.gep(start, share, "i8")
-    each = -(-lines * p.panels * rows // max(1, total)) if known else 1
-    return Ahead([start], each, turn, 2)
+    if known:
+        return [Ahead([start], -(-lines * p.panels * rows // max(1, total)), turn)]
+    shared = Ahead([start], 1, turn)
+    if rows == p.strip[1] or len(p.rows) > 1 or p.panels > 1:
+        return [shared]
+    # Less than a strip: rows that are left over, or, from the first on, all there are.
+    limit = integer(p.strip[1])
+    few = e.f.compare("slt", e.f.add(count, e.f.mul(row, limit)), limit)
+    return [shared, Ahead([e.f.gep(panels[0], integer(AHEAD), "i8")], lines, turn, few)]
 
 
 def product_of(e: KernelEmitter, values: Sequence[V]) -> V:
@@ -514,13 +525,13 @@ def _k_loops(
     panels: list[V],
     cells: list[list[V]],
     masks: list[V | None],
-    ahead: Ahead | None,
+    ahead: list[Ahead],
     expected: Callable[[V], None] | None,
 ) -> None:
-    def innermost(start: V, end: V, a: V, b: list[V], fetched: list[V]) -> None:
+    def innermost(start: V, end: V, a: V, b: list[V], fetched: list[Ahead]) -> None:
         def steps(k: V, amount: int) -> None:
-            if ahead and amount == UNROLL:
-                ahead.fetch(e, ahead.after(e, fetched, e.f.mul(k, p.b.k_strides[-1])))
+            for one in fetched if amount == UNROLL else ():
+                one.fetch(e, e.f.mul(k, p.b.k_strides[-1]))
             if expected and amount == UNROLL:
                 expected(k)
             for u in range(amount):
@@ -535,7 +546,7 @@ def _k_loops(
             e.f.loop(end, lambda k: steps(k, 1), start=whole, hint="k")
 
     def turns(
-        depth: int, start: V, end: V, a: V, b: list[V], fetched: list[V], begun: V
+        depth: int, start: V, end: V, a: V, b: list[V], fetched: list[Ahead], begun: V
     ) -> None:
         if depth == len(p.counts) - 1:
             innermost(start, end, a, b, fetched)
@@ -547,13 +558,13 @@ def _k_loops(
                 depth + 1,
                 e.f.gep(a, e.f.mul(k, p.a_strides[depth]), memory_of(p.a_element)),
                 [e.f.gep(pointer, step, memory_of(p.b.element)) for pointer in b],
-                ahead.after(e, fetched, step) if ahead else [],
+                [one.after(e, step) for one in fetched],
                 e.f.add(begun, k),
             )
 
         e.f.loop(end, iteration, start=start, hint="k")
 
-    def level(depth: int, a: V, b: list[V], fetched: list[V], begun: V) -> None:
+    def level(depth: int, a: V, b: list[V], fetched: list[Ahead], begun: V) -> None:
         """Loop number `depth` and those inside it; `begun` is 0 if none outside has turned."""
         count = p.counts[depth]
         if p.parts is None or depth != p.parts.level:
@@ -574,7 +585,7 @@ def _k_loops(
 
         e.f.loop(count, part, step=size, hint="part")
 
-    level(0, base, panels, ahead.starts if ahead else [], ZERO)
+    level(0, base, panels, ahead, ZERO)
 
 
 def _multiply(
