@@ -160,6 +160,14 @@ def test_blocks_are_finished_between_products_of_the_next():
     assert not [line for line in after if is_vector_stack_spill(line)]
 
 
+@pytest.mark.parametrize(("depth", "additions"), [(256, 0), (2048, 1)])
+def test_units_that_store_tiles_are_kept_awake(depth, additions):
+    """One addition for each run of long sums."""
+    product = Product((64,), (depth,), 64, a="ui8", b="i8", acc="i32", weight=True)
+    assembly = build(product.program, "sapphirerapids").texts["asm"]
+    assert assembly.count("vaddps") == additions
+
+
 def is_vector_stack_spill(line: str) -> bool:
     """Whether a vector goes to the stack; results of tiles come from there."""
     return re.search(r"%[xyz]mm\d+, -?\d*\(%rsp\)", line) is not None
