@@ -449,7 +449,9 @@ class _Amx:
     def _keep_awake(self) -> None:
         """An addition that nobody needs, for the vectors' floating-point units alone."""
         f, cell = self.f, self.idle
-        old = f.assign(f"load volatile <{GROUPS} x float>, {cell.typed}, align 64", "float", GROUPS)
+        old = f.assign(
+            f"load volatile <{GROUPS} x float>, {cell.typed}, align 64", "float", GROUPS
+        )
         new = f.assign(f"fadd {old.typed}, {old.text}", "float", GROUPS)
         f.emit(f"store volatile {new.typed}, {cell.typed}, align 64")
 
