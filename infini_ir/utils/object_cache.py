@@ -12,7 +12,7 @@ from infini_ir.utils.entry_folder import EntryFolder, cache_folder
 LIMIT = 1 << 30
 """Bytes kept on disk; the least recently used entries go first."""
 
-_MAGIC = b"infini object 1\n"
+_MAGIC = b"infini object 2\n"
 _DIGEST = 32
 _SUFFIX = ".o"
 _SWEEP_EVERY = 1024
@@ -48,7 +48,7 @@ class ObjectCache:
         except OSError:
             return None
         data = entry[len(_MAGIC) + _DIGEST :]
-        if entry != _header(data) + data:
+        if entry != _header(key, data) + data:
             self.entries.remove(name)
             return None
         self.entries.note_use(name)
@@ -59,11 +59,12 @@ class ObjectCache:
         with contextlib.suppress(OSError):
             with self.entries.writing(key + _SUFFIX) as file:
                 if file is not None:
-                    file.write(_header(data) + data)
+                    file.write(_header(key, data) + data)
             if self._stores % _SWEEP_EVERY == 0:
                 self.entries.evict()
             self._stores += 1
 
 
-def _header(data: bytes) -> bytes:
-    return _MAGIC + hashlib.sha256(data).digest()
+def _header(key: str, data: bytes) -> bytes:
+    """What shows that an entry is whole, and the one that was stored as `key`."""
+    return _MAGIC + hashlib.sha256(key.encode() + data).digest()

@@ -48,6 +48,16 @@ def test_damaged_entry(cache, damage):
     assert path.read_bytes() == whole
 
 
+def test_an_entry_under_the_name_of_another_is_none(cache):
+    first = toolchain.compile_ir(TEXT, host(), cache=cache)
+    (path,) = entries(cache)
+    other = ObjectCache.key("other")
+    path.rename(path.with_stem(other))
+    assert cache.load(other) is None
+    cache.store(other, first)
+    assert cache.load(other) == first
+
+
 def test_folder_that_cannot_be_made(tmp_path):
     blocker = tmp_path / "file"
     blocker.write_text("")
