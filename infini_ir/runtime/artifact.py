@@ -19,6 +19,7 @@ import os
 import stat
 import struct
 import tempfile
+import threading
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -28,9 +29,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from infini_ir.runtime.host import cpu_count_available
 from infini_ir.runtime.image import Image
-from infini_ir.runtime.memory import address_of
-from infini_ir.runtime.metadata import NATIVE, Metadata
+from infini_ir.runtime.memory import anonymous
+from infini_ir.runtime.metadata import NATIVE, Metadata, WeightEntry
 from infini_ir.runtime.program import Program, WeightSection, weight_array
 from infini_ir.utils.errors import ArtifactError
 
@@ -43,6 +45,8 @@ PAGE = 4096
 _HEADER = struct.Struct("<8sIIQQQI")
 _HEADER_SIZE = 64
 _CHUNK = 8 << 20
+_COPIERS = 4
+"""Threads that copy weights; more do not take memory faster."""
 
 # Writing
 
@@ -179,8 +183,11 @@ def read(path: str | os.PathLike[str], *, copied: bool = False) -> Program:
         if metadata.weights_size > len(block):
             raise file.damaged("its weight table reaches beyond its weights")
     mapped = WeightSection(block, metadata.weights)
-    start = sections["weights"]["offset"]
-    weights = _CopiedWeights(mapped, file.mapping, start) if copied else mapped
+    if not copied:
+        return Program(metadata, code, mapped, texts)
+    weights = _CopiedWeights(
+        mapped, metadata.weights, file.mapping, sections["weights"]["offset"]
+    )
     return Program(metadata, code, weights, texts)
 
 
@@ -354,9 +361,10 @@ class _CopiedWeights:
     """
 
     section: WeightSection
+    table: tuple[WeightEntry, ...]
     mapping: mmap.mmap
     start: int
-    """Where the section begins in the file."""
+    """Where the section begins in the file; page aligned."""
 
     def array(self, name: str) -> np.ndarray:
         return self.section.array(name)
@@ -365,13 +373,29 @@ class _CopiedWeights:
         self.section.write(name, out)
 
     def release(self, name: str) -> None:
-        """Let go of the pages that lie wholly in a weight; they stay readable."""
-        array = self.section.array(name)
-        begin = self.start + address_of(array) - self.section.base
-        first = -(-begin // mmap.PAGESIZE) * mmap.PAGESIZE
-        size = (begin + array.nbytes - first) // mmap.PAGESIZE * mmap.PAGESIZE
-        if size > 0:
-            self.mapping.madvise(mmap.MADV_DONTNEED, first, size)
+        """Nothing: pages of a file are given up when the system wants them."""
+
+    def laid_out(self) -> WeightSection:
+        """The copy. Several threads make it: most of the time goes into taking memory."""
+        source = self.section.block
+        block = anonymous(len(source))
+        begins = range(0, len(source), _CHUNK)
+
+        def copy(first: int, step: int) -> None:
+            for begin in begins[first::step]:
+                block[begin : begin + _CHUNK] = source[begin : begin + _CHUNK]
+                size = min(_CHUNK, len(source) - begin) // mmap.PAGESIZE * mmap.PAGESIZE
+                if size:
+                    self.mapping.madvise(mmap.MADV_DONTNEED, self.start + begin, size)
+
+        count = max(1, min(_COPIERS, len(begins), cpu_count_available()))
+        others = [threading.Thread(target=copy, args=(i, count)) for i in range(1, count)]
+        for thread in others:
+            thread.start()
+        copy(0, count)
+        for thread in others:
+            thread.join()
+        return WeightSection(block, self.table)
 
 
 class _Texts(Mapping[str, str]):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -36,6 +36,15 @@ class Weights(Protocol):
         ...
 
     def release(self, name: str) -> None: ...
+
+
+@runtime_checkable
+class StoredWeights(Weights, Protocol):
+    """Weights that lie in one block already, from which they are to be copied to be used."""
+
+    def laid_out(self) -> WeightSection:
+        """The copy."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -121,7 +130,9 @@ class Program:
     @cached_property
     def weight_section(self) -> WeightSection:
         """The weights in one block; from here on they are read from it."""
-        if not isinstance(self.weights, WeightSection):
+        if isinstance(self.weights, StoredWeights):
+            self.weights = self.weights.laid_out()
+        elif not isinstance(self.weights, WeightSection):
             meta = self.metadata
             self.weights = WeightSection.gather(self.weights, meta.weights, meta.weights_size)
         return self.weights
