@@ -180,6 +180,13 @@ def test_all_ends_of_k(type):
         run(Product((17,), (k,), 18, a=type, b=type, acc=acc, weight=k % 2 == 0), "native")
 
 
+@pytest.mark.parametrize(("m", "k", "n"), [(33, 70, 95), (256, 31, 161), (17, 257, 33)])
+@pytest.mark.parametrize("threads", [1, 3, 5])
+def test_computed_columns_in_turn(m, k, n, threads):
+    """Two panels at a time of a right operand that is no weight, with columns left over."""
+    run(Product((m,), (k,), n, a="bf16", b="bf16"), "native", threads)
+
+
 @pytest.mark.parametrize(
     "product", [SMALL[0], SYMBOLIC[1], *FORMS[:9], *TYPES[::3], *GROUPED[::7]], ids=str
 )

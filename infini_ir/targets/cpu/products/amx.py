@@ -29,6 +29,7 @@ from infini_ir.utils.symbolic import Dim, product
 
 if TYPE_CHECKING:
     from infini_ir.targets.cpu.kernel.emitter import KernelEmitter
+    from infini_ir.targets.cpu.plans.plan import Plan
 
 BLOCK = 32
 """Rows and columns of a block of results."""
@@ -59,6 +60,12 @@ def run(e: KernelEmitter, p: GroupedProduct) -> None:
     lanes, e.lanes = e.lanes, GROUPS
     _Amx(e, p).run()
     e.lanes = lanes
+
+
+def columns_pass_once(plan: Plan) -> bool:
+    """Whether a program uses two panels of bf16 for all rows before the next two. Bytes come in
+    lines of more than two panels."""
+    return plan.unit == "amx" and plan.outer == "columns" and plan.group == 2
 
 
 def release(f: Function) -> None:
@@ -180,6 +187,10 @@ class _Amx:
         self._panels(several, lambda panels: self._block(strip, panels))
 
     def _column_outside(self, panels: _Panels) -> None:
+        if self.p.right.fill is not None:
+            count = integer(BLOCK) if panels.rest is None else panels.rest
+            self.p.right.fill(panels.column, count)
+
         def several(count: V, at: Callable[[V], _Strip], step: int, hint: str) -> None:
             self._overlapped(count, lambda i: (at(i), panels), step, hint)
 
@@ -347,8 +358,10 @@ class _Amx:
                 else (strip.line, f.add(strip.position, integer(self.size)))
             )
             rows.append(self.left.pointer(*second))
-        panel = f.udiv(panels.column, integer(GROUPS))
-        first = f.gep(p.right.pointer, f.mul(panel, p.right.panel_stride), "i8")
+        first = p.right.pointer
+        if p.right.fill is None:
+            panel = f.udiv(panels.column, integer(GROUPS))
+            first = f.gep(first, f.mul(panel, p.right.panel_stride), "i8")
         right = [first]
         if panels.count == 2:
             right.append(f.gep(first, p.right.panel_stride, "i8"))
@@ -405,6 +418,8 @@ class _Amx:
             at = f.gep(begin, f.mul(run, integer(4 * p.depth.height)), "i8")
             for line in range(share):
                 self._prefetch(f.gep(at, f.mul(integer(line), stride), "i8"))
+            return
+        if p.right.fill is not None:
             return
         lines = p.depth.height
         strips = self._strip_dim().value

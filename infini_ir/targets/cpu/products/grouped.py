@@ -10,7 +10,7 @@ come in runs of one length (`group_runs`), the last filled up with zeros.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from xdsl.dialects.builtin import BFloat16Type, Float32Type, IntegerType
@@ -111,6 +111,9 @@ class GroupedPanels:
     panel_stride: V
     outer_strides: list[V]
     run_stride: V
+    fill: Callable[[V, V], None] | None = None
+    """Copies columns from one on, so many, to `pointer`, where there is room for two panels
+    alone; None: all panels lie there one after the other."""
 
 
 def packed_panels(e: KernelEmitter, pointer: V, depth: Depth) -> GroupedPanels:
@@ -166,9 +169,31 @@ def gathered_panels(
     e: KernelEmitter, source: Strided, depth: Depth, columns: V, capacity: Dim
 ) -> GroupedPanels:
     """The columns of a program copied to scratch memory in panels."""
-    panel_bytes = depth.all_runs * (depth.height * ROW)
-    pointer = e.scratch((capacity + (GROUPS - 1)) // GROUPS * panel_bytes)
-    panels = packed_panels(e, pointer, depth)
+    panels = _new_panels(e, depth, (capacity + (GROUPS - 1)) // GROUPS)
+    _gather(e, source, depth, panels, columns)
+    return panels
+
+
+def panels_in_turn(e: KernelEmitter, source: Strided, depth: Depth) -> GroupedPanels:
+    """Scratch memory for two panels, which is filled for each use: it stays in the first cache
+    where columns of the whole program would not."""
+    panels = _new_panels(e, depth, Dim.of(2))
+
+    def fill(column: V, count: V) -> None:
+        begin = e.f.gep(source.pointer, e.f.mul(column, source.free_strides[0]), source.element)
+        _gather(e, replace(source, pointer=begin), depth, panels, count)
+
+    panels.fill = fill
+    return panels
+
+
+def _new_panels(e: KernelEmitter, depth: Depth, count: Dim) -> GroupedPanels:
+    return packed_panels(e, e.scratch(count * depth.all_runs * (depth.height * ROW)), depth)
+
+
+def _gather(
+    e: KernelEmitter, source: Strided, depth: Depth, panels: GroupedPanels, columns: V
+) -> None:
     groups = e.f.mul(depth.runs, integer(depth.height))
 
     def panel(column: V) -> None:
@@ -214,7 +239,6 @@ def gathered_panels(
         e.f.loop(end, lambda j, n=count: lines(j, n), start=begin, step=step, hint="lines")
         begin = end
     e.f.loop(columns, panel, start=begin, step=GROUPS, hint="pack")
-    return panels
 
 
 def _along(

@@ -19,6 +19,7 @@ from infini_ir.targets.cpu.products.grouped import (
     depth_of,
     gathered_panels,
     packed_panels,
+    panels_in_turn,
 )
 
 if TYPE_CHECKING:
@@ -86,6 +87,8 @@ def _right(e: KernelEmitter, nest: Nest, depth: Depth, columns: V, bits: str) ->
     pointer, strides = e.slice_address(load.view, load.offsets, load.axis_list)
     steps = [contraction.stride_of(e, load, variable) for variable in nest.variables]
     source = Strided(pointer, [strides[nest.column_axis]], steps[:-1], steps[-1], bits)
+    if amx.columns_pass_once(e.plan):
+        return panels_in_turn(e, source, depth)
     capacity = tile.tile_type(load.out).shape[nest.column_axis]
     return gathered_panels(e, source, depth, columns, capacity.substitute(e.plan.substitution))
 
