@@ -390,6 +390,11 @@ def test_the_key_is_the_processor_the_threads_the_code_and_the_kernel(product, m
     assert len(folders) == 5
 
 
+def test_the_code_is_all_that_generates_code():
+    folders = {path.parent.name for path in findings_module.code_sources()}
+    assert {"products", "sweeps", "plans", "kernel", "functions", "llvm"} <= folders
+
+
 @pytest.mark.parametrize(
     "entry",
     [b"", b"{}", b"[1]", b"not json", b'{"plan": 3}', b'{"plan": {"parameters": {"BM": "x"}}}'],

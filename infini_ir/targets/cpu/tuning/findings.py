@@ -101,12 +101,19 @@ def _plan(data: dict[str, Any]) -> Plan:
     return Plan(**{**data, **lists, "parameters": parameters})
 
 
+_GENERATOR = Path(__file__).parent.parent
+
+
+def code_sources() -> list[Path]:
+    """Files that decide what code a plan becomes."""
+    return sorted(_GENERATOR.rglob("*.py"))
+
+
 @cache
 def code_version() -> str:
     """A hash of the code generator's sources: other code, other findings."""
     digest = hashlib.sha256()
-    here = Path(__file__).parent.parent
-    for path in sorted(here.glob("*.py")):
-        digest.update(path.name.encode())
+    for path in code_sources():
+        digest.update(path.relative_to(_GENERATOR).as_posix().encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()
