@@ -20,6 +20,9 @@ from infini_ir.utils.symbolic import product
 PROGRAMS = 16
 """Programs that a large kernel should have, so that workers end together."""
 
+LEAST_BLOCKS = 4
+"""Blocks of rows from which on workers share rows."""
+
 SHARING_STRIPS = 8
 """Strips of rows that fetch a panel together without waiting for it."""
 
@@ -29,8 +32,8 @@ MOST_PANELS = 4
 STREAMED_BLOCKS = 8
 """Blocks of rows from which on each is taken through all of the right operand."""
 
-STREAMED_STRIPS = 3
-"""Strips of rows that are too few to share the fetching of such an operand."""
+FEW_STRIPS = 3
+"""Strips of rows that are too few to share the fetching of panels from memory."""
 
 PART_UNIT = 16
 """Parts of a contracted axis are multiples of this: a cache line of the left operand."""
@@ -85,8 +88,10 @@ def plan_contraction(
     cache = features.l2_bytes // 2
     wanted = max(1, -(-PROGRAMS // shape.outer))
     parameters, strip = _rows(shape, wanted)
-    pieces = shape.row_count // max(1, _covered(parameters, shape))
-    rows_enough = pieces * shape.outer >= PROGRAMS // 4
+    if len(shape.rows) == 1 and _covered(parameters, shape) == shape.rows[0]:
+        parameters, strip = _uneven_rows(shape, min(wanted, LEAST_BLOCKS))
+    pieces = -(-shape.row_count // max(1, _covered(parameters, shape)))
+    rows_enough = pieces * shape.outer >= LEAST_BLOCKS
     # Rows of a symbolic number share badly: the last block may have any size.
     rows_known = None not in shape.rows or shape.column_count < 4 * shape.lanes
     order: tuple[int, ...] = ()
@@ -107,6 +112,10 @@ def plan_contraction(
             return Plan(parameters, strip, shape.vectors, reason=reason)
         in_parts = _divisible_depth(nest)
         parameters, strip, depth = _blocks(shape, cache, in_parts=in_parts)
+        if in_parts and weights > cache and _shared_by_few(shape, parameters, strip):
+            depth = _part(
+                depth, features.l1_bytes // (3 * shape.lanes * shape.vectors * shape.item)
+            )
         columns = _column_block(shape, wanted)
         if depth < shape.depth:
             # Few programs, as all of a row block's left operand is read by each; their sums
@@ -118,7 +127,7 @@ def plan_contraction(
         order = _columns_first(kernel, nest)
         reason = f"right operand of {weights} bytes is read once, columns are shared"
         if depth < shape.depth:
-            reason += f"; {depth} of k at once stay in L2"
+            reason += f"; {depth} of k at once stay in the caches"
     rows = strip[0] * strip[1]
     panels = _panels(shape, rows, columns, features, computed=nest.factor is not None)
     if computed_factor.packs_nibbles(nest):
@@ -142,7 +151,7 @@ def _streamed(shape: Shape, cache: int) -> tuple[dict[str, int], tuple[int, int]
         return None
     parameters, strip = _rows(shape, blocks)
     fitting = parameters["BM"] * shape.depth * shape.item <= cache * 3 // 4
-    if not fitting or parameters["BM"] <= STREAMED_STRIPS * strip[1]:
+    if not fitting or parameters["BM"] <= FEW_STRIPS * strip[1]:
         return None
     pieces = -(-shape.row_count // parameters["BM"])
     wanted = -(-STREAMED_BLOCKS // (pieces * shape.outer))
@@ -151,6 +160,14 @@ def _streamed(shape: Shape, cache: int) -> tuple[dict[str, int], tuple[int, int]
         strip,
         _whole_panels(shape) if wanted == 1 else _column_block(shape, wanted),
     )
+
+
+def _shared_by_few(shape: Shape, parameters: dict[str, int], strip: tuple[int, int]) -> bool:
+    """Whether the strips that read a panel are some, but too few to fetch the next one while
+    they multiply: then memory and arithmetic take turns, unless the later strips find what
+    the first has read in the first cache."""
+    rows = _covered(parameters, shape)
+    return shape.rows[0] is not None and strip[1] < rows <= FEW_STRIPS * strip[1]
 
 
 def _panels(
@@ -283,6 +300,16 @@ def _rows(shape: Shape, pieces: int) -> tuple[dict[str, int], tuple[int, int]]:
         return {"BH": 4, "BW": max(1, width)}, _flat_strip(4, width, limit)
     block = divide(height, pieces, 1)
     return {"BH": block, "BW": max(1, width)}, _flat_strip(block, width, limit)
+
+
+def _uneven_rows(shape: Shape, pieces: int) -> tuple[dict[str, int], tuple[int, int]]:
+    """The same for a number of rows that nothing divides: blocks of whole strips, the last
+    one shorter."""
+    size = shape.row_count
+    if pieces == 1 or size < pieces * shape.limit:
+        return {"BM": size}, (1, even_strip(size, shape.limit))
+    strip = even_strip(-(-size // pieces), shape.limit)
+    return {"BM": -(-size // (pieces * strip)) * strip}, (1, strip)
 
 
 def _flat_strip(height: int, width: int, limit: int) -> tuple[int, int]:
