@@ -57,6 +57,27 @@ class InfiniArtifact:
         return prepared(load(job.model, job.threads), job)
 
 
+class InfiniAgain:
+    """Infini IR where a model is compiled that was compiled and called before."""
+
+    name = OURS
+    packages = ("infini-ir",)
+    keeps_code = True
+
+    def load(self) -> None:
+        """Import what looks for kept programs; the rest of the compiler only where none is."""
+        import infini_ir.compiler  # noqa: F401
+
+    def prepare(self, job: Job) -> Prepared:
+        """Compile the model, with what was kept."""
+        from infini_ir.compiler import Options, ready_program
+        from infini_ir.runtime.model import CompiledModel
+
+        options = Options(job.target, job.precision, job.threads, library=job.library)
+        program, _ = ready_program(job.model, options)
+        return prepared(CompiledModel(program, job.threads), job)
+
+
 def prepared(model: CompiledModel, job: Job) -> Prepared:
     """A compiled model as a call of the job's arrays."""
     values = [job.arrays[spec.name] for spec in model.inputs]
