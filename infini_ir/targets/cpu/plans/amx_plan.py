@@ -6,22 +6,24 @@ Where rows are few, all of them stay there while the columns, a layer's weights,
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from infini_ir.dialects import tile
 from infini_ir.targets.cpu.features import CpuFeatures
 from infini_ir.targets.cpu.plans.plan import Plan
+from infini_ir.targets.cpu.plans.product_sizes import (
+    UNKNOWN_DEPTH,
+    ProductSizes,
+    looped_depth,
+    product_sizes,
+)
 from infini_ir.targets.cpu.products import contraction, grouped
 from infini_ir.targets.cpu.products.amx import BLOCK
 from infini_ir.targets.cpu.products.amx_left import ROWS
 from infini_ir.utils.dtypes import item_size
-from infini_ir.utils.symbolic import product
 
 PROGRAMS = 16
 """Programs that a large kernel should have, so that workers end together."""
-
-UNKNOWN_ROWS, UNKNOWN_COLUMNS, UNKNOWN_DEPTH = 256, 1024, 1024
-"""What symbolic sizes are taken for."""
 
 FEW_ROWS, SOME_ROWS = 64, 256
 """Rows of a program at least; rows up to which all of them stay while columns pass."""
@@ -34,29 +36,13 @@ ONE_TILE = 0.6
 
 
 @dataclass(frozen=True)
-class _Shape:
-    """A product: sizes, None where they are symbolic, and bytes."""
+class _Shape(ProductSizes):
+    """Sizes of a product, and bytes."""
 
-    rows: list[int | None]
-    columns: int | None
-    depth: int
     depth_bytes: int
     """Of a column of the right operand."""
     left_bytes: int
     """Of the left operand's elements that all rows take; windows share most of theirs."""
-    outer: int
-    """Programs that other axes of the grid make."""
-
-    @property
-    def row_count(self) -> int:
-        total = 1
-        for size in self.rows:
-            total *= UNKNOWN_ROWS if size is None else size
-        return total
-
-    @property
-    def column_count(self) -> int:
-        return UNKNOWN_COLUMNS if self.columns is None else self.columns
 
 
 def plan_amx(
@@ -108,23 +94,11 @@ def _columns(shape: _Shape, pieces: int) -> dict[str, int]:
 
 def _shape(kernel: tile.KernelOp, nest: contraction.Nest) -> _Shape:
     a, b = tile.view_type(nest.lhs.view), tile.view_type(nest.rhs.view)
-    outer = 1
-    for bound, step in zip(kernel.bounds.data, kernel.steps.data, strict=True):
-        if step.value == 1:
-            outer *= max(1, bound.value if bound.value is not None else 8)
-    rows = [a.shape[axis].value for axis in nest.lhs.axis_list[:-1]]
-    columns = b.shape[nest.rhs.axis_list[nest.column_axis]].value
-    depth = _depth(nest)
-    right, left = item_size(b.dtype), item_size(a.dtype)
-    shape = _Shape(rows, columns, depth, depth * right, 0, outer)
+    sizes = product_sizes(kernel, nest, looped_depth(nest))
     channels = a.shape[nest.lhs.axis_list[-1]].value or UNKNOWN_DEPTH
-    taps = depth // max(1, channels)
-    return replace(shape, left_bytes=shape.row_count * depth * left // max(1, taps))
-
-
-def _depth(nest: contraction.Nest) -> int:
-    size = product(contraction.loop_bound(loop) for loop in nest.loops).value
-    return UNKNOWN_DEPTH if size is None else size
+    taps = max(1, sizes.depth // max(1, channels))
+    left = sizes.row_count * sizes.depth * item_size(a.dtype) // taps
+    return _Shape(**vars(sizes), depth_bytes=sizes.depth * item_size(b.dtype), left_bytes=left)
 
 
 def _share(size: int, pieces: int) -> int:

@@ -12,6 +12,7 @@ from infini_ir.dialects import tile
 from infini_ir.dialects.tile.types import GROUPS
 from infini_ir.targets.cpu.features import CpuFeatures
 from infini_ir.targets.cpu.plans.plan import Plan
+from infini_ir.targets.cpu.plans.product_sizes import ProductSizes, product_sizes
 from infini_ir.targets.cpu.products import computed_factor, contraction, sliced_factor
 from infini_ir.targets.cpu.products.register_tile import FEW_ROWS
 from infini_ir.utils.dtypes import item_size
@@ -38,37 +39,17 @@ FEW_STRIPS = 3
 PART_UNIT = 16
 """Parts of a contracted axis are multiples of this: a cache line of the left operand."""
 
-UNKNOWN_ROWS, UNKNOWN_COLUMNS, UNKNOWN_DEPTH = 256, 1024, 1024
-"""What symbolic sizes are taken for when costs are compared."""
-
 
 @dataclass(frozen=True)
-class Shape:
-    """A product as the plan sees it; None: a symbolic size."""
+class Shape(ProductSizes):
+    """A product as the plan sees it."""
 
-    rows: list[int | None]
-    """The row axes that a program covers: one or two."""
-    columns: int | None
-    depth: int
-    outer: int
-    """Programs that other axes of the grid make."""
     item: int
     """Bytes of an element of the right operand."""
     lanes: int
     limit: int
     """Rows of the register tile at most."""
     vectors: int
-
-    @property
-    def row_count(self) -> int:
-        total = 1
-        for size in self.rows:
-            total *= UNKNOWN_ROWS if size is None else size
-        return total
-
-    @property
-    def column_count(self) -> int:
-        return UNKNOWN_COLUMNS if self.columns is None else self.columns
 
 
 def register_tile(features: CpuFeatures, lanes: int, columns: int | None) -> tuple[int, int]:
@@ -236,33 +217,20 @@ def _columns_first(kernel: tile.KernelOp, nest: contraction.Nest) -> tuple[int, 
 
 
 def _shape(kernel: tile.KernelOp, nest: contraction.Nest, features: CpuFeatures) -> Shape:
-    a, b = tile.view_type(nest.lhs.view), tile.view_type(nest.rhs.view)
-    columns = b.shape[nest.rhs.axis_list[nest.column_axis]]
+    b = tile.view_type(nest.rhs.view)
     depth = product(b.shape[i] for i in _depth_axes(nest))
+    sizes = product_sizes(kernel, nest, depth.value)
     lanes = max(
         1, features.vector_bytes // max(4, item_size(tile.tile_type(nest.dot.acc).dtype))
     )
-    limit, vectors = register_tile(features, lanes, columns.value)
+    limit, vectors = register_tile(features, lanes, sizes.columns)
     if nest.factor is not None:
         # Computing factors takes registers of its own.
         limit = max(1, limit - limit // 6)
         if computed_factor.packs_nibbles(nest):
             vectors = max(1, GROUPS // lanes)
-    steps = zip(kernel.bounds.data, kernel.steps.data, strict=True)
-    outer = 1
-    for bound, step in steps:
-        if step.value == 1:
-            outer *= max(1, bound.value if bound.value is not None else 8)
-    return Shape(
-        [a.shape[axis].value for axis in nest.lhs.axis_list[:-1]],
-        columns.value,
-        depth.value if depth.value is not None else UNKNOWN_DEPTH,
-        outer,
-        item_size(b.dtype),
-        lanes,
-        limit,
-        vectors,
-    )
+    item = item_size(b.dtype)
+    return Shape(**vars(sizes), item=item, lanes=lanes, limit=limit, vectors=vectors)
 
 
 def _depth_axes(nest: contraction.Nest) -> list[int]:

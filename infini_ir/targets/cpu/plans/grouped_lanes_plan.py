@@ -13,13 +13,15 @@ from infini_ir.dialects.tile.types import GROUPS
 from infini_ir.targets.cpu.features import CpuFeatures
 from infini_ir.targets.cpu.plans.contraction_plan import PROGRAMS, divide, even_strip
 from infini_ir.targets.cpu.plans.plan import Plan
+from infini_ir.targets.cpu.plans.product_sizes import (
+    ProductSizes,
+    looped_depth,
+    product_sizes,
+)
 from infini_ir.targets.cpu.products import contraction, grouped
 from infini_ir.targets.cpu.products.grouped_lanes import WORD, instruction_for
 from infini_ir.utils.dtypes import item_size
 from infini_ir.utils.symbolic import product
-
-UNKNOWN_ROWS, UNKNOWN_COLUMNS, UNKNOWN_DEPTH = 256, 1024, 1024
-"""What symbolic sizes are taken for."""
 
 MOST_PANELS = 4
 """Panels at once where rows are few."""
@@ -30,31 +32,15 @@ less than tiles, whose rows are mostly empty then."""
 
 
 @dataclass(frozen=True)
-class _Shape:
-    """A product: sizes, None where they are symbolic, and the register tile."""
+class _Shape(ProductSizes):
+    """Sizes of a product, and the register tile."""
 
-    rows: list[int | None]
-    columns: int | None
-    depth: int
     depth_bytes: int
     """Of a column of the right operand."""
-    outer: int
-    """Programs that other axes of the grid make."""
     limit: int
     """Rows of the register tile at most."""
     panels: int
     """Its panels of 16 columns."""
-
-    @property
-    def row_count(self) -> int:
-        total = 1
-        for size in self.rows:
-            total *= UNKNOWN_ROWS if size is None else size
-        return total
-
-    @property
-    def column_count(self) -> int:
-        return UNKNOWN_COLUMNS if self.columns is None else self.columns
 
 
 def register_tile(features: CpuFeatures, instruction: str, *, wide: bool) -> tuple[int, int]:
@@ -128,18 +114,12 @@ def plan_lanes(
 def _shape(
     kernel: tile.KernelOp, nest: contraction.Nest, features: CpuFeatures, instruction: str
 ) -> _Shape:
-    a, b = tile.view_type(nest.lhs.view), tile.view_type(nest.rhs.view)
-    outer = 1
-    for bound, step in zip(kernel.bounds.data, kernel.steps.data, strict=True):
-        if step.value == 1:
-            outer *= max(1, bound.value if bound.value is not None else 8)
-    columns = b.shape[nest.rhs.axis_list[nest.column_axis]].value
-    size = product(contraction.loop_bound(loop) for loop in nest.loops).value
-    depth = UNKNOWN_DEPTH if size is None else size
-    wide = columns is None or columns > GROUPS
+    b = tile.view_type(nest.rhs.view)
+    sizes = product_sizes(kernel, nest, looped_depth(nest))
+    wide = sizes.columns is None or sizes.columns > GROUPS
     limit, panels = register_tile(features, instruction, wide=wide)
-    rows = [a.shape[axis].value for axis in nest.lhs.axis_list[:-1]]
-    return _Shape(rows, columns, depth, depth * item_size(b.dtype), outer, limit, panels)
+    depth_bytes = sizes.depth * item_size(b.dtype)
+    return _Shape(**vars(sizes), depth_bytes=depth_bytes, limit=limit, panels=panels)
 
 
 def _rows(shape: _Shape, pieces: int) -> tuple[dict[str, int], tuple[int, int]]:
