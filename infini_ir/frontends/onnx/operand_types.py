@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 
 _FLOATS = ("f32", "f64", "f16", "bf16")
+_INTEGERS = ((("i8", "i16"), ("i32", "i64")), (("ui8", "ui16"), ("ui32", "ui64")))
+"""Narrow ones, and those that an operator for numbers in general has of their kind."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,8 @@ def check_operand_types(node: Node) -> None:
     """Refuse inputs of types that the operator cannot have, or that must be one and differ.
 
     Types that a later version of the standard lets it have are accepted, since it only adds
-    some, and any width of float where one is; any type at all where complex numbers are, since such
-    an operator only moves elements.
+    some, any width of float where one is, and any of integers where the two largest are; any type
+    at all where complex numbers are, since such an operator only moves elements.
     """
     formals = _formals(node.domain, node.op_type, node.opset)
     known: dict[str, tuple[int, str]] = {}
@@ -86,8 +88,14 @@ def _attributes(domain: str, name: str, opset: int) -> dict[str, int]:
 def _fits(dtype: str, allowed: frozenset[str]) -> bool:
     if "tensor(complex128)" in allowed:
         return True
-    widths = _FLOATS if dtype in _FLOATS else (dtype,)
-    return any(f"tensor({_standard_name(width)})" in allowed for width in widths)
+    if f"tensor({_standard_name(dtype)})" in allowed:
+        return True
+    if dtype in _FLOATS:
+        return any(f"tensor({_standard_name(width)})" in allowed for width in _FLOATS)
+    for widths, largest in _INTEGERS:
+        if dtype in widths:
+            return all(f"tensor({_standard_name(width)})" in allowed for width in largest)
+    return False
 
 
 def _dtype(node: Node, i: int) -> str | None:
