@@ -107,6 +107,12 @@ def test_few_rows_read_several_panels_and_ask_ahead(rows, panels):
     assert not [line for line in loop if is_vector_stack_access(line)]
 
 
+def test_few_rows_ask_for_nothing_that_is_in_the_second_cache():
+    loop = hot_loop(Product((1,), (128,), 512, weight=True), "sapphirerapids")
+    assert sum("vfmadd" in line for line in loop) >= 8
+    assert not [line for line in loop if line.startswith("prefetcht")]
+
+
 @pytest.mark.parametrize("name", ("f32-(3,3)-1-11", "bf16-(3,3)-1-30"))
 def test_strips_of_windows_stay_in_registers(name):
     """Each element of a row of the input is loaded once for all windows that it is in."""

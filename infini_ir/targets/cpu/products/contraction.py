@@ -277,7 +277,9 @@ def _panels(
         index = e.f.add(index, e.f.mul(e.scalar(nest.rhs.offsets[axis]), batch_stride))
         batch_stride = e.f.mul(batch_stride, e.sizes.of(view.shape[axis]))
     pointer = e.f.gep(e.view(nest.rhs.view), index, memory_of(element))
-    return Panels(pointer, strides, element, align, width, depth, unsigned)
+    count = product(view.shape).value
+    size = None if count is None else count * item_bytes(view)
+    return Panels(pointer, strides, element, align, width, depth, unsigned, size)
 
 
 def _part_of(

@@ -52,6 +52,8 @@ class Panels:
     """Elements of a panel row when packed, else 0: n has stride 1 in memory."""
     panel_stride: V
     unsigned: bool
+    size: int | None = None
+    """Bytes of the whole operand, None where they are not known."""
 
 
 @dataclass
@@ -487,6 +489,8 @@ def _ahead(
     total = math.prod(int(extent) for extent in extents if extent is not None)
     known = None not in extents
     if known and total < FEW_STRIPS * rows:
+        if p.b.size is not None and p.b.size <= e.features.l2_bytes // 2:
+            return []  # it is where it would be fetched to
         firsts = panels[:: max(1, p.b.width // e.lanes)]
         distance = max(LINE, AHEAD // len(firsts))
         near = [e.f.gep(panel, integer(distance), "i8") for panel in firsts]
