@@ -3,8 +3,9 @@
 An entry is an artifact (`infini_ir.runtime.artifact`) with all its weights as native code
 wants them: loading it takes milliseconds, and its first call copies the weights into memory.
 Weights are most of it, and most of them lie otherwise than in the model's file (packed,
-transposed, folded), so that they cannot be taken from there. Hence three rules for the disk: a limit, least recently used entries going first; no entry
-larger than a share of the limit; and none that takes much of the space that is left.
+transposed, folded), so that they cannot be taken from there. Hence three rules for the disk:
+a limit, least recently used entries going first; no entry larger than a share of the limit;
+and none that takes much of the space that is left.
 """
 
 from __future__ import annotations
