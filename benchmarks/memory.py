@@ -37,8 +37,8 @@ from infini_ir.utils.errors import InfiniError
 
 ENGINES = ("onnxruntime", "openvino")
 """PyTorch has the network in memory before it is compiled: no fair comparison."""
-FROM_ARTIFACT = "infini_ir.tools.engines.infini:InfiniArtifact"
-FROM_KEPT = "infini_ir.tools.engines.infini:InfiniAgain"
+FROM_ARTIFACT = "infini_ir.tools.engines.infini:loading"
+FROM_KEPT = "infini_ir.tools.engines.infini:compiling_again"
 
 
 @click.command()

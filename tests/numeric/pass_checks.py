@@ -16,7 +16,7 @@ from infini_ir.interpreters.tile import interpret_program
 from infini_ir.lowering.graph_to_tile import GraphToTilePass
 from infini_ir.passes.graph.pipeline import graph_pipeline
 from infini_ir.targets.cpu.target import COMPOSITES
-from tests.numeric.special_kernels import run_native
+from tests.numeric.special_kernels import check_arrays, run_native
 
 Arrays = Sequence[np.ndarray]
 
@@ -72,19 +72,8 @@ def check_module(
             given = interpret_program(
                 module, arrays, ctx, parameters=dict(sizes), check_races=True
             )
-            _compare(given, results, rtol, atol)
+            check_arrays(given, results, rtol, atol)
     if native:
         for arrays, results in zip(inputs, wanted, strict=True):
-            _compare(run_native(module.clone(), arrays, ctx), results, rtol, atol)
+            check_arrays(run_native(module.clone(), arrays, ctx), results, rtol, atol)
     return module
-
-
-def _compare(given: Arrays, wanted: Arrays, rtol: float, atol: float) -> None:
-    assert len(given) == len(wanted)
-    for one, other in zip(given, wanted, strict=True):
-        assert one.shape == other.shape and one.dtype == other.dtype
-        if other.dtype.kind in "fV":
-            one, other = one.astype(np.float64), other.astype(np.float64)
-            np.testing.assert_allclose(one, other, rtol=rtol, atol=atol)
-        else:
-            np.testing.assert_array_equal(one, other)

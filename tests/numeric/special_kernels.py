@@ -53,7 +53,7 @@ def compare(
         given = run_native(module.clone(), inputs, ctx)
     else:
         given = interpret_program(module, inputs, ctx, parameters=parameters, check_races=True)
-    _check(given, wanted, rtol, atol)
+    check_arrays(given, wanted, rtol, atol)
     return module
 
 
@@ -69,9 +69,10 @@ def run_native(
     return [result] if isinstance(result, np.ndarray) else list(result)
 
 
-def _check(
+def check_arrays(
     given: Sequence[np.ndarray], wanted: Sequence[np.ndarray], rtol: float, atol: float
 ) -> None:
+    """The same shapes and types, and values within tolerances; integers are the same."""
     assert len(given) == len(wanted)
     for one, other in zip(given, wanted, strict=True):
         assert one.shape == other.shape and one.dtype == other.dtype

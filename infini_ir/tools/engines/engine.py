@@ -1,6 +1,6 @@
 """What measures a model: an engine prepares a job, and gives a call to time.
 
-Each engine is a class in a file of its own, imported when it is used. One that cannot run a
+Each engine is in a file of its own, imported when it is used. One that cannot run a
 job raises; what it raises is its reason, which reports show beside the others' numbers.
 """
 
@@ -17,13 +17,13 @@ from infini_ir.utils.errors import OptionError
 
 OURS = "infini"
 ENGINES = {
-    OURS: "infini_ir.tools.engines.infini:Infini",
+    OURS: "infini_ir.tools.engines.infini:compiling",
     "onnxruntime": "infini_ir.tools.engines.onnxruntime:OnnxRuntime",
     "openvino": "infini_ir.tools.engines.openvino:OpenVino",
     "torch": "infini_ir.tools.engines.torch:TorchCompile",
     "iree": "infini_ir.tools.engines.iree:Iree",
 }
-"""Where the class of each engine is."""
+"""Where the class of each engine is, or a function that makes it."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Engine(Protocol):
 
 
 def find_engine(name: str) -> Engine:
-    """The engine called `name`, which need not be installed. `module:Class` is found too."""
+    """The engine called `name`, which need not be installed. `module:attribute` is found too."""
     place = name if ":" in name else ENGINES.get(name)
     if place is None:
         raise OptionError(f"there is no engine '{name}'; there are: {', '.join(others())}")

@@ -1,7 +1,10 @@
-"""Our own compiler and runtime, measured as the others are."""
+"""Our own compiler and runtime, measured as the others are: compiling, and where that is done."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from infini_ir.tools.engines.engine import OURS, Job, Prepared
@@ -10,72 +13,72 @@ if TYPE_CHECKING:
     from infini_ir.runtime.model import CompiledModel
 
 
+@dataclass(frozen=True)
 class Infini:
-    """Infini IR."""
+    """Infini IR, by one of the ways to a model that can be called."""
 
-    name = OURS
-    packages = ("infini-ir",)
-    keeps_code = False
-
-    def load(self) -> None:
-        """Import the compiler."""
-        import infini_ir.compiler
-        import infini_ir.frontends.onnx.importer
-        import infini_ir.targets.cpu.target  # noqa: F401
-
-    def prepare(self, job: Job) -> Prepared:
-        """Compile the model, or load one that is compiled."""
-        from infini_ir.compiler import Compilation, Options
-        from infini_ir.runtime.model import CompiledModel, load
-        from infini_ir.tools.infini.models import is_artifact
-
-        if is_artifact(job.model):
-            return prepared(load(job.model, job.threads), job)
-        options = Options(
-            job.target, job.precision, job.threads, cache=job.cache, library=job.library
-        )
-        # Without a progress bar, whose library takes some memory: the others have none.
-        program = Compilation(options, keep_texts=False).run(job.model)
-        return prepared(CompiledModel(program, job.threads), job)
-
-
-class InfiniArtifact:
-    """Infini IR where models are compiled already: the runtime alone."""
-
-    name = OURS
-    packages = ("infini-ir",)
-    keeps_code = False
+    modules: tuple[str, ...]
+    """What a process imports that goes this way."""
+    model: Callable[[Job], CompiledModel]
+    keeps_code: bool = False
+    name: str = OURS
+    packages: tuple[str, ...] = ("infini-ir",)
 
     def load(self) -> None:
-        """Import the runtime."""
-        import infini_ir.runtime.model  # noqa: F401
+        """Import what the way needs."""
+        for module in self.modules:
+            import_module(module)
 
     def prepare(self, job: Job) -> Prepared:
-        """Load the model."""
-        from infini_ir.runtime.model import load
-
-        return prepared(load(job.model, job.threads), job)
+        """Have the model."""
+        return prepared(self.model(job), job)
 
 
-class InfiniAgain:
-    """Infini IR where a model is compiled that was compiled and called before."""
+def compiling() -> Infini:
+    """Models are compiled, but for those that are files of compiled ones."""
+    modules = ("compiler", "frontends.onnx.importer", "targets.cpu.target")
+    return Infini(tuple(f"infini_ir.{module}" for module in modules), _compiled)
 
-    name = OURS
-    packages = ("infini-ir",)
-    keeps_code = True
 
-    def load(self) -> None:
-        """Import what looks for kept programs; the rest of the compiler only where none is."""
-        import infini_ir.compiler  # noqa: F401
+def loading() -> Infini:
+    """Models are files of compiled ones: the runtime alone."""
+    return Infini(("infini_ir.runtime.model",), _loaded)
 
-    def prepare(self, job: Job) -> Prepared:
-        """Compile the model, with what was kept."""
-        from infini_ir.compiler import Options, ready_program
-        from infini_ir.runtime.model import CompiledModel
 
-        options = Options(job.target, job.precision, job.threads, library=job.library)
-        program, _ = ready_program(job.model, options)
-        return prepared(CompiledModel(program, job.threads), job)
+def compiling_again() -> Infini:
+    """Models were compiled and called before: of the compiler comes only what looks for kept
+    programs, the rest where there is none."""
+    return Infini(("infini_ir.compiler",), _compiled_again, keeps_code=True)
+
+
+def _compiled(job: Job) -> CompiledModel:
+    from infini_ir.compiler import Compilation, Options
+    from infini_ir.runtime.model import CompiledModel
+    from infini_ir.tools.infini.models import is_artifact
+
+    if is_artifact(job.model):
+        return _loaded(job)
+    options = Options(
+        job.target, job.precision, job.threads, cache=job.cache, library=job.library
+    )
+    # Without a progress bar, whose library takes some memory: the others have none.
+    program = Compilation(options, keep_texts=False).run(job.model)
+    return CompiledModel(program, job.threads)
+
+
+def _loaded(job: Job) -> CompiledModel:
+    from infini_ir.runtime.model import load
+
+    return load(job.model, job.threads)
+
+
+def _compiled_again(job: Job) -> CompiledModel:
+    from infini_ir.compiler import Options, ready_program
+    from infini_ir.runtime.model import CompiledModel
+
+    options = Options(job.target, job.precision, job.threads, library=job.library)
+    program, _ = ready_program(job.model, options)
+    return CompiledModel(program, job.threads)
 
 
 def prepared(model: CompiledModel, job: Job) -> Prepared:

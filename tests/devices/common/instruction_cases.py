@@ -42,6 +42,17 @@ class InstructionCase:
     compute: Compute
     tolerance: float = 0.0
 
+    def check(self, given: np.ndarray, inputs: Sequence[np.ndarray]) -> None:
+        """Compare what an instruction gave with what it is to compute."""
+        with np.errstate(all="ignore"):
+            wanted = self.compute(*inputs)
+        assert given.dtype == wanted.dtype
+        if self.tolerance:
+            least = self.tolerance * np.nanmax(np.abs(wanted))
+            np.testing.assert_allclose(given, wanted, rtol=self.tolerance, atol=least)
+        else:
+            np.testing.assert_array_equal(given, wanted)
+
     def locals(self) -> dict[str, str]:
         """Element types by name."""
         return dict(zip("abc", self.inputs, strict=False)) | {"d": self.output, "m": "i1"}

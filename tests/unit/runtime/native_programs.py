@@ -1,6 +1,8 @@
-"""Small native programs, written by hand in LLVM IR."""
+"""Small native programs, written by hand in LLVM IR, and what runs them in another process."""
 
-from collections.abc import Mapping
+import os
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from infini_ir.runtime.metadata import REQUIRED_ENTRIES, Check, Metadata, weight_table
@@ -12,18 +14,9 @@ from infini_ir.targets.cpu.llvm import toolchain
 from infini_ir.utils.symbolic import Dim
 from infini_ir.utils.weights import WeightStore
 
-ADD = """
-; y[i] = x[i] + w[0], for i = worker, worker + workers, ...; fails where x[0] is 13.
-define void @infini_main(ptr %c, i64 %worker) {
-entry:
-  %inputs = load ptr, ptr %c
-  %x = load ptr, ptr %inputs
+_ELEMENTS = """
   %outputs.at = getelementptr i64, ptr %c, i64 1
   %outputs = load ptr, ptr %outputs.at
-  %y = load ptr, ptr %outputs
-  %w.at = getelementptr i64, ptr %c, i64 2
-  %weights = load ptr, ptr %w.at
-  %w = load float, ptr %weights
   %symbols.at = getelementptr i64, ptr %c, i64 4
   %symbols = load ptr, ptr %symbols.at
   %n = load i64, ptr %symbols
@@ -34,7 +27,19 @@ loop:
   %i = phi i64 [ %worker, %entry ], [ %next, %body ]
   %more = icmp slt i64 %i, %n
   br i1 %more, label %body, label %done
-body:
+body:"""
+"""A loop for i = worker, worker + workers, ... below N, the first symbol; and the outputs."""
+
+ADD = f"""
+; y[i] = x[i] + w[0], for i = worker, worker + workers, ...; fails where x[0] is 13.
+define void @infini_main(ptr %c, i64 %worker) {{
+entry:
+  %inputs = load ptr, ptr %c
+  %x = load ptr, ptr %inputs
+  %w.at = getelementptr i64, ptr %c, i64 2
+  %weights = load ptr, ptr %w.at
+  %w = load float, ptr %weights{_ELEMENTS}
+  %y = load ptr, ptr %outputs
   %p = getelementptr float, ptr %x, i64 %i
   %a = load float, ptr %p
   %s = fadd float %a, %w
@@ -60,7 +65,7 @@ fail:
   br label %end
 end:
   ret void
-}
+}}
 """
 
 FIRST_HALF = """
@@ -91,30 +96,17 @@ end:
 }
 """
 
-SUM_AND_DIFFERENCE = """
+SUM_AND_DIFFERENCE = f"""
 ; s[i] = x[i] + z[i] and d[i] = x[i] - z[i], for i = worker, worker + workers, ...
-define void @infini_main(ptr %c, i64 %worker) {
+define void @infini_main(ptr %c, i64 %worker) {{
 entry:
   %inputs = load ptr, ptr %c
   %x = load ptr, ptr %inputs
   %z.at = getelementptr i64, ptr %inputs, i64 1
-  %z = load ptr, ptr %z.at
-  %outputs.at = getelementptr i64, ptr %c, i64 1
-  %outputs = load ptr, ptr %outputs.at
+  %z = load ptr, ptr %z.at{_ELEMENTS}
   %s = load ptr, ptr %outputs
   %d.at = getelementptr i64, ptr %outputs, i64 1
   %d = load ptr, ptr %d.at
-  %symbols.at = getelementptr i64, ptr %c, i64 4
-  %symbols = load ptr, ptr %symbols.at
-  %n = load i64, ptr %symbols
-  %workers.at = getelementptr i64, ptr %c, i64 5
-  %workers = load i64, ptr %workers.at
-  br label %loop
-loop:
-  %i = phi i64 [ %worker, %entry ], [ %next, %body ]
-  %more = icmp slt i64 %i, %n
-  br i1 %more, label %body, label %done
-body:
   %p = getelementptr float, ptr %x, i64 %i
   %a = load float, ptr %p
   %q = getelementptr float, ptr %z, i64 %i
@@ -129,7 +121,7 @@ body:
   br label %loop
 done:
   ret void
-}
+}}
 """
 
 
@@ -177,3 +169,18 @@ def add_signature() -> dict[str, Any]:
         "checks": (Check("x starts with {0} in {1} elements"),),
         "report": {"kernels": 1},
     }
+
+
+def good_in_a_child(check: Callable[[], bool]) -> bool:
+    """Whether `check` holds in a forked process, within half a minute."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            code = 0 if check() else 2
+        finally:
+            os._exit(code)
+    deadline = time.monotonic() + 30
+    while (done := os.waitpid(child, os.WNOHANG)) == (0, 0) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return done == (child, 0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import sys
 import threading
 import time
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from native_programs import good_in_a_child
 
 from infini_ir.runtime.desk import Desk, can_enter
 from infini_ir.runtime.executor import Executor
@@ -212,18 +212,7 @@ def settled(program: Program) -> tuple[Counted, np.ndarray]:
 
 def test_a_forked_child_makes_its_own_threads(add_program: Program):
     model, x = settled(add_program)
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            good = all(np.array_equal(model(x), x + 1) for _ in range(5))
-            code = 0 if good else 2
-        finally:
-            os._exit(code)
-    deadline = time.monotonic() + 30
-    while (done := os.waitpid(child, os.WNOHANG)) == (0, 0) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert done == (child, 0)
+    assert good_in_a_child(lambda: all(np.array_equal(model(x), x + 1) for _ in range(5)))
 
 
 def test_a_pool_that_another_call_has(add_program: Program):

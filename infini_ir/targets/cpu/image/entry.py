@@ -38,6 +38,14 @@ def _load(name: str, base: str, index: int, type: str = "ptr", stride: str = "i6
     return f"{_at(name, base, index, stride)}\n  %{name} = load {type}, ptr %{name}.at, align 4"
 
 
+def _call(name: str, function: Python, arguments: str = "", type: str = "void") -> str:
+    """A call of a function of Python's, whose table is at %python; of what it gives, if
+    anything, `name` is the name."""
+    given = "" if type == "void" else f"%{name} = "
+    called = f"call {type} %{name}.function({arguments})"
+    return f"{_load(f'{name}.function', 'python', function)}\n  {given}{called}"
+
+
 _SHARE = f"""
 ; Nanoseconds of the system's steady clock.
 define internal i64 @infini_now(ptr %context) nounwind {{
@@ -153,6 +161,10 @@ bad:
 }}
 """
 
+_ARRAY = (
+    "ptr %type, ptr %dtype, i32 %rank, ptr %sizes, ptr null, ptr %data, i32 %flags, ptr null"
+)
+
 _OUTPUTS = f"""
 ; A block that fits and that nobody but its owner refers to; its record, or null.
 define internal ptr @infini_free_block(ptr %record) nounwind {{
@@ -193,7 +205,6 @@ none:
 define internal ptr @infini_new_array(ptr %desk, ptr %record) nounwind {{
 entry:
   {_load("python", "desk", Desk.PYTHON)}
-  {_load("take", "python", Python.TAKE)}
   {_load("most", "record", Wanted.MOST_BYTES, "i64")}
   %ordinary = icmp eq i64 %most, 0
   br i1 %ordinary, label %make, label %find
@@ -213,24 +224,21 @@ make:
   {_load("dtype", "record", Wanted.DTYPE)}
   {_load("rank", "record", Wanted.RANK, "i32")}
   {_load("sizes", "record", Wanted.SIZES)}
-  {_load("new", "python", Python.NEW_ARRAY)}
-  call void %take(ptr %dtype)
-  %array = call ptr %new(ptr %type, ptr %dtype, i32 %rank, ptr %sizes, ptr null, ptr %data, i32 %flags, ptr null)
+  {_call("take.dtype", Python.TAKE, "ptr %dtype")}
+  {_call("array", Python.NEW_ARRAY, _ARRAY, "ptr")}
   %made = icmp ne ptr %array, null
   br i1 %made, label %own, label %failed
 own:
   %borrowed = icmp ne ptr %base, null
   br i1 %borrowed, label %bind, label %done
 bind:
-  {_load("set", "python", Python.SET_BASE)}
-  call void %take(ptr %base)
-  %r = call i32 %set(ptr %array, ptr %base)
+  {_call("take.base", Python.TAKE, "ptr %base")}
+  {_call("set", Python.SET_BASE, "ptr %array, ptr %base", "i32")}
   br label %done
 done:
   ret ptr %array
 failed:
-  {_load("clear", "python", Python.CLEAR)}
-  call void %clear()
+  {_call("clear", Python.CLEAR)}
   br label %none
 none:
   ret ptr null
@@ -247,8 +255,7 @@ entry:
   %single = icmp eq i64 %count, 1
   br i1 %single, label %each, label %several
 several:
-  {_load("new", "python", Python.NEW_TUPLE)}
-  %new.tuple = call ptr %new(i64 %count)
+  {_call("new.tuple", Python.NEW_TUPLE, "i64 %count", "ptr")}
   %made = icmp ne ptr %new.tuple, null
   br i1 %made, label %each, label %failed
 each:
@@ -270,8 +277,7 @@ place:
 one:
   ret ptr %array
 add:
-  {_load("set", "python", Python.SET_ITEM)}
-  %r = call i32 %set(ptr %tuple, i64 %i, ptr %array)
+  {_call("set", Python.SET_ITEM, "ptr %tuple, i64 %i, ptr %array", "i32")}
   %i.next = add i64 %i, 1
   br label %each
 done:
@@ -280,12 +286,10 @@ undo:
   %partial = icmp ne ptr %tuple, null
   br i1 %partial, label %drop, label %none
 drop:
-  {_load("release", "python", Python.DROP)}
-  call void %release(ptr %tuple)
+  {_call("drop.tuple", Python.DROP, "ptr %tuple")}
   br label %none
 failed:
-  {_load("clear", "python", Python.CLEAR)}
-  call void %clear()
+  {_call("clear", Python.CLEAR)}
   br label %none
 none:
   ret ptr null
@@ -326,8 +330,7 @@ counting:
   br i1 %enough, label %where, label %ask
 where:
   {_load("python", "desk", Desk.PYTHON)}
-  {_load("which", "python", Python.PROCESSOR)}
-  %processor = call i32 %which()
+  {_call("processor", Python.PROCESSOR, "", "i32")}
   %near = icmp ult i32 %processor, {PROCESSORS}
   br i1 %near, label %bit, label %good
 bit:
@@ -380,18 +383,15 @@ add:
   br label %done
 tell:
   {_load("python", "desk", Desk.PYTHON)}
-  {_load("call", "python", Python.CALL)}
   {_load("late", "desk", Desk.LATE)}
-  %answer = call ptr %call(ptr %late, ptr null, i64 0, ptr null)
+  {_call("answer", Python.CALL, "ptr %late, ptr null, i64 0, ptr null", "ptr")}
   %well = icmp ne ptr %answer, null
   br i1 %well, label %forget, label %failed
 forget:
-  {_load("drop", "python", Python.DROP)}
-  call void %drop(ptr %answer)
+  {_call("drop", Python.DROP, "ptr %answer")}
   br label %done
 failed:
-  {_load("clear", "python", Python.CLEAR)}
-  call void %clear()
+  {_call("clear", Python.CLEAR)}
   br label %done
 done:
   ret void
@@ -427,11 +427,9 @@ run:
   {_load("main", "desk", Desk.MAIN)}
   {_load("workers", "desk", Desk.WORKERS, "i64")}
   {_at("begin", "desk", Desk.BEGIN)}
-  {_load("let", "python", Python.LET_OTHERS)}
-  {_load("come", "python", Python.COME_BACK)}
-  %state = call ptr %let()
+  {_call("state", Python.LET_OTHERS, "", "ptr")}
   %used = call i64 @infini_share(ptr %pool, ptr %context, ptr %main, i64 %workers, ptr %begin.at)
-  call void %come(ptr %state)
+  {_call("come", Python.COME_BACK, "ptr %state")}
   call void @infini_note(ptr %desk, i64 %used)
   {_load("status", "context", 8, "i64")}
   {_load("taken", "context", 11)}
@@ -450,16 +448,13 @@ back:
   store atomic i64 %word, ptr %context.at release, align 8
   br label %slow
 slow:
-  {_load("call", "python", Python.CALL)}
   {_load("slow.way", "desk", Desk.SLOW)}
-  %given = call ptr %call(ptr %slow.way, ptr %arguments, i64 %count, ptr null)
+  {_call("given", Python.CALL, "ptr %slow.way, ptr %arguments, i64 %count, ptr null", "ptr")}
   ret ptr %given
 fail:
-  {_load("drop", "python", Python.DROP)}
-  call void %drop(ptr %result)
-  {_load("call.fail", "python", Python.CALL)}
+  {_call("drop", Python.DROP, "ptr %result")}
   {_load("failure", "desk", Desk.FAIL)}
-  %raised = call ptr %call.fail(ptr %failure, ptr %arguments, i64 %count, ptr null)
+  {_call("raised", Python.CALL, "ptr %failure, ptr %arguments, i64 %count, ptr null", "ptr")}
   ret ptr %raised
 }}
 """
