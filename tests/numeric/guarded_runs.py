@@ -49,7 +49,12 @@ def main(sides: list[str], cpu: str) -> None:
                 scale = float(np.max(np.abs(other.astype(np.float64)), initial=1.0))
                 same(one, other, str(product), product.tolerance(), product.tolerance() * scale)
     for kind in CODES:
-        for k, n, blocks in ((64, 33, True), (96, 16, True), (131, 40, False)):
+        for k, n, blocks in (
+            (64, 33, True),
+            (96, 16, True),
+            (1056, 33, True),
+            (131, 40, False),
+        ):
             for rows in (1, 3, 14):
                 print(kind, k, n, rows, flush=True)
                 case = Case(kind, k, n, blocks=blocks, zeros=True)

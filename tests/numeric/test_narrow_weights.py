@@ -111,8 +111,8 @@ def test_against_f64(kind: str, blocks: bool, zeros: bool):
 @pytest.mark.parametrize("cpu", CPUS[1:])
 @pytest.mark.parametrize("kind", CODES)
 def test_other_processors(kind: str, cpu: str):
-    for rows in (1, 14):
-        case = Case(kind, 96, 41, blocks=True, zeros=True)
+    for rows, k in ((1, 96), (14, 96), (3, 1056)):
+        case = Case(kind, k, 41, blocks=True, zeros=True)
         x = case.x(rows)
         case.check(infini_ir.compile(case.model(rows), target=f"cpu:{cpu}")(x), x)
 

@@ -60,7 +60,7 @@ class GraphFoldConstantsPass(ModulePass):
     keep_bytes: bool = False
     """Whether 8-bit weights stay so where only products read the floats made of them."""
     keep_nibbles: bool = False
-    """The same for those of 4 bits."""
+    """The same for those of 4 bits, and for zero points and scales of blocks of either."""
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         fold_constants(op, weights_of(ctx), self)
