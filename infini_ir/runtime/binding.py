@@ -33,8 +33,9 @@ class Binding:
 SHORT_CALL = 40_000
 """Nanoseconds of work below which waking a parked thread (about 50 us) is no gain."""
 
-SHORTEST_CALL = 4_000
-"""Nanoseconds of work below which even threads that are awake are no gain."""
+SHORTEST_CALL = 2_000
+"""Nanoseconds of work below which even threads that are awake are no gain: to begin and to end with
+a second one takes 0.7 us."""
 
 
 def bind(metadata: Metadata, shapes: Shapes, workers: int = 1) -> Binding:

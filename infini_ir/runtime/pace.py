@@ -32,6 +32,10 @@ WEIGHT = 0.3
 LOOK = 1024
 """Usual calls until the times are looked at again, so that the best is not that of long ago."""
 
+BRIEF = 1e-3
+"""Seconds of a call below which to look into each that is not usual would take too long: one that
+nothing disturbed is usual from then on."""
+
 
 @dataclass(frozen=True)
 class Ahead:
@@ -91,6 +95,10 @@ class Pace:
     """Calls with one thread since others seem to use the processors."""
     spent: float = 0.0
     """Time since the slower choice was tried."""
+    longest: float = 0.0
+    """The longest brief call that nothing disturbed; 0 where that is usual anyway."""
+    latest: int = 0
+    """Threads of the latest call."""
     preempted: int = 0
     """How often the process was preempted when that was looked at last."""
     looked: float = 0.0
@@ -105,6 +113,7 @@ class Pace:
         faster_alone = self.one < self.many
         if self.alone == SOON or TRIALS * self.spent >= abs(self.many - self.one):
             self.spent, self.alone = 0.0, self.alone + 1
+            self.preempted, self.looked = self.count_preemptions(), now
             return workers if faster_alone else 1
         return 1 if faster_alone else workers
 
@@ -112,6 +121,7 @@ class Pace:
         """Take in a call with that many threads."""
         seconds = end - begin
         self.spent += seconds
+        self.latest = workers
         if workers == 1:
             self.alone += 1
             self.one = _mean(self.one, seconds)
@@ -126,6 +136,8 @@ class Pace:
         if disturbed is not None:
             self.disturbed = self.disturbed + 1 if disturbed else 0
             self.calm += not disturbed
+        if not disturbed and USUAL * self.best < seconds < BRIEF:
+            self.longest = max(self.longest, min(seconds, SLOW * self.best))
         if self.disturbed < 2:
             # One quick call is enough to believe that the machine is free again, one slow
             # call not to believe that it is busy.
@@ -134,15 +146,30 @@ class Pace:
         self.busy, self.many = True, _mean(self.many, seconds)
 
     def ahead(self) -> Ahead:
-        """For how long all threads are the choice, whatever the time: on a quiet machine."""
-        if self.busy or self.calm < CALM:
+        """For how many calls the choice is that of the latest: all threads on a quiet machine,
+        one on a busy one until all have earned a trial."""
+        if self.busy:
+            return self._alone_ahead()
+        if self.calm < CALM:
             return NOTHING_AHEAD
-        return Ahead(LOOK, USUAL * self.best)
+        return Ahead(LOOK, max(USUAL * self.best, self.longest))
+
+    def _alone_ahead(self) -> Ahead:
+        if self.latest != 1 or not 0 < self.one < self.many:
+            return NOTHING_AHEAD
+        left = (self.many - self.one) / TRIALS - self.spent
+        calls = min(LOOK, int(left / self.one))
+        return Ahead(min(calls, SOON - self.alone) if self.alone < SOON else calls)
 
     def note_run(self, run: Run) -> None:
         """Take in calls that `ahead` let go by."""
         self.spent += run.total
-        self.best = min(self.best, run.quickest)
+        if self.busy:
+            self.alone += run.calls
+            self.one = _mean(self.one, run.total / run.calls)
+            return
+        self.best = run.quickest if run.calls >= LOOK else min(self.best, run.quickest)
+        self.longest = 0.0 if run.calls >= LOOK else self.longest
         self.many = run.total / run.calls
         self.calm, self.disturbed = self.calm + run.calls, 0
 
@@ -169,19 +196,23 @@ AWAKE = 3e-4
 SHORT_RETRY = 252
 """Short calls on one choice until the other is tried again, at the least."""
 
+SHORT_PRICE = 2.5e-4
+"""Seconds that a trial has to earn beside what the calls lose: to begin and end one takes some calls
+through Python, of 10 us each."""
+
 SHORT_TRIAL = 4
 """Calls of a trial, of which the first, with cold caches, is not counted: one call alone says
 little of how quick the next ones would be."""
 
 SHORT_LOOK = 32
-"""Calls until it is asked again whether a trial has been paid for."""
+"""Calls until it is asked again whether a trial has been paid for, at the least."""
 
 SHORT_USUAL = 2.0
 """A call that takes so many times the mean is not like the others."""
 
 SHORT_LOSS = 1e-3
-"""Seconds lost that end a trial: to wake a thread may take 200 us, a time slice of others
-takes milliseconds."""
+"""Seconds that a trial may lose beyond what was expected: to wake a thread may take 200 us, a time
+slice of others takes milliseconds."""
 
 
 @dataclass
@@ -192,7 +223,8 @@ class ShortPace:
     alone; of calls in quick succession the next wakes them, and from then on whichever has
     been quicker is chosen. The first call after a pause and one that woke threads say nothing
     of how quick others will be. On a busy machine one call with all threads may take as long as
-    hundreds alone, so the slower choice is tried again only when it has been paid for.
+    hundreds alone, so the slower choice is tried again only when it has been paid for: what trials
+    lose is at most `TRIALS` of the time in all, but for the latest one and `SHORT_LOSS` at first.
     """
 
     many: float = 0.0
@@ -207,10 +239,9 @@ class ShortPace:
     """Calls of a trial that are left, with the one that is under way."""
     tried: bool = False
     """Whether the trial is of all threads."""
-    spent: float = 0.0
-    """Time in calls since the slower choice was tried."""
-    lost: float = 0.0
-    """How much longer those that tried it took than the quicker choice does."""
+    credit: float = SHORT_LOSS
+    """What trials may still lose: `TRIALS` of the time in calls, less by how much longer those that
+    tried the slower choice took than the quicker one does."""
     unusual: bool = False
     """Whether the latest call came after a pause, had to wake threads, or began a trial."""
     waking: bool = False
@@ -232,13 +263,16 @@ class ShortPace:
             return True
         self.since += 1
         all_threads = self.many <= self.one
-        self.trial = max(0, self.trial - 1)
-        if self.trial and self.lost > SHORT_LOSS:
-            self.trial = 0
-        if self.since >= SHORT_RETRY and TRIALS * self.spent >= self.lost:
-            self.since, self.spent, self.lost = 0, 0.0, 0.0
+        self.trial = max(0, self.trial - 1) if self.credit > 0 else 0
+        if not self.trial and self.since >= SHORT_RETRY and self.credit >= self._price():
+            self.since = 0
+            self.credit = min(self.credit, self._price() + SHORT_LOSS) - SHORT_PRICE
             self.trial, self.tried = SHORT_TRIAL, not all_threads
         return self.tried if self.trial else all_threads
+
+    def _price(self) -> float:
+        """What a trial is expected to cost."""
+        return SHORT_PRICE + SHORT_TRIAL * abs(self.many - self.one)
 
     def note(self, workers: int, begin: float, end: float) -> None:
         """Take in a call with that many threads."""
@@ -253,7 +287,11 @@ class ShortPace:
         wanted = self.tried if self.trial else self.many <= self.one
         if self.unusual or not (self.one and self.many) or together != wanted:
             return NOTHING_AHEAD
-        left = self.trial - 1 if self.trial else max(SHORT_RETRY - 1 - self.since, SHORT_LOOK)
+        if self.trial:
+            left = self.trial - 1 if self.credit > 0 else 0
+            return Ahead(left, SHORT_USUAL * mean, AWAKE)
+        unpaid = int((self._price() - self.credit) / (TRIALS * mean))
+        left = max(SHORT_RETRY - 1 - self.since, unpaid, SHORT_LOOK)
         return Ahead(left, SHORT_USUAL * mean, AWAKE)
 
     def note_run(self, run: Run) -> None:
@@ -265,13 +303,13 @@ class ShortPace:
         self._estimate(workers, run.calls, run.total / run.calls)
 
     def _account(self, workers: int, calls: int, seconds: float, end: float) -> None:
-        """What was spent, and what was lost by the slower choice."""
+        """What was earned, and what was lost by the slower choice."""
         self.ended = end
-        self.spent += seconds
+        self.credit += TRIALS * seconds
         if workers > 1:
             self.together = end
         if self.one and self.many and (workers > 1) != (self.many <= self.one):
-            self.lost += seconds - calls * min(self.many, self.one)
+            self.credit -= max(0.0, seconds - calls * min(self.many, self.one))
 
     def _estimate(self, workers: int, calls: int, seconds: float) -> None:
         """Take in that so many usual calls took `seconds` each."""

@@ -52,7 +52,7 @@ from infini_ir.targets.target import COMPOSITES
 from infini_ir.targets.texts import LazyTexts
 from infini_ir.utils.errors import CompileError
 from infini_ir.utils.object_cache import ObjectCache
-from infini_ir.utils.symbolic import Dim
+from infini_ir.utils.symbolic import Dim, product
 
 if TYPE_CHECKING:
     from infini_ir.passes.graph.pipeline import QuantizedWeights
@@ -229,7 +229,7 @@ class CpuTarget:
             arena=entry.attributes["arena"].data[0],  # pyright: ignore[reportAttributeAccessIssue]
             scratch=emitted.scratch,
             max_workers=None if _has_parallel_launch(module) else 1,
-            work=_work(module, entry, emitted.symbols),
+            work=_work(module, entry, features),
             checks=emitted.checks,
             weights=table,
             producer=PRODUCER,
@@ -248,15 +248,28 @@ class CpuTarget:
         return "\n".join([*texts, assembly(emitted.main, self.features, light=True)])
 
 
-def _work(module: ModuleOp, entry: program.ProgramOp, symbols: tuple[str, ...]) -> Dim:
+def _work(module: ModuleOp, entry: program.ProgramOp, features: CpuFeatures) -> Dim:
     """Nanoseconds of a call on one thread; sizes that the program computes count as 64."""
     kernels = {
         k.sym_name.data: k for k in module.body.block.ops if isinstance(k, tile.KernelOp)
     }
-    work = program_nanoseconds(entry, kernels)
+    work = program_nanoseconds(entry, kernels, features)
     given = set(input_symbols(entry))
     return work.substitute({name: Dim.of(64) for name in work.symbols() - given})
 
 
 def _has_parallel_launch(module: ModuleOp) -> bool:
-    return any(isinstance(op, program.LaunchOp) and op.serial is None for op in module.walk())
+    """Whether a second thread has anything to do."""
+    return any(
+        isinstance(op, program.LaunchOp)
+        and op.serial is None
+        and _program_count(op.callee()).value != 1
+        for op in module.walk()
+    )
+
+
+def _program_count(kernel: tile.KernelOp) -> Dim:
+    """Programs of a kernel's grid."""
+    sizes = Plan.read(kernel.plan).substitution
+    pairs = zip(kernel.bounds.data, kernel.steps.data, strict=True)
+    return product(bound.ceil_divide(step.substitute(sizes)) for bound, step in pairs)

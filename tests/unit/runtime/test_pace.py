@@ -1,12 +1,15 @@
 """The number of threads of a call follows how long calls took."""
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 
 from infini_ir.runtime.pace import (
     AWAKE,
     NOTHING_AHEAD,
+    SHORT_LOSS,
+    SHORT_PRICE,
     SHORT_RETRY,
     SHORT_TRIAL,
     SOON,
@@ -198,17 +201,50 @@ def test_a_short_call_that_woke_a_thread_says_nothing_of_the_next_ones(asks: boo
     # Where another program takes the processor, one thread is soon back.
     short_times(caller, 90e-6, 20e-6, 30)
     again = short_times(caller, 90e-6, 20e-6, SHORT_RETRY)
-    assert again.count(1) >= SHORT_RETRY - 2 - 2 * SHORT_TRIAL
+    assert again.count(1) >= SHORT_RETRY - 2 - SHORT_TRIAL
 
 
 def test_short_calls_beside_busy_processes_seldom_wait_for_time_slices(asks: bool):
     caller = Caller(ShortPace(), asks)
     short_times(caller, 12e-6, 20e-6, 200)
+    assert short_times(caller, 4e-3, 40e-6, 100).count(2) < 10
     used = short_times(caller, 4e-3, 40e-6, 20_000)
-    lost = used.count(2) * 4e-3
-    assert 0 < lost < 3 * TRIALS * len(used) * 40e-6
+    lost, total = used.count(2) * 4e-3, used.count(2) * 4e-3 + used.count(1) * 40e-6
+    assert 0 < lost <= TRIALS * total + SHORT_LOSS + 2 * 4e-3
     used = short_times(caller, 12e-6, 20e-6, 20_000)
     assert used[-1000:].count(1) < 20
+
+
+@pytest.mark.parametrize("many, one", [(12e-6, 20e-6), (30e-6, 4e-6), (6e-6, 5e-6)])
+def test_trials_of_short_calls_cost_at_most_their_share(many: float, one: float, asks: bool):
+    caller = Caller(ShortPace(), asks)
+    short_times(caller, many, one, 20)
+    used = short_times(caller, many, one, 100_000)
+    slower = 2 if many > one else 1
+    total = used.count(2) * many + used.count(1) * one
+    trials = sum(a != slower == b for a, b in pairwise(used))
+    lost = used.count(slower) * abs(many - one) + trials * SHORT_PRICE
+    assert trials > 10
+    assert lost <= TRIALS * total + SHORT_LOSS + SHORT_TRIAL * abs(many - one) + SHORT_PRICE
+
+
+def test_a_busy_machine_is_asked_about_only_for_trials(asks: bool):
+    machine = Machine(asks)
+    machine.run(1e-3, 1.8e-3, 5)
+    used = machine.run(20e-3, 2.5e-3, 5000, preempted=True)
+    lost = used.count(2) * 17.5e-3
+    assert used[-1000:].count(2) > 0
+    assert lost <= TRIALS * (lost + 5000 * 2.5e-3) + 4 * 20e-3
+    assert asks or machine.caller.asked < 5 + SOON + 4 * used.count(2)
+
+
+def test_a_machine_that_became_slower_is_soon_asked_no_more_about():
+    """Every call takes more than is usual of the best, and nothing disturbs them."""
+    machine = Machine(asks=False)
+    machine.run(100e-6, 180e-6, 5000)
+    before = machine.caller.asked
+    assert machine.run(160e-6, 290e-6, 5000) == [2] * 5000
+    assert machine.caller.asked - before <= 10
 
 
 def test_calls_that_go_on_are_asked_about_again_in_time():

@@ -1,9 +1,12 @@
-"""How much work a program is, as an expression of its symbolic sizes.
+"""How long kernels and programs take on one thread, as an expression of their symbolic sizes.
 
-Rough on purpose: it only decides whether a second thread is worth waking.
+Rough on purpose: it only decides whether a second thread is worth its while, so what counts is
+the unit that a plan has chosen and how many bytes a product has to read.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from xdsl.dialects import arith
 from xdsl.dialects.builtin import IntegerAttr
@@ -12,10 +15,27 @@ from xdsl.ir import Block, SSAValue
 from infini_ir.dialects import tile
 from infini_ir.dialects.tile import program
 from infini_ir.passes.tile.regions import regions_of
-from infini_ir.utils.symbolic import ONE, PARAMETERS, ZERO, Dim, product
+from infini_ir.targets.cpu.features import CpuFeatures
+from infini_ir.targets.cpu.plans.plan import Plan
+from infini_ir.targets.cpu.products.grouped_lanes import instruction_for
+from infini_ir.utils.dtypes import item_size
+from infini_ir.utils.symbolic import ONE, PARAMETERS, ZERO, Dim, maximum, product
 
-PRODUCTS_PER_NANOSECOND = 32
-"""Multiply-adds of one thread in a product of matrices."""
+TILE_PRODUCTS = {1: 512, 2: 512, 4: 768}
+"""Multiply-adds of a matrix unit in a nanosecond, by how many neighbours along k it sums at once:
+those of squares of 128 to 192, of which the larger part is not multiplying."""
+
+LANE_PRODUCTS = 5
+"""Multiply-adds in a nanosecond for each lane of 32 bits: two units, at 2.5 GHz."""
+
+UNFUSED = 2
+"""How much slower products are where multiplying and adding are two instructions."""
+
+GROUPED_PRODUCTS = {"vpdpbusd": 3, "pmaddwd": 2, "vdpbf16ps": 2, "fma": 1}
+"""How much faster instructions on groups are than those on f32."""
+
+BYTES_PER_NANOSECOND = 100
+"""Of the operands of products, which few rows have to wait for: from the second cache."""
 
 ELEMENTS_PER_NANOSECOND = 4
 """Elements of one thread in other kernels."""
@@ -24,18 +44,49 @@ LAUNCH_NANOSECONDS = 50
 """A launch and its share of a barrier."""
 
 
-def kernel_work(kernel: tile.KernelOp) -> tuple[Dim, bool]:
-    """Element operations of a kernel's whole grid, and whether they are products."""
+@dataclass(frozen=True)
+class Work:
+    """What a launch of a kernel does."""
+
+    amount: Dim
+    """Multiply-adds, or elements."""
+    rate: int
+    """Of them in a nanosecond."""
+    bytes: Dim = ZERO
+    """Of the operands of products."""
+
+    @property
+    def nanoseconds(self) -> Dim:
+        """How long it takes on one thread."""
+        return maximum(self.amount // self.rate, self.bytes // BYTES_PER_NANOSECOND)
+
+
+def kernel_work(kernel: tile.KernelOp, features: CpuFeatures) -> Work:
+    """The work of a kernel's whole grid, with its plan if it has one."""
     total = product(kernel.bounds.data)
-    loops, products = ONE, ZERO
+    loops, products, read = ONE, ZERO, ZERO
     for op in kernel.body.walk():
         if isinstance(op, tile.DotOp):
             products = products + _of_product(op)
         if isinstance(op, tile.ForOp):
             loops = loops * _turns(op)
     if products is ZERO:
-        return total * loops * _own_axes(kernel), False
-    return total * loops * products, True
+        return Work(total * loops * _own_axes(kernel), ELEMENTS_PER_NANOSECOND)
+    for view in {op.view for op in kernel.body.walk() if isinstance(op, tile.LoadOp)}:
+        type = tile.view_type(view)
+        read = read + type.element_count() * item_size(type.dtype)
+    rate = products_per_nanosecond(Plan.read(kernel.plan), features)
+    return Work(total * loops * products, rate, read)
+
+
+def products_per_nanosecond(plan: Plan, features: CpuFeatures) -> int:
+    """Multiply-adds of one thread by the unit that a plan has chosen."""
+    if plan.unit == "amx":
+        return TILE_PRODUCTS[plan.group]
+    rate = features.vector_bytes // 4 * LANE_PRODUCTS
+    if plan.unit == "lanes":
+        rate *= GROUPED_PRODUCTS[instruction_for(plan.group, features)]
+    return rate if features.has_fma else rate // UNFUSED
 
 
 def _turns(loop: tile.ForOp) -> Dim:
@@ -82,27 +133,26 @@ def _own_axes(kernel: tile.KernelOp) -> Dim:
     return largest
 
 
-def kernel_nanoseconds(kernel: tile.KernelOp) -> float:
+def kernel_nanoseconds(kernel: tile.KernelOp, features: CpuFeatures) -> float:
     """What a launch takes on one thread; infinity where sizes are symbolic."""
-    work, products = kernel_work(kernel)
-    if work.value is None:
-        return float("inf")
-    return work.value / (PRODUCTS_PER_NANOSECOND if products else ELEMENTS_PER_NANOSECOND)
+    time = kernel_work(kernel, features).nanoseconds.value
+    return float("inf") if time is None else time
 
 
-def program_nanoseconds(entry: program.ProgramOp, kernels: dict[str, tile.KernelOp]) -> Dim:
-    """What a call takes on one thread, very roughly."""
-    known = {name: kernel_work(kernel) for name, kernel in kernels.items()}
+def program_nanoseconds(
+    entry: program.ProgramOp, kernels: dict[str, tile.KernelOp], features: CpuFeatures
+) -> Dim:
+    """What a call takes on one thread, roughly."""
+    known = {name: kernel_work(kernel, features) for name, kernel in kernels.items()}
     return _block(entry.body.block, known)
 
 
-def _block(block: Block, known: dict[str, tuple[Dim, bool]]) -> Dim:
+def _block(block: Block, known: dict[str, Work]) -> Dim:
     total = ZERO
     for op in block.ops:
         if isinstance(op, program.LaunchOp):
-            work, products = known[op.kernel.string_value()]
-            rate = PRODUCTS_PER_NANOSECOND if products else ELEMENTS_PER_NANOSECOND
-            total = total + LAUNCH_NANOSECONDS + work // rate
+            work = known[op.kernel.string_value()]
+            total = total + LAUNCH_NANOSECONDS + work.nanoseconds
         for inner in regions_of(op):
             times = op.to.data[0] if isinstance(op, program.LoopOp) else ONE
             total = total + times * _block(inner, known)

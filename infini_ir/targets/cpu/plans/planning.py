@@ -81,7 +81,7 @@ class CpuPlanPass(ModulePass):
         for launch in op.walk():
             if isinstance(launch, program.LaunchOp):
                 kernel = kernels[launch.kernel.string_value()]
-                if kernel_nanoseconds(kernel) < SERIAL_NANOSECONDS:
+                if kernel_nanoseconds(kernel, features) < SERIAL_NANOSECONDS:
                     launch.properties["serial"] = UnitAttr()
 
 
