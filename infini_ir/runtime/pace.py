@@ -200,9 +200,9 @@ SHORT_PRICE = 2.5e-4
 """Seconds that a trial has to earn beside what the calls lose: to begin and end one takes some calls
 through Python, of 10 us each."""
 
-SHORT_TRIAL = 4
-"""Calls of a trial, of which the first, with cold caches, is not counted: one call alone says
-little of how quick the next ones would be."""
+SHORT_TRIAL = 16
+"""Calls of a trial: the first, with cold caches, is not counted, and the others follow one another
+without Python between them, as usual calls do. Of fewer the mean says little."""
 
 SHORT_LOOK = 32
 """Calls until it is asked again whether a trial has been paid for, at the least."""
@@ -249,7 +249,7 @@ class ShortPace:
     def choose(self, workers: int, now: float) -> int:
         """How many threads a call that begins now should use, at most `workers`."""
         if now - self.ended > AWAKE:
-            self.unusual, self.waking = True, False
+            self.unusual, self.waking, self.trial = True, False, 0
             return 1
         chosen = workers if self._wants_all() else 1
         self.waking = not self.waking and chosen > 1 and now - self.together > AWAKE
@@ -259,7 +259,7 @@ class ShortPace:
     def _wants_all(self) -> bool:
         if not self.one:
             return False
-        if self.waking or not self.many:
+        if not self.many or (self.waking and self.credit > 0):
             return True
         self.since += 1
         all_threads = self.many <= self.one
@@ -281,15 +281,18 @@ class ShortPace:
             self._estimate(workers, 1, end - begin)
 
     def ahead(self) -> Ahead:
-        """How many calls are sure to get as many threads as the latest, which was usual."""
+        """How many calls are sure to get as many threads as the latest, if that was usual or
+        began a trial."""
         together = self.together == self.ended
-        mean = self.many if together else self.one
         wanted = self.tried if self.trial else self.many <= self.one
-        if self.unusual or not (self.one and self.many) or together != wanted:
+        if self.waking or not (self.one and self.many) or together != wanted:
             return NOTHING_AHEAD
         if self.trial:
             left = self.trial - 1 if self.credit > 0 else 0
-            return Ahead(left, SHORT_USUAL * mean, AWAKE)
+            return Ahead(left, SHORT_USUAL * max(self.many, self.one), AWAKE)
+        if self.unusual:
+            return NOTHING_AHEAD
+        mean = self.many if together else self.one
         unpaid = int((self._price() - self.credit) / (TRIALS * mean))
         left = max(SHORT_RETRY - 1 - self.since, unpaid, SHORT_LOOK)
         return Ahead(left, SHORT_USUAL * mean, AWAKE)
@@ -300,7 +303,8 @@ class ShortPace:
         self.since += run.calls
         self.trial = max(1, self.trial - run.calls) if self.trial else 0
         self._account(workers, run.calls, run.total, run.ended)
-        self._estimate(workers, run.calls, run.total / run.calls)
+        # The mean has in it what else the machine did, and in a trial caches that are still cold.
+        self._estimate(workers, run.calls, (run.total / run.calls + run.quickest) / 2)
 
     def _account(self, workers: int, calls: int, seconds: float, end: float) -> None:
         """What was earned, and what was lost by the slower choice."""

@@ -187,7 +187,7 @@ def test_slow_first_calls_are_soon_forgotten(slow: str, asks: bool):
     one, many = (20e-6, 12e-6) if slow == "many" else (11e-6, 12e-6)
     short_times(caller, many, one, 2 * SHORT_RETRY)
     used = short_times(caller, many, one, 100)
-    assert used.count(2 if slow == "many" else 1) >= 90
+    assert used.count(2 if slow == "many" else 1) >= 100 - SHORT_TRIAL - 1
 
 
 def test_a_short_call_that_woke_a_thread_says_nothing_of_the_next_ones(asks: bool):
@@ -207,12 +207,12 @@ def test_a_short_call_that_woke_a_thread_says_nothing_of_the_next_ones(asks: boo
 def test_short_calls_beside_busy_processes_seldom_wait_for_time_slices(asks: bool):
     caller = Caller(ShortPace(), asks)
     short_times(caller, 12e-6, 20e-6, 200)
-    assert short_times(caller, 4e-3, 40e-6, 100).count(2) < 10
+    assert short_times(caller, 4e-3, 40e-6, 300).count(2) < 10
     used = short_times(caller, 4e-3, 40e-6, 20_000)
     lost, total = used.count(2) * 4e-3, used.count(2) * 4e-3 + used.count(1) * 40e-6
-    assert 0 < lost <= TRIALS * total + SHORT_LOSS + 2 * 4e-3
+    assert 0 < lost <= TRIALS * total + SHORT_LOSS + 4e-3
     used = short_times(caller, 12e-6, 20e-6, 20_000)
-    assert used[-1000:].count(1) < 20
+    assert used[-1000:].count(1) <= 2 * SHORT_TRIAL
 
 
 @pytest.mark.parametrize("many, one", [(12e-6, 20e-6), (30e-6, 4e-6), (6e-6, 5e-6)])
