@@ -18,8 +18,8 @@ import mmap
 import os
 import stat
 import struct
-import tempfile
 import threading
+import weakref
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -35,6 +35,7 @@ from infini_ir.runtime.memory import anonymous
 from infini_ir.runtime.metadata import NATIVE, Metadata, WeightEntry
 from infini_ir.runtime.program import Program, WeightSection, weight_array
 from infini_ir.utils.errors import ArtifactError
+from infini_ir.utils.whole_file import unchanged, whole_file
 
 MAGIC = b"\x89INFINI\n"
 """Not text, and damaged by any transfer that converts line ends."""
@@ -56,30 +57,11 @@ def write(program: Program, path: str | os.PathLike[str]) -> None:
 
     Raises `ArtifactError` saying why it could not be written.
     """
-    path = Path(path)
-    temporary = None
     try:
-        fd, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(fd, "wb") as file:
+        with whole_file(path) as file:
             write_to(program, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-        temporary = None
     except OSError as error:
-        raise ArtifactError(
-            f"cannot write {path}: {error.strerror or error}; nothing was changed"
-        ) from error
-    finally:
-        if temporary is not None:
-            os.unlink(temporary)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+        raise ArtifactError(f"cannot write {path}: {unchanged(error)}") from error
 
 
 class _SectionWriter:
@@ -163,7 +145,8 @@ def _write_text(text: str, out: _SectionWriter) -> dict[str, int]:
 
 def read(path: str | os.PathLike[str], *, copied: bool = False) -> Program:
     """Map the artifact at `path`. Weights are not read before the program uses them; `copied`:
-    it then uses a copy in memory of its own, where large pages make reading them quicker.
+    it runs a copy of the code, and then reads weights into memory of its own, where large pages
+    make using them quicker. Whatever becomes of the file, no call sees it after its first.
 
     Raises `ArtifactError` for a file that is not an artifact, is of another format version,
     is cut short or damaged, or was compiled for another processor. A program for a device
@@ -179,15 +162,16 @@ def read(path: str | os.PathLike[str], *, copied: bool = False) -> Program:
             block = file.region(sections["weights"])
             texts = _Texts(file, dict(file.document["texts"]))
             native = metadata.form == NATIVE
-            code = _MappedCode(file.map_image(place)) if native else _StoredCode(content)
-        if metadata.weights_size > len(block):
-            raise file.damaged("its weight table reaches beyond its weights")
-    mapped = WeightSection(block, metadata.weights)
-    if not copied:
-        return Program(metadata, code, mapped, texts)
-    weights = _CopiedWeights(
-        mapped, metadata.weights, file.mapping, sections["weights"]["offset"]
-    )
+            code = _StoredCode(content)
+            if native:
+                image = Image.from_bytes(content.tobytes()) if copied else file.map_image(place)
+                code = _MappedCode(image)
+            if metadata.weights_size > len(block):
+                raise file.damaged("its weight table reaches beyond its weights")
+            weights = WeightSection(block, metadata.weights)
+            if copied:
+                start = sections["weights"]["offset"]
+                weights = _CopiedWeights(weights, metadata.weights, file, start)
     return Program(metadata, code, weights, texts)
 
 
@@ -261,7 +245,7 @@ class _MappedFile:
             length = status.st_size
             if length < len(MAGIC):
                 return np.zeros(0, np.uint8)
-            self.mapping = mapping = mmap.mmap(self._fd, length, access=mmap.ACCESS_READ)
+            mapping = mmap.mmap(self._fd, length, access=mmap.ACCESS_READ)
         except (OSError, ValueError) as error:
             raise ArtifactError(f"cannot map {self.path}: {error}") from error
         return np.frombuffer(mapping, np.uint8)
@@ -308,6 +292,10 @@ class _MappedFile:
             raise self.damaged(f"{what} does not match its checksum")
         return data
 
+    def another_handle(self) -> int:
+        """A descriptor of the file, for the caller to close."""
+        return os.dup(self._fd)
+
     def map_image(self, place: dict[str, int]) -> Image:
         """The code section, mapped executable."""
         return Image.from_file(self._fd, place["offset"], place["size"])
@@ -352,19 +340,28 @@ class _StoredCode:
         raise ArtifactError("the program's code is for a device, not for this processor")
 
 
-@dataclass(frozen=True)
 class _CopiedWeights:
-    """Weights in a mapped file, to be copied before they are used.
+    """Weights in a file, to be read before they are used.
 
-    Pages of a file have 4 KB: products that stream weights through them are 1% to 3% slower
-    than from the large pages that memory of our own gets.
+    Pages of a mapped file have 4 KB: products that stream weights through them are 1% to 3%
+    slower than from the large pages that memory of our own gets. And a mapping ends the process
+    where somebody cuts the file short; reading says so.
     """
 
-    section: WeightSection
-    table: tuple[WeightEntry, ...]
-    mapping: mmap.mmap
-    start: int
-    """Where the section begins in the file; page aligned."""
+    def __init__(
+        self,
+        section: WeightSection,
+        table: tuple[WeightEntry, ...],
+        file: _MappedFile,
+        start: int,
+    ):
+        self.section = section
+        self.table = table
+        self._file = file
+        self._start = start
+        """Where the section begins in the file."""
+        self._handle = file.another_handle()
+        weakref.finalize(self, os.close, self._handle)
 
     def array(self, name: str) -> np.ndarray:
         return self.section.array(name)
@@ -377,16 +374,16 @@ class _CopiedWeights:
 
     def laid_out(self) -> WeightSection:
         """The copy. Several threads make it: most of the time goes into taking memory."""
-        source = self.section.block
-        block = anonymous(len(source))
-        begins = range(0, len(source), _CHUNK)
+        block = anonymous(len(self.section.block))
+        begins = range(0, len(self.section.block), _CHUNK)
+        failed: list[ArtifactError] = []
 
         def copy(first: int, step: int) -> None:
-            for begin in begins[first::step]:
-                block[begin : begin + _CHUNK] = source[begin : begin + _CHUNK]
-                size = min(_CHUNK, len(source) - begin) // mmap.PAGESIZE * mmap.PAGESIZE
-                if size:
-                    self.mapping.madvise(mmap.MADV_DONTNEED, self.start + begin, size)
+            try:
+                for begin in begins[first::step]:
+                    self._read(block, begin)
+            except ArtifactError as error:
+                failed.append(error)
 
         count = max(1, min(_COPIERS, len(begins), cpu_count_available()))
         others = [threading.Thread(target=copy, args=(i, count)) for i in range(1, count)]
@@ -395,7 +392,21 @@ class _CopiedWeights:
         copy(0, count)
         for thread in others:
             thread.join()
+        if failed:
+            raise failed[0]
         return WeightSection(block, self.table)
+
+    def _read(self, block: np.ndarray, begin: int) -> None:
+        """One chunk of the section."""
+        left = block.data[begin : begin + _CHUNK]
+        while left:
+            try:
+                count = os.preadv(self._handle, [left], self._start + begin)
+            except OSError as error:
+                raise self._file.damaged(f"it cannot be read ({error.strerror})") from error
+            if not count:
+                raise self._file.damaged("it was cut short since it was loaded")
+            left, begin = left[count:], begin + count
 
 
 class _Texts(Mapping[str, str]):

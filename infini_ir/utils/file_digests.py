@@ -16,7 +16,7 @@ import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from infini_ir.utils.entry_folder import EntryFolder, cache_folder
 
@@ -66,12 +66,15 @@ class Digests:
         self, path: str | os.PathLike[str], *, at_most: int | None = None
     ) -> str | None:
         """The SHA-256 digest of a file's content; None where it changes meanwhile, or where it
-        is not known and has more than `at_most` bytes. Raises `OSError`."""
+        is not known and has more than `at_most` bytes. One that was known and has the same size
+        still was perhaps only touched, or written again as it was: it is read. Raises `OSError`.
+        """
         place, state = os.path.realpath(path), State.of(path)
         known = self.known("file", place, [state])
         if known is not None:
             return known
-        if at_most is not None and state.size > at_most:
+        large = at_most is not None and state.size > at_most
+        if large and self._size_known(place) != state.size:
             return None
         begin = time.time_ns()
         with open(place, "rb") as file:
@@ -103,10 +106,22 @@ class Digests:
         self.keep("tree", place, listing, digest.hexdigest())
         return digest.hexdigest()
 
+    def _size_known(self, place: str) -> int | None:
+        """What size a file had when its digest was kept."""
+        try:
+            kept = self._record("file", place)
+            return State(*kept["state"][0]).size if kept["place"] == place else None
+        except (OSError, ValueError, TypeError, KeyError, IndexError):
+            return None
+
+    def _record(self, kind: str, place: str) -> Any:
+        """What is kept of a place; of any form. Raises `OSError` and `ValueError`."""
+        return json.loads(self.entries.path(_name(kind, place)).read_bytes())
+
     def known(self, kind: str, place: str, state: object) -> str | None:
         """What is kept of a place in a state."""
         try:
-            kept = json.loads(self.entries.path(_name(kind, place)).read_bytes())
+            kept = self._record(kind, place)
             matches = kept["place"] == place and kept["state"] == _plain(state)
             value = kept["value"] if matches else None
         except (OSError, ValueError, TypeError, KeyError):

@@ -122,6 +122,21 @@ def test_the_same_model_elsewhere_and_touched(path, compiled, tmp_path):
     assert len(compiled) == 1
 
 
+def test_a_large_file_that_was_touched(path, compiled, tmp_path, monkeypatch):
+    """It is read, as it has the size that it had; one never seen before is not."""
+    use(path)
+    monkeypatch.setattr(warm, "CHEAP", 10)
+    os.utime(path)
+    use(path)
+    assert len(compiled) == 1
+    shutil.copy(path, tmp_path / "name.onnx")
+    use(tmp_path / "name.onnx")
+    assert len(compiled) == 2
+    write(path, product(2))
+    use(path)
+    assert len(compiled) == 3
+
+
 def test_bytes(compiled):
     content = product().SerializeToString()
     assert np.array_equal(use(content), use(content))

@@ -61,7 +61,8 @@ def _write_all(program: Program, folder: Path) -> None:
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(content.encode() if isinstance(content, str) else content)
-    artifact.write(program, folder / ARTIFACT)
+    with open(folder / ARTIFACT, "wb") as file:
+        artifact.write_to(program, file)
 
 
 def _replace(new: Path, old: Path) -> None:

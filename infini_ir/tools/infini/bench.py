@@ -146,8 +146,9 @@ def _write(path: str, facts: dict[str, Any]) -> None:
     import json
 
     from infini_ir.tools.infini.show import plain
+    from infini_ir.utils.whole_file import write_text
 
-    Path(path).write_text(json.dumps(plain(facts), indent=1) + "\n")
+    write_text(path, json.dumps(plain(facts), indent=1) + "\n")
 
 
 # Measuring

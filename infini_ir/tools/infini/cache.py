@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from infini_ir.tools.infini.options import cache_option, json_option
+from infini_ir.utils.errors import OptionError
 
 PARTS = ("objects", "programs", "digests", "plans")
 """Folders of the cache; what else lies beside them is none of it."""
@@ -52,8 +53,14 @@ def _facts() -> dict[str, Any]:
         "digests": file_digests.LIMIT,
         "plans": None,
     }
+    folder = cache_folder()
+    if folder.exists() and not folder.is_dir():
+        raise OptionError(
+            f"nothing is kept in '{folder}', which is a file; name a folder with --cache or "
+            "INFINI_CACHE_DIR"
+        )
     return {
-        "folder": str(cache_folder()),
+        "folder": str(folder),
         "parts": {part: {**_count(part), "limit": limits[part]} for part in PARTS},
         "programs": [
             {"key": entry.key, "bytes": entry.size, "used": entry.used, **entry.facts}

@@ -16,6 +16,7 @@ from infini_ir.tools.infini.options import (
     parse_overrides,
 )
 from infini_ir.utils.errors import OptionError
+from infini_ir.utils.whole_file import write_text
 
 if TYPE_CHECKING:
     from infini_ir.compiler import Compilation, Options
@@ -140,7 +141,7 @@ def _emit(model: str, options: Options, level: str, output: str | None) -> None:
     if output is None:
         click.echo(text, nl=False)
     else:
-        Path(output).write_text(text)
+        write_text(output, text)
 
 
 def level_text(compilation: Compilation, model: str, level: str) -> str:

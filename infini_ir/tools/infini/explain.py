@@ -105,13 +105,12 @@ def command(
 
 
 def _write_page(model: str, options: Options, wishes: Wishes, path: str) -> None:
-    from pathlib import Path
-
     from infini_ir.tools.infini.options import check_writable
     from infini_ir.tools.infini.progress import progress
     from infini_ir.tools.infini.show import size_text
     from infini_ir.tools.report.page import check_template_library, page_of
     from infini_ir.tools.report.passes import PassRecorder
+    from infini_ir.utils.whole_file import write_text
 
     check_template_library()
     check_writable(path)
@@ -120,7 +119,7 @@ def _write_page(model: str, options: Options, wishes: Wishes, path: str) -> None
         explained = explain(model, options, wishes, tell, [recorder])
         tell("writing the page", 3, 4)
         text = page_of(explained, recorder.changes)
-    Path(path).write_text(text, encoding="utf-8")
+    write_text(path, text)
     click.echo(f"wrote: {path} ({size_text(len(text.encode()))})")
 
 

@@ -206,11 +206,38 @@ def fixed_value(path: str) -> np.ndarray:
 
 def check_writable(path: str | Path, *, folder: bool = False) -> None:
     """Refuse an output, a file or a folder, that cannot be written before the work is done."""
-    place = Path(path)
+    import tempfile
+
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+        return  # a device or a pipe, which is written to as it is
+    place = Path(os.path.realpath(path))
     above = place.parent
     if place.is_dir() and not folder:
         raise OptionError(f"cannot write '{path}': it is a folder; name a file")
     if not above.is_dir():
         raise OptionError(f"cannot write '{path}': there is no folder '{above}'; make it first")
-    if not os.access(place if place.is_dir() else above, os.W_OK):
-        raise OptionError(f"cannot write '{path}': no permission to write in '{above}'")
+    written = place if place.is_dir() else above
+    try:
+        tempfile.TemporaryFile(dir=written).close()
+    except OSError as error:
+        raise OptionError(
+            f"cannot write '{path}': no file can be made in '{written}' "
+            f"({error.strerror or error}); name another place"
+        ) from error
+
+
+def check_cache() -> None:
+    """Refuse a cache folder in which nothing can be kept, where keeping is what a command does."""
+    import tempfile
+
+    from infini_ir.utils.entry_folder import cache_folder
+
+    folder = cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise OptionError(
+            f"nothing can be kept in '{folder}' ({error.strerror or error}); name a folder that "
+            "can be written with --cache"
+        ) from error

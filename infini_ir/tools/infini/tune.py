@@ -10,6 +10,7 @@ import click
 from infini_ir.tools.infini.options import (
     Compiling,
     cache_option,
+    check_cache,
     data_option,
     input_shape_option,
     json_option,
@@ -71,6 +72,7 @@ def command(
             f"infini tune measures plans for the cpu, not for '{options.target}'; "
             "infini compile --tune measures those of a GPU that is here"
         )
+    check_cache()
     try:
         with progress(f"tuning {Path(model).name}") as tell:
             facts = tune(model, options, given, data, budget, tell)

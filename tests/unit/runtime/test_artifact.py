@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import stat
 import struct
 import time
 import zlib
@@ -49,11 +50,17 @@ def test_metadata_json_round_trip(add_program: Program):
     assert Metadata.from_json(json.loads(text)) == add_program.metadata
 
 
+def umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
 def test_overwriting_a_loaded_model(saved: Path, add_program: Program):
     model = load(saved, threads=1)
     artifact.write(replace(add_program, texts={}), saved)
     assert model.ir("graph").startswith("text") and model(np.zeros(1, np.float32)) == [1]
-    assert saved.stat().st_mode & 0o777 == 0o666 & ~artifact._umask()
+    assert saved.stat().st_mode & 0o777 == 0o666 & ~umask()
 
 
 @pytest.mark.parametrize("length", [0, 1, 7, 8, 9, 63, 64, 100, 4096, 5000, -1, -300])
@@ -180,6 +187,23 @@ def test_unwritable_places(add_program: Program, tmp_path: Path):
     assert os.listdir(tmp_path) == []
 
 
+def test_links_modes_and_devices(saved: Path, add_program: Program, tmp_path: Path):
+    """What a link leads to is written, with the mode that it had; a device stays one."""
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    link, target = folder / "link", folder / ("m" * 250)
+    target.write_text("before")
+    target.chmod(0o640)
+    link.symlink_to(target)
+    artifact.write(add_program, link)
+    assert link.is_symlink() and stat.S_IMODE(target.stat().st_mode) == 0o640
+    assert target.read_bytes() == saved.read_bytes() and len(os.listdir(folder)) == 2
+    artifact.write(add_program, os.devnull)
+    assert stat.S_ISCHR(os.stat(os.devnull).st_mode)
+    with pytest.raises(ArtifactError, match="cannot write /dev/full: No space left"):
+        artifact.write(add_program, "/dev/full")
+
+
 def test_loading_reads_no_weights(tmp_path: Path):
     """A sparse artifact of 64 GB loads at once, in next to no memory."""
     store = WeightStore()
@@ -210,3 +234,17 @@ def test_copied_weights(saved: Path):
     assert copied.weight_section.base != mapped.weight_section.base
     with pytest.raises(ValueError, match="read-only"):
         mapped.weight_section.block[0] = 0
+
+
+def test_copied_programs_do_not_see_what_becomes_of_the_file(saved: Path):
+    """Neither code that is overwritten nor weights that are cut off."""
+    called, loaded = (CompiledModel(artifact.read(saved, copied=True)) for _ in range(2))
+    x = np.zeros(5, np.float32)
+    assert called(x).tolist() == [1] * 5
+    size = saved.stat().st_size
+    with saved.open("r+b") as file:
+        file.write(b"\xcc" * size)
+        file.truncate(100)
+    assert called(x).tolist() == [1] * 5
+    with pytest.raises(ArtifactError, match="is damaged: it was cut short since it was loaded"):
+        loaded(x)

@@ -1,6 +1,7 @@
 """The command line `infini`: what each command gives, and how each says what is wrong."""
 
 import json
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -464,3 +465,33 @@ def test_process_exit_code_and_message(tmp_path):
     assert done.returncode == 1
     assert done.stdout == ""
     assert done.stderr.startswith("error: cannot read model")
+
+
+@pytest.mark.parametrize("options", [(), ("--emit", "asm")], ids=["file", "text"])
+def test_what_was_there_stays_where_writing_fails(mlp, tmp_path, options):
+    place = tmp_path / "out" / "there"
+    place.parent.mkdir()
+    place.write_text("before")
+
+    def small_files():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))
+
+    done = subprocess.run(
+        [*TOOL, "compile", mlp, "-o", place, *options],
+        capture_output=True,
+        text=True,
+        preexec_fn=small_files,
+    )
+    assert done.returncode == 1
+    assert "File too large; nothing was changed, name another place" in done.stderr
+    assert str(place) in done.stderr
+    assert place.read_text() == "before" and list(place.parent.iterdir()) == [place]
+
+
+def test_a_cache_folder_that_cannot_be(mlp, tmp_path, monkeypatch):
+    place = tmp_path / "file"
+    place.write_text("")
+    monkeypatch.setenv("INFINI_CACHE_DIR", str(place))
+    assert "which is a file" in refused("cache")
+    assert "nothing can be kept in" in refused("tune", mlp, "--budget", "1")
+    assert place.read_text() == ""
