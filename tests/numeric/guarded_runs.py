@@ -23,6 +23,7 @@ from infini_ir.runtime.program import Program
 EDGES = [
     Product((1,), (9,), 900, weight=True),
     Product((2,), (9,), 450, weight=True, epilogue="both"),
+    Product((16,), (1027,), 420, weight=True, epilogue="both"),
     Product((40,), (30,), 1000, a="i64", b="i64", acc="i64", weight=True),
 ]
 

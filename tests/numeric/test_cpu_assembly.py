@@ -107,6 +107,15 @@ def test_few_rows_read_several_panels_and_ask_ahead(rows, panels):
     assert not [line for line in loop if is_vector_stack_access(line)]
 
 
+def test_strips_that_take_turns_share_the_asking():
+    """Two strips of eight rows: each asks for half of what both read next, and what they have
+    summed before is not touched in the loop."""
+    loop = hot_loop(Product((16,), (2048,), 512, weight=True), "sapphirerapids")
+    assert sum("vfmadd" in line for line in loop) == 4 * 8 * 2
+    assert sum(line.startswith("prefetcht1") for line in loop) == 4
+    assert not [line for line in loop if is_vector_stack_access(line)]
+
+
 def test_few_rows_ask_for_nothing_that_is_in_the_second_cache():
     loop = hot_loop(Product((1,), (128,), 512, weight=True), "sapphirerapids")
     assert sum("vfmadd" in line for line in loop) >= 8

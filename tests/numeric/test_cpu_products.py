@@ -70,6 +70,7 @@ LONG = [
     Product((6,), (1030,), 96, weight=True, epilogue="both"),
     Product((29,), (530,), 70, weight=True),
     Product((16,), (1040,), 400, weight=True, epilogue="both"),
+    Product((27,), (1207,), 399, weight=True, epilogue="two"),
     Product((127,), (131,), 129, weight=True, epilogue="bias"),
     Product((5,), (700,), 300, weight=True, symbolic=True),
     Product((13,), (513,), 65, weight=True, symbolic=True, epilogue="bias"),

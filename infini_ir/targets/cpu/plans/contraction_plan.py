@@ -76,7 +76,7 @@ def plan_contraction(
     # Rows of a symbolic number share badly: the last block may have any size.
     rows_known = None not in shape.rows or shape.column_count < 4 * shape.lanes
     order: tuple[int, ...] = ()
-    depth = shape.depth
+    depth, by_panels = shape.depth, False
     if (
         weights <= cache
         and rows_enough
@@ -93,12 +93,13 @@ def plan_contraction(
             return Plan(parameters, strip, shape.vectors, reason=reason)
         in_parts = _divisible_depth(nest)
         parameters, strip, depth = _blocks(shape, cache, in_parts=in_parts)
-        if in_parts and weights > cache and _shared_by_few(shape, parameters, strip):
+        by_panels = in_parts and weights > cache and _shared_by_few(shape, parameters, strip)
+        if by_panels:
             depth = _part(
                 depth, features.l1_bytes // (3 * shape.lanes * shape.vectors * shape.item)
             )
         columns = _column_block(shape, wanted)
-        if depth < shape.depth:
+        if depth < shape.depth and not by_panels:
             # Few programs, as all of a row block's left operand is read by each; their sums
             # take a quarter of the cache.
             pieces = -(-shape.row_count // parameters["BM"])
@@ -117,7 +118,8 @@ def plan_contraction(
         few = sliced and rows <= sliced_factor.MOST_ROWS
         panels = sliced_factor.sliced_panels(rows) if few else 2
     parameters = {**_named(kernel, parameters), "BN": columns, "BK": depth}
-    return Plan(parameters, strip, shape.vectors, panels, order, reason=reason)
+    outer = "parts" if depth < shape.depth and not by_panels else "columns"
+    return Plan(parameters, strip, shape.vectors, panels, order, reason=reason, outer=outer)
 
 
 def _streamed(shape: Shape, cache: int) -> tuple[dict[str, int], tuple[int, int], int] | None:

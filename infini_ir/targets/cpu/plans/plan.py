@@ -42,7 +42,8 @@ class Plan:
     """What multiplies: "" vectors of the accumulator's type, "lanes" instructions on vectors
     that sum groups of neighbours along k, "amx" tiles."""
     outer: str = "columns"
-    """Which is the outer loop of a program on tiles: panels of "columns" or strips of "rows"."""
+    """Which is the outer loop of a program: panels of "columns", strips of "rows" (on tiles
+    only), or "parts" of a contracted axis that is done in parts (on vectors only)."""
     group: int = 1
     """How many neighbours along k one instruction multiplies and sums for a lane."""
     across: str = ""

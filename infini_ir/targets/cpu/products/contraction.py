@@ -29,6 +29,7 @@ from infini_ir.targets.cpu.kernel.sources import (
 from infini_ir.targets.cpu.llvm.scalars import llvm_type, memory_of, scalar_operations
 from infini_ir.targets.cpu.llvm.writer import ZERO, V, integer
 from infini_ir.targets.cpu.products import computed_factor, grouped_nest, sliced_factor
+from infini_ir.targets.cpu.products.partial_sums import LONGEST
 from infini_ir.targets.cpu.products.register_tile import Panels, Product, accumulator_lanes, run
 from infini_ir.utils.errors import CompileError
 from infini_ir.utils.symbolic import Dim, product
@@ -199,6 +200,7 @@ def nest_product(
         plan.panels,
         following=following,
         long=True,
+        turns=_turns(e, nest) if part is None else 0,
     )
     if nest.factor is not None:
         loops = computed_factor.FactorLoops(nest, b_view.panel_group > 1)
@@ -416,14 +418,24 @@ def materialize(e: KernelEmitter, value: SSAValue, source: NestSource) -> None:
 
 
 def in_parts(e: KernelEmitter, nest: Nest) -> bool:
-    """Whether the plan has the contracted axis done in parts, so that what a part reads of
-    both operands stays in the L2 cache. Sums of parts are kept in scratch memory."""
+    """Whether a program does the contracted axis in parts, so that what a part reads of both
+    operands stays in the L2 cache. Sums of parts are kept in scratch memory."""
+    return e.plan.outer == "parts" and _divided(e, nest)
+
+
+def _divided(e: KernelEmitter, nest: Nest) -> bool:
+    """Whether the plan has the contracted axis done in parts."""
     plain = not nest.whole and nest.factor is None and not e.plan.unit
     if not plain or len(nest.loops) != 1 or "BK" not in e.plan.parameters:
         return False
     view, depth = tile.view_type(nest.rhs.view), loop_bound(nest.outer).value
     unit = view.panel_width or view.strides[nest.rhs.axis_list[nest.column_axis]].value == 1
     return bool(unit) and depth is not None and e.plan.parameters["BK"] < depth
+
+
+def _turns(e: KernelEmitter, nest: Nest) -> int:
+    """Steps of k that strips take by turns, at most those that a register sums; 0: all."""
+    return min(LONGEST, e.plan.parameters["BK"]) if _divided(e, nest) else 0
 
 
 def _accumulate(e: KernelEmitter, nest: Nest, value: SSAValue, memory: MemorySource) -> None:

@@ -8,7 +8,7 @@ floating point summation" (1993), section 4, where errors are independent.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from infini_ir.targets.cpu.llvm.writer import ZERO, V, integer
@@ -66,6 +66,10 @@ class Sums:
         """Room for so many cells."""
         return Sums(e.scratch(Dim.of(cells * e.lanes * ITEM)), e.lanes)
 
+    def behind(self, e: KernelEmitter, cells: V) -> Sums:
+        """The part of the table after so many cells."""
+        return replace(self, table=self._slot_at(e, cells))
+
     def clear(self, e: KernelEmitter, cells: Sequence[V], begun: V) -> None:
         """Before a part: cells at zero, unless it is the first, which goes on with what they
         hold. `begun` is 0 before that one."""
@@ -99,7 +103,10 @@ class Sums:
         return self.lanes * ITEM
 
     def _slot(self, e: KernelEmitter, number: int) -> V:
-        return e.f.gep(self.table, integer(number), f"<{self.lanes} x {TYPE}>")
+        return self._slot_at(e, integer(number))
+
+    def _slot_at(self, e: KernelEmitter, number: V) -> V:
+        return e.f.gep(self.table, number, f"<{self.lanes} x {TYPE}>")
 
     def _load(self, e: KernelEmitter, pointer: V) -> V:
         return e.f.load(pointer, TYPE, self.lanes, self._align)

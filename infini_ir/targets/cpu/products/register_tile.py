@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from infini_ir.targets.cpu.kernel.sources import Coordinate, Point, narrowed
 from infini_ir.targets.cpu.llvm.scalars import memory_of
 from infini_ir.targets.cpu.llvm.writer import ONE, ZERO, V, boolean, integer
-from infini_ir.targets.cpu.products.partial_sums import Parts, Sums, divide
+from infini_ir.targets.cpu.products.partial_sums import TYPE, Parts, Sums, divide
 
 if TYPE_CHECKING:
     from infini_ir.targets.cpu.kernel.emitter import KernelEmitter
@@ -56,6 +56,15 @@ class Panels:
     """Bytes of the whole operand, None where they are not known."""
 
 
+@dataclass(frozen=True)
+class Part:
+    """Steps of k from `begin` to `end`, and whether others come after them."""
+
+    begin: V
+    end: V
+    more: V
+
+
 @dataclass
 class Product:
     """Everything a register tile needs to know."""
@@ -91,9 +100,19 @@ class Product:
     """Asks for the memory that `finish` will write, a while before it does."""
     long: bool = False
     """Whether counts that are known only while running may be large."""
+    turns: int = 0
+    """Steps of k that every strip of a panel takes before the first one goes on; 0: all."""
     parts: Parts | None = None
     """How long sums are cut, and where those of a register tile are kept: `run` decides."""
     sums: Sums | None = None
+    part: Part | None = None
+    """The steps that are taken now, where strips take turns."""
+
+    @property
+    def row_count(self) -> int | None:
+        """All rows, where they are known."""
+        extents = [extent.number for extent in self.rows]
+        return None if None in extents else math.prod(int(n) for n in extents if n is not None)
 
 
 @dataclass(frozen=True)
@@ -119,10 +138,13 @@ class Strip:
 def run(e: KernelEmitter, p: Product) -> None:
     """All strips of a product: panels of columns outside, rows inside."""
     lanes, e.lanes = e.lanes, accumulator_lanes(e, p.accumulator)
-    if p.loops is None:
+    if _take_turns(p):
+        p.parts = Parts(0, p.turns)
+        p.sums = Sums.of(e, (p.row_count or 0) * p.vectors * p.panels)
+    elif p.loops is None:
         p.parts = divide(p.counts, p.accumulator, UNROLL, long=p.long)
-    if p.parts is not None:
-        p.sums = Sums.of(e, math.prod(p.strip) * p.vectors * p.panels)
+        if p.parts is not None:
+            p.sums = Sums.of(e, math.prod(p.strip) * p.vectors * p.panels)
     width = p.vectors * e.lanes * p.panels
     if p.b.width:
         width = p.b.width * p.panels
@@ -144,6 +166,21 @@ def run(e: KernelEmitter, p: Product) -> None:
     e.lanes = lanes
 
 
+def _take_turns(p: Product) -> bool:
+    """Whether strips take turns, part by part of k: a part of a panel is then in the first cache
+    for all strips but one, and panels are read in order of memory. Sums of a part are the parts of
+    long sums, too."""
+    return bool(
+        p.turns
+        and p.loops is None
+        and p.accumulator == TYPE
+        and p.row_count
+        and len(p.rows) == len(p.counts) == 1
+        and p.counts[0].number is not None
+        and int(p.counts[0].number) > p.turns
+    )
+
+
 def accumulator_lanes(e: KernelEmitter, type: str) -> int:
     bits = {"double": 64, "float": 32, "half": 32, "bfloat": 32}.get(type) or max(
         32, int(type[1:])
@@ -153,6 +190,24 @@ def accumulator_lanes(e: KernelEmitter, type: str) -> int:
 
 def _rows(e: KernelEmitter, p: Product, column: V, rest: V | None, width: int) -> None:
     """All strips of one group of columns; `rest` is how many columns there are, None: all."""
+    if not _take_turns(p):
+        _strips(e, p, column, rest, width)
+        return
+    count = p.counts[0]
+
+    def turn(begin: V) -> None:
+        end = e.f.add(begin, integer(p.turns))
+        more = e.f.compare("slt", end, count)
+        if int(count.number or 0) % p.turns:
+            end = e.f.min(end, count)
+        part = Part(begin, end, more)
+        _scoped(e, lambda: _strips(e, replace(p, part=part), column, rest, width))
+
+    e.f.loop(count, turn, step=p.turns, hint="part")
+
+
+def _strips(e: KernelEmitter, p: Product, column: V, rest: V | None, width: int) -> None:
+    """All strips of one group of columns, all of k or a part of it."""
     outer, inner = (p.rows[0], p.rows[1]) if len(p.rows) == 2 else (None, p.rows[0])
 
     def last_axis(outer_position: V | None, height: int) -> None:
@@ -258,6 +313,8 @@ def _strip(
     row_points = [_row_point(e, outer, inner, h, w) for h, w in rows]
     columns = [Coordinate(e.f.add(column, integer(v * e.lanes)), True) for v in range(vectors)]
     masks = _column_masks(e, rest, vectors)
+    if p.part is not None and p.sums is not None:
+        p = replace(p, sums=p.sums.behind(e, e.f.mul(inner, integer(p.vectors * p.panels))))
     cells = _initial_cells(e, p, row_points, columns, masks)
     base = _base(e, p, outer, inner)
     offsets = [_row_offset(e, p, h, w) for h, w in rows]
@@ -272,15 +329,23 @@ def _strip(
             else _ahead(e, p, pointers, column, (outer, inner), len(rows))
         )
         _k_loops(e, p, base, offsets, pointers, cells, masks, ahead, expected)
-    if p.finish_cost > LOOPED_FINISH and len(rows) > 1:
-        _finish_rows(e, p, cells, columns, masks, (outer, inner), (height, size))
-        return
-    for row, point in enumerate(row_points):
-        for v, coordinate in enumerate(columns):
-            value = _cell_value(e, p, cells[row][v])
-            e.mask = masks[v]
-            p.finish((*point, coordinate), value)
-            e.mask = None
+
+    def finish() -> None:
+        if p.finish_cost > LOOPED_FINISH and len(rows) > 1:
+            _finish_rows(e, p, cells, columns, masks, (outer, inner), (height, size))
+            return
+        for row, point in enumerate(row_points):
+            for v, coordinate in enumerate(columns):
+                value = _cell_value(e, p, cells[row][v])
+                e.mask = masks[v]
+                p.finish((*point, coordinate), value)
+                e.mask = None
+
+    if p.part is None:
+        finish()
+    else:
+        last = e.f.assign(f"xor i1 {p.part.more.text}, true", "i1")
+        e.f.when(last, lambda: _scoped(e, finish), hint="last")
 
 
 def _cell_value(e: KernelEmitter, p: Product, cell: V) -> V:
@@ -485,10 +550,10 @@ def _ahead(
     item = p.b.memory_align
     turn = UNROLL * p.b.width
     lines = -(-turn * item // LINE)
-    extents = [extent.number for extent in p.rows]
-    total = math.prod(int(extent) for extent in extents if extent is not None)
-    known = None not in extents
-    if known and total < FEW_STRIPS * rows:
+    total = p.row_count
+    if p.part is not None and total:
+        return [_next_part(e, p, p.part, panels[0], (at[1], rows), total)]
+    if total is not None and total < FEW_STRIPS * rows:
         if p.b.size is not None and p.b.size <= e.features.l2_bytes // 2:
             return []  # it is where it would be fetched to
         firsts = panels[:: max(1, p.b.width // e.lanes)]
@@ -497,7 +562,7 @@ def _ahead(
         return [Ahead(near, lines, turn)]
     row = at[1] if at[0] is None else e.f.add(e.f.mul(at[0], p.rows[1]), at[1])
     size = e.f.mul(product_of(e, p.counts), integer(p.b.width * p.panels * item))
-    count = integer(total) if known else product_of(e, p.rows)
+    count = integer(total) if total is not None else product_of(e, p.rows)
     share = e.f.udiv(e.f.mul(row, size), count)
     step = e.f.mul(p.b.panel_stride, integer(p.panels * item))
     start = e.f.gep(panels[0], step, "i8")
@@ -506,7 +571,7 @@ def _ahead(
         more = e.f.compare("sgt", left, integer(p.panels * p.b.width))
         start = e.f.select(more, start, p.following)
     start = e.f.gep(start, share, "i8")
-    if known:
+    if total is not None:
         return [Ahead([start], -(-lines * p.panels * rows // max(1, total)), turn)]
     shared = Ahead([start], 1, turn)
     if rows == p.strip[1] or len(p.rows) > 1 or p.panels > 1:
@@ -515,6 +580,23 @@ def _ahead(
     limit = integer(p.strip[1])
     few = e.f.compare("slt", e.f.add(count, e.f.mul(row, limit)), limit)
     return [shared, Ahead([e.f.gep(panels[0], integer(AHEAD), "i8")], lines, turn, few)]
+
+
+def _next_part(
+    e: KernelEmitter, p: Product, part: Part, panel: V, rows: tuple[V, int], total: int
+) -> Ahead:
+    """The share of a strip, from a first row on so many, of the part that comes next: behind
+    this one, as the panel after the last part is the next one."""
+    first, height = rows
+    item, turn = p.b.memory_align, UNROLL * p.b.width
+    fetched = -(-turn * item // LINE)
+    lines = -(-fetched * height // total)
+    share = e.f.udiv(e.f.mul(first, integer(p.turns * p.b.width * item)), integer(total))
+    begin = e.f.mul(part.end, integer(p.b.width * item))
+    # A turn of the innermost loop begins to count where k does.
+    counted = e.f.udiv(e.f.mul(part.begin, integer(lines * LINE)), integer(UNROLL))
+    start = e.f.sub(e.f.add(begin, share), counted)
+    return Ahead([e.f.gep(panel, start, "i8")], lines, turn)
 
 
 def product_of(e: KernelEmitter, values: Sequence[V]) -> V:
@@ -575,6 +657,11 @@ def _k_loops(
             turns(depth, ZERO, count, a, b, fetched, begun)
             return
         size, every = p.parts.size, [cell for line in cells for cell in line]
+        if p.part is not None and p.sums is not None:
+            p.sums.clear(e, every, p.part.begin)
+            turns(depth, p.part.begin, p.part.end, a, b, fetched, p.part.begin)
+            p.sums.close(e, every, p.part.begin, p.part.more)
+            return
 
         def part(k: V) -> None:
             assert p.sums is not None
