@@ -147,7 +147,7 @@ def _read(data: Mapping[str, Any]) -> Machine:
 def _identity(threads: int) -> tuple[str, ...]:
     from infini_ir.runtime.host import cpu_count_available, host_flags
 
-    return ("5", str(threads), str(cpu_count_available()), " ".join(sorted(host_flags())))
+    return ("6", str(threads), str(cpu_count_available()), " ".join(sorted(host_flags())))
 
 
 def measure(threads: int) -> Machine:
@@ -231,25 +231,30 @@ class Probes:
 
     def reading(self, level: str, size: int = _MEMORY_BYTES) -> Probe:
         """Sums of memory, read over and over, that each thread's caches of that level hold, or
-        of so many bytes; in blocks whose number is a power of 2."""
+        of so many bytes, from the first to the last."""
         from infini_ir.runtime.memory import anonymous
         from infini_ir.tools.peaks import CHAINS
 
         features, read = self.features, self._functions["read"]
-        sizes = {"L1": features.l1_bytes * 3 // 4, "L2": features.l2_bytes // 2}
         block = CHAINS * features.vector_bytes
-        fitting = sizes.get(level, size) // block
-        blocks = 1 << max(0, fitting.bit_length() - 1)
-        turns = _READ_BYTES // block
+        held = {"L1": features.l1_bytes * 3 // 4, "L2": features.l2_bytes // 2}.get(level)
+        blocks = max(1, (held or size) // block)
+        mask, turns = -1, blocks  # all of it in order
+        if held:
+            # Too short for a call: it goes round where the number of blocks is a power of 2.
+            blocks = 1 << (blocks.bit_length() - 1)
+            mask, turns = blocks - 1, _READ_BYTES // block
+        calls = max(1, _READ_BYTES // (turns * block))
         data = [anonymous(blocks * block) for _ in range(self.threads)]
         for memory in data:
             memory.fill(0)
 
         def work(thread: int) -> None:
-            out, memory = self._out[thread], data[thread]
-            read(out.ctypes.data, memory.ctypes.data, blocks - 1, turns)
+            out, memory = self._out[thread].ctypes.data, data[thread].ctypes.data
+            for _ in range(calls):
+                read(out, memory, mask, turns)
 
-        return self._probe(work, turns * block)
+        return self._probe(work, calls * turns * block)
 
     def _probe(self, work: Callable[[int], None], amount: float) -> Probe:
         """The same in every thread; `amount` of each."""
