@@ -81,3 +81,24 @@ tile.kernel @square(%A: !tile.view<[1024, 1024], f32>, %B: !tile.view<[1024, 102
   }
   tile.store set %r, %Y[%i, %j] axes [0, 1] : !tile.tile<[BM, BN], f32> -> !tile.view<[1024, 1024], f32>
 }
+
+// -----
+
+// Two strips of rows take turns at a part of a panel, which is then in the first cache for the
+// second one.
+// CHECK-LABEL: tile.kernel @few
+// CHECK-SAME:    plan {BM = 16 : i64, BN = 128 : i64, BK = 128 : i64, strip = array<i64: 1, 8>
+// CHECK-SAME:    reason = "right operand of 8388608 bytes is read once, columns are shared; strips take turns at 128 of k, which stay in L1"
+tile.kernel @few(%A: !tile.view<[16, 1024], f32>, %B: !tile.view<[1024, 2048], f32>, %Y: !tile.view<[16, 2048], f32>) grid(%i : 16 by BM, %j : 2048 by BN) {
+  %c0 = arith.constant 0.0 : f32
+  %z = tile.full %c0 : f32 -> !tile.tile<[BM, BN], f32>
+  %K = tile.size <[1024]>
+  %r = tile.for %K by <[BK]> carry(%z : !tile.tile<[BM, BN], f32>) -> (!tile.tile<[BM, BN], f32>) {
+  ^bb0(%k: index, %c: !tile.tile<[BM, BN], f32>):
+    %a = tile.load %A[%i, %k] axes [0, 1] : !tile.view<[16, 1024], f32> -> !tile.tile<[BM, BK], f32>
+    %b = tile.load %B[%k, %j] axes [0, 1] : !tile.view<[1024, 2048], f32> -> !tile.tile<[BK, BN], f32>
+    %d = tile.dot %a, %b, %c : !tile.tile<[BM, BK], f32>, !tile.tile<[BK, BN], f32>, !tile.tile<[BM, BN], f32> -> !tile.tile<[BM, BN], f32>
+    tile.yield %d : !tile.tile<[BM, BN], f32>
+  }
+  tile.store set %r, %Y[%i, %j] axes [0, 1] : !tile.tile<[BM, BN], f32> -> !tile.view<[16, 2048], f32>
+}

@@ -14,6 +14,7 @@ from infini_ir.targets.cpu.features import CpuFeatures
 from infini_ir.targets.cpu.plans.plan import Plan
 from infini_ir.targets.cpu.plans.product_sizes import ProductSizes, product_sizes
 from infini_ir.targets.cpu.products import computed_factor, contraction, sliced_factor
+from infini_ir.targets.cpu.products.partial_sums import LONGEST
 from infini_ir.targets.cpu.products.register_tile import FEW_ROWS
 from infini_ir.utils.dtypes import item_size
 from infini_ir.utils.symbolic import product
@@ -35,6 +36,9 @@ STREAMED_BLOCKS = 8
 
 FEW_STRIPS = 3
 """Strips of rows that are too few to share the fetching of panels from memory."""
+
+MOST_STRIPS = 5
+"""Strips of rows that take turns at the parts of a panel, at most."""
 
 PART_UNIT = 16
 """Parts of a contracted axis are multiples of this: a cache line of the left operand."""
@@ -93,11 +97,17 @@ def plan_contraction(
             return Plan(parameters, strip, shape.vectors, reason=reason)
         in_parts = _divisible_depth(nest)
         parameters, strip, depth = _blocks(shape, cache, in_parts=in_parts)
-        by_panels = in_parts and weights > cache and _shared_by_few(shape, parameters, strip)
+        # Two thirds of the first cache.
+        longest = 2 * features.l1_bytes // (3 * shape.lanes * shape.vectors * shape.item)
+        longest = min(LONGEST, longest)
+        by_panels = (
+            in_parts
+            and weights > cache
+            and shape.depth > longest
+            and _by_panels(shape, strip, features)
+        )
         if by_panels:
-            depth = _part(
-                depth, features.l1_bytes // (3 * shape.lanes * shape.vectors * shape.item)
-            )
+            depth = _part(shape.depth, longest)
         columns = _column_block(shape, wanted)
         if depth < shape.depth and not by_panels:
             # Few programs, as all of a row block's left operand is read by each; their sums
@@ -108,7 +118,9 @@ def plan_contraction(
             columns = _column_block(shape, wanted)
         order = _columns_first(kernel, nest)
         reason = f"right operand of {weights} bytes is read once, columns are shared"
-        if depth < shape.depth:
+        if by_panels:
+            reason += f"; strips take turns at {depth} of k, which stay in L1"
+        elif depth < shape.depth:
             reason += f"; {depth} of k at once stay in the caches"
     rows = strip[0] * strip[1]
     panels = _panels(shape, rows, columns, features, computed=nest.factor is not None)
@@ -145,12 +157,24 @@ def _streamed(shape: Shape, cache: int) -> tuple[dict[str, int], tuple[int, int]
     )
 
 
-def _shared_by_few(shape: Shape, parameters: dict[str, int], strip: tuple[int, int]) -> bool:
-    """Whether the strips that read a panel are some, but too few to fetch the next one while
-    they multiply: then memory and arithmetic take turns, unless the later strips find what
-    the first has read in the first cache."""
-    rows = _covered(parameters, shape)
-    return shape.rows[0] is not None and strip[1] < rows <= FEW_STRIPS * strip[1]
+def _by_panels(shape: Shape, strip: tuple[int, int], features: CpuFeatures) -> bool:
+    """Whether strips take turns at the parts of a panel: where they are too few to fetch the
+    next panel while they multiply, memory and arithmetic would take turns. So would they for
+    one strip that leaves no registers for other panels, as one stream from memory is slow. All
+    rows must stay in the second cache."""
+    rows = shape.row_count
+    return (
+        len(shape.rows) == 1
+        and shape.rows[0] is not None
+        and rows <= MOST_STRIPS * strip[1]
+        and rows * shape.depth * shape.item <= features.l2_bytes // 2
+        and _most_panels(shape, strip[1], features) == 1
+    )
+
+
+def _most_panels(shape: Shape, rows: int, features: CpuFeatures) -> int:
+    """Panels whose sums fit the registers beside a step's operands."""
+    return (features.vector_registers - 1) // (shape.vectors * (rows + 1))
 
 
 def _panels(
@@ -159,7 +183,7 @@ def _panels(
     """Panels done at once where rows are few: more streams come from memory faster, and more
     sums hide how long additions take. As many as keep sums and a step's operands in registers,
     of which `computed` factors leave less, and without a rest if that is more than one."""
-    most = (features.vector_registers - 1) // (shape.vectors * (rows + 1))
+    most = _most_panels(shape, rows, features)
     if computed:
         most = shape.limit // (2 * rows)
     groups = columns // (shape.lanes * shape.vectors)

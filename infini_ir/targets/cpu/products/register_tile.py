@@ -30,6 +30,11 @@ AHEAD = 16384
 """Bytes that are fetched ahead of all panels together where memory limits a product: what memory
 delivers to a core in twice the time that it takes to answer when it is busy."""
 
+STREAMS = 4
+"""Pages of a panel that are fetched side by side."""
+
+PAGE = 4096
+
 FEW_STRIPS = 2
 """Strips of rows below which memory limits a product whose weights come from there."""
 
@@ -586,17 +591,23 @@ def _next_part(
     e: KernelEmitter, p: Product, part: Part, panel: V, rows: tuple[V, int], total: int
 ) -> Ahead:
     """The share of a strip, from a first row on so many, of the part that comes next: behind
-    this one, as the panel after the last part is the next one."""
+    this one, as the panel after the last part is the next one. Pages of it are asked for side
+    by side: what fetches ahead of a processor's loads does so page by page."""
     first, height = rows
     item, turn = p.b.memory_align, UNROLL * p.b.width
-    fetched = -(-turn * item // LINE)
-    lines = -(-fetched * height // total)
-    share = e.f.udiv(e.f.mul(first, integer(p.turns * p.b.width * item)), integer(total))
+    size = p.turns * p.b.width * item
+    needed = -(-turn * item // LINE)
+    needed = -(-needed * height // total)
+    streams = max(1, min(STREAMS, needed, size * height // total // PAGE))
+    lines = -(-needed // streams)
+    share = e.f.udiv(e.f.mul(first, integer(size)), integer(total))
     begin = e.f.mul(part.end, integer(p.b.width * item))
     # A turn of the innermost loop begins to count where k does.
     counted = e.f.udiv(e.f.mul(part.begin, integer(lines * LINE)), integer(UNROLL))
-    start = e.f.sub(e.f.add(begin, share), counted)
-    return Ahead([e.f.gep(panel, start, "i8")], lines, turn)
+    start = e.f.gep(panel, e.f.sub(e.f.add(begin, share), counted), "i8")
+    apart = lines * LINE * (p.turns // UNROLL)
+    starts = [e.f.gep(start, integer(i * apart), "i8") for i in range(streams)]
+    return Ahead(starts, lines, turn)
 
 
 def product_of(e: KernelEmitter, values: Sequence[V]) -> V:
