@@ -54,6 +54,7 @@ PASSES = {
             "ascend-use-aclnn": "targets.ascend.library:UseAclnnPass",
             "cambricon-use-cnnl": "targets.cambricon.library:UseCnnlPass",
             "cpu-measured-plans": "targets.cpu.tuning.passes:CpuMeasuredPlansPass",
+            "cpu-normal-factors": "targets.cpu.plans.normal_factors:CpuNormalFactorsPass",
             "cpu-pack-weights": "targets.cpu.plans.packing:CpuPackWeightsPass",
             "cpu-plan": "targets.cpu.plans.planning:CpuPlanPass",
             "cpu-round-factors": "targets.cpu.plans.round_factors:CpuRoundFactorsPass",

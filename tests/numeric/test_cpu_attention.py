@@ -77,6 +77,26 @@ def test_against_wider_arithmetic_on_any_number_of_threads(shape, causal, bias, 
     assert all(result.tobytes() == results[0].tobytes() for result in results)
 
 
+@pytest.mark.parametrize("cpu", ["native", "x86-64-v3"])
+@pytest.mark.parametrize("queries", [2, 70])
+def test_weights_are_never_subnormal(queries, cpu):
+    """Where scores lie 88.1 to 103 apart, weights are 0: processors multiply by subnormal
+    numbers a hundred times as slowly. At 80 to 87 they count."""
+    rng = np.random.default_rng(0)
+    keys, width = 150, 32
+    q, k, v = (np.zeros((1, 2, n, width), np.float32) for n in (queries, keys, keys))
+    bias = np.zeros((1, 1, queries, keys), np.float32)
+    v[:, 0, 1:], v[:, 1, 1:] = 1e36, rng.normal(size=(keys - 1, width))
+    bias[..., 1:] = -rng.uniform(88.1, 103, size=(queries, keys - 1))
+    bias[:, :, 1::2, 1:] = -rng.uniform(80, 87, size=(queries // 2, keys - 1))
+    inputs = [q, k, v, bias]
+    program = built([T(x.shape, "f32") for x in inputs], {"causal": False}, cpu)
+    result = CompiledModel(program, threads=2)(*inputs)
+    assert not result[:, :, ::2].any()
+    wanted = exact(q, k, v, bias, False)[:, :, 1::2]
+    np.testing.assert_allclose(result[:, :, 1::2], wanted, rtol=2e-5, atol=1e-37)
+
+
 def operands(shape, bias):
     """Operands in bf16; a bias in f32, whose first row lets nothing be seen."""
     batch, heads, groups, queries, keys, width, values = shape

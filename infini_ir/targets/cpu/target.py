@@ -34,6 +34,7 @@ from infini_ir.targets.cpu.llvm.toolchain import assembly, compile_modules
 from infini_ir.targets.cpu.llvm.writer import Module
 from infini_ir.targets.cpu.plans.contraction_plan import PROGRAMS
 from infini_ir.targets.cpu.plans.cost import program_nanoseconds
+from infini_ir.targets.cpu.plans.normal_factors import CpuNormalFactorsPass
 from infini_ir.targets.cpu.plans.packing import CpuPackWeightsPass
 from infini_ir.targets.cpu.plans.plan import Plan
 from infini_ir.targets.cpu.plans.planning import SWEEP_ELEMENTS, CpuPlanPass
@@ -128,6 +129,7 @@ class CpuTarget:
             ReciprocalSumsPass(),
             SplitReductionPass(PROGRAMS, columns=SWEEP_ELEMENTS, least=REDUCED_ELEMENTS),
             SplitAxisPass(limit=1 << 62, symbolic=False, beside=COLUMN_ROWS),
+            CpuNormalFactorsPass(),
             CpuRoundFactorsPass(self.architecture),
             *(self._tuning() if measured else ()),
             CpuPlanPass(self.architecture),

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from xdsl.dialects import math
+from xdsl.dialects.utils import FastMathFlag
 from xdsl.ir import Operation
 
 from infini_ir.passes.tile.math_expansion.exponential import EXP_RANGE, EXPM1, LN2, LOG2_E
@@ -17,7 +18,7 @@ from infini_ir.targets.cpu.features import CpuFeatures
 from infini_ir.targets.cpu.functions.native_angles import native_cos, native_sin
 from infini_ir.targets.cpu.functions.native_roots import RSQRT_OPERATIONS, emit_rsqrt
 from infini_ir.targets.cpu.functions.native_tables import native_erf, native_tanh
-from infini_ir.targets.cpu.functions.rough_exp import emit_rough_exp, is_rough
+from infini_ir.targets.cpu.functions.rough_exp import LOWEST, emit_rough_exp, is_rough
 from infini_ir.targets.cpu.functions.vectors import LANES, MAGIC, Vectors
 from infini_ir.targets.cpu.llvm.writer import Function, V, floating
 
@@ -65,7 +66,9 @@ def _native(function: NativeFunction) -> Callable[[Function, Operation, Sequence
 
 def emit_exp(f: Function, op: Operation, v: Sequence[V], type: str) -> V:
     """e**x, as exact as `expand_exp` in fewer operations: one instruction multiplies by 2**n,
-    with one rounding also where the result is subnormal. Largest error: 0.93 ulp."""
+    with one rounding also where the result is subnormal. Largest error: 0.93 ulp.
+    Approximate (`fastmath<afn>`) it is 0 there.
+    """
     (x,) = v
     lanes = x.lanes
     if is_rough(op, lanes):
@@ -75,7 +78,9 @@ def emit_exp(f: Function, op: Operation, v: Sequence[V], type: str) -> V:
             f"insertelement <4 x float> zeroinitializer, float {x.text}, i64 0", type, 4
         )
     p, n = _parts(f, x)
-    low = f.splat(floating(EXP_RANGE[0]), x.lanes)
+    assert isinstance(op, math.ExpOp)
+    normal = FastMathFlag.APPROX_FUNC in op.fastmath.data
+    low = f.splat(floating(LOWEST if normal else EXP_RANGE[0]), x.lanes)
     # Lanes that give 0 are left out: making it of a subnormal takes the processor long.
     kept = f.assign(f"fcmp uge {x.full_type} {x.text}, {low.text}", "i1", x.lanes)
     result = _scaled(f, p, n, kept)

@@ -7,9 +7,6 @@ most 2**-18, a bf16's last kept place 2**-8.
 
 from __future__ import annotations
 
-from xdsl.dialects import math
-from xdsl.dialects.arith import FastMathFlagsAttr
-from xdsl.dialects.utils import FastMathFlag
 from xdsl.ir import Operation
 
 from infini_ir.targets.cpu.llvm.writer import Function, V, floating
@@ -27,16 +24,13 @@ _MAGIC = 1.5 * 2.0**23
 
 LANES = 16
 
-ROUGH = FastMathFlagsAttr([FastMathFlag.APPROX_FUNC])
+ROUNDED_TO = "rounded_to"
+"""Attribute of an e**x of f32 that is a factor rounded to the type that this names."""
 
 
 def is_rough(op: Operation, lanes: int) -> bool:
     """Whether an operation is an e**x that may be less exact, of a whole vector."""
-    return (
-        isinstance(op, math.ExpOp)
-        and FastMathFlag.APPROX_FUNC in op.fastmath.data
-        and lanes == LANES
-    )
+    return ROUNDED_TO in op.attributes and lanes == LANES
 
 
 def emit_rough_exp(f: Function, x: V) -> V:

@@ -13,7 +13,7 @@ from xdsl.rewriter import InsertPoint, Rewriter
 
 from infini_ir.dialects import tile
 from infini_ir.targets.cpu.features import CpuFeatures, named
-from infini_ir.targets.cpu.functions.rough_exp import ROUGH
+from infini_ir.targets.cpu.functions.rough_exp import ROUNDED_TO
 
 FEW_ROWS = 8
 """Rows below which most of a matrix unit's tile is empty."""
@@ -25,7 +25,7 @@ class CpuRoundFactorsPass(ModulePass):
     Rounds the f32 left factor of a product with a bf16 right one to bf16, where the
     processor has a matrix unit that multiplies those: the weights of an attention, as
     FlashAttention does it on any such unit. Sums stay in f32, those of the weights, too;
-    exponentials that are rounded so may be less exact (`fastmath<afn>`).
+    exponentials that are rounded so may be less exact (their attribute `rounded_to`).
 
     `cpu` names the machine as `infini compile --cpu` does; "native" is this one.
     """
@@ -93,5 +93,5 @@ def _round(dot: tile.DotOp) -> None:
     Rewriter.insert_op(made, InsertPoint.after(owner))
     for op in owner.body.block.ops:
         if isinstance(op, math.ExpOp):
-            op.properties["fastmath"] = ROUGH
+            op.attributes[ROUNDED_TO] = bf16
     dot.operands[0] = made.outs[0]
