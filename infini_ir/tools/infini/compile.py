@@ -109,15 +109,18 @@ def _build(model: str, options: Options) -> Program | Project:
 def _facts(
     model: str, options: Options, built: Program | Project, place: Path, written: int
 ) -> dict[str, Any]:
+    from infini_ir.runtime.program import Program
     from infini_ir.targets.registry import parse
 
     metadata = built.metadata
+    code = {"code_bytes": len(built.code.read())} if isinstance(built, Program) else {}
     entry, architecture = parse(options.target)
     return {
         "model": model,
         "target": ":".join((entry.name, architecture)),
         "inputs": [spec.to_json() for spec in metadata.inputs],
         "outputs": [spec.to_json() for spec in metadata.outputs],
+        **code,
         "weight_bytes": metadata.weights_size,
         "report": metadata.report,
         "output": str(place),
@@ -170,10 +173,11 @@ def _print(facts: dict[str, Any], as_json: bool) -> None:
         key: ", ".join(str(TensorSpec.from_json(spec)) for spec in facts[key])
         for key in ("inputs", "outputs")
     }
-    sizes = f"{size_text(facts['weight_bytes'])} of weights"
+    parts = {"code": "code_bytes", "weights": "weight_bytes"}
+    sizes = [f"{size_text(facts[key])} of {p}" for p, key in parts.items() if key in facts]
     print_facts(
         {
-            "wrote": f"{facts['output']} ({size_text(facts['bytes'])}, {sizes})",
+            "wrote": f"{facts['output']} ({size_text(facts['bytes'])}: {', '.join(sizes)})",
             "target": facts["target"],
             **specs,
             "time": time_text(report.get("seconds", 0.0)),

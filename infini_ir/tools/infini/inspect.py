@@ -156,7 +156,7 @@ def _print(facts: dict[str, Any]) -> None:
         elif isinstance(value, list):
             lines[label] = ", ".join(map(str, value)) or "none"
         else:
-            lines[label] = value
+            lines[label] = "any" if value is None else value
     print_facts(lines)
     for name, title in (("operators", "ONNX operators"), ("operations", "graph operations")):
         if facts.get(name):
