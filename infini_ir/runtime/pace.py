@@ -32,6 +32,12 @@ WEIGHT = 0.3
 LOOK = 1024
 """Usual calls until the times are looked at again, so that the best is not that of long ago."""
 
+AWAKE = 3e-4
+"""Seconds after a call in which the pool's threads surely still wait by spinning."""
+
+WAKING = 2e-4
+"""Seconds that it may take to wake them."""
+
 BRIEF = 1e-3
 """Seconds of a call below which to look into each that is not usual would take too long: one that
 nothing disturbed is usual from then on."""
@@ -99,6 +105,10 @@ class Pace:
     """The longest brief call that nothing disturbed; 0 where that is usual anyway."""
     latest: int = 0
     """Threads of the latest call."""
+    together: float = 0.0
+    """When the latest call with all threads ended."""
+    again: bool = False
+    """Whether a trial of all threads woke them, so that only the next call is one."""
     preempted: int = 0
     """How often the process was preempted when that was looked at last."""
     looked: float = 0.0
@@ -110,6 +120,9 @@ class Pace:
             return workers
         if not self.one:
             return 1
+        if self.again:
+            self.again = False
+            return workers
         faster_alone = self.one < self.many
         if self.alone == SOON or TRIALS * self.spent >= abs(self.many - self.one):
             self.spent, self.alone = 0.0, self.alone + 1
@@ -128,10 +141,14 @@ class Pace:
             self._preemptions_since(begin, end)
             return
         if not self.warm:
-            self.warm = True
+            self.warm, self.together = True, end
             self._preemptions_since(begin, end)
             return
         self.best = min(self.best or seconds, seconds)
+        woke, self.together = begin - self.together > AWAKE, end
+        if woke and self.best < BRIEF and seconds < SLOW * self.best + WAKING:
+            self.again = self.busy
+            return
         disturbed = self._was_disturbed(begin, end)
         if disturbed is not None:
             self.disturbed = self.disturbed + 1 if disturbed else 0
@@ -168,6 +185,7 @@ class Pace:
             self.alone += run.calls
             self.one = _mean(self.one, run.total / run.calls)
             return
+        self.together = run.ended
         self.best = run.quickest if run.calls >= LOOK else min(self.best, run.quickest)
         self.longest = 0.0 if run.calls >= LOOK else self.longest
         self.many = run.total / run.calls
@@ -189,9 +207,6 @@ class Pace:
         known, self.looked = begin - self.looked < end - begin, end
         return self.preempted > before if known else None
 
-
-AWAKE = 3e-4
-"""Seconds after a call in which the pool's threads surely still wait by spinning."""
 
 SHORT_RETRY = 252
 """Short calls on one choice until the other is tried again, at the least."""

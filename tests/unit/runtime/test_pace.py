@@ -156,6 +156,23 @@ def test_all_threads_stay_where_one_is_slower_still(asks: bool):
     assert used.count(1) <= 200 * 4.0 * TRIALS / (9.0 - 4.0) + 2
 
 
+def test_waking_threads_is_no_sign_of_a_busy_machine(asks: bool):
+    """They sleep a millisecond after their last call."""
+    machine, used, together = Machine(asks), list[int](), 0.0
+    for number in range(2000):
+        machine.caller.clock += 5e-3 if number % 4 == 0 else 0.0
+        asleep = machine.caller.clock - together > 1e-3
+        used += machine.run(150e-6 if asleep else 35e-6, 60e-6, 1)
+        together = machine.caller.clock if used[-1] == 2 else together
+    assert used == [2] * 2000
+    machine.run(4e-3, 60e-6, 3, preempted=True)
+    for _ in range(2000):
+        asleep = machine.caller.clock - together > 1e-3
+        used += machine.run(150e-6 if asleep else 35e-6, 60e-6, 1)
+        together = machine.caller.clock if used[-1] == 2 else together
+    assert used[-1000:] == [2] * 1000
+
+
 def short_times(
     caller: Caller, many: float, one: float, calls: int, pause: float = 0.0
 ) -> list[int]:
