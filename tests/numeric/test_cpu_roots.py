@@ -31,6 +31,17 @@ def _places(got, exact):
     return np.where(same, 0, np.where(np.isnan(error), np.inf, error))
 
 
+@pytest.mark.parametrize("cpu", ["native", "x86-64-v3"])
+def test_square_roots_are_rounded_as_they_should_be(cpu):
+    """Every eighth mantissa of [1, 4), which stand for all, and numbers of all sizes."""
+    mantissas = np.arange(0x3F800000, 0x40800000, 8, dtype=np.uint32).view(np.float32)
+    x = np.concatenate([mantissas, _inputs()])
+    got = _compiled("y = Sqrt(x)", x.size, cpu)(x)
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_array_equal(got, np.sqrt(x))
+    np.testing.assert_array_equal(np.signbit(got[x == 0]), np.signbit(x[x == 0]))
+
+
 @pytest.mark.parametrize("exponent", [0.25, 0.5, -0.5, 0.75, -0.75])
 @pytest.mark.parametrize("cpu", ["native", "x86-64-v3"])
 def test_powers_by_roots(exponent, cpu):

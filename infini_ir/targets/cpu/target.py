@@ -166,9 +166,10 @@ class CpuTarget:
         texts: dict[str, str] = {}
         scratch: dict[str, Dim] = {}
         for name, kernel in kernels.items():
-            written = Module(rounds_bf16=self.features.rounds_bf16)
+            features = self.features
+            written = Module(rounds_bf16=features.rounds_bf16, has_avx512=features.has_avx512)
             emitter = KernelEmitter(
-                kernel, written, Plan.read(kernel.plan), index, features=self.features
+                kernel, written, Plan.read(kernel.plan), index, features=features
             )
             emitter.emit()
             texts[name] = written.text()

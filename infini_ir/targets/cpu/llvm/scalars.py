@@ -21,7 +21,11 @@ from xdsl.ir import Attribute, Block, Operation
 
 from infini_ir.dialects.graph.types import element_name
 from infini_ir.targets.cpu.functions.native_math import NATIVE, NATIVE_OPERATIONS
-from infini_ir.targets.cpu.functions.native_roots import emit_reciprocal, is_estimate
+from infini_ir.targets.cpu.functions.native_roots import (
+    emit_reciprocal,
+    emit_sqrt,
+    is_estimate,
+)
 from infini_ir.targets.cpu.llvm.writer import Function, V, boolean, floating, integer
 from infini_ir.utils.dtypes import numpy_dtype
 from infini_ir.utils.errors import CompileError
@@ -305,7 +309,7 @@ _TABLE: dict[type[Operation], Emitter] = {
     arith.BitcastOp: _bitcast,
     arith.IndexCastOp: _index_cast,
     math.FmaOp: _intrinsic("llvm.fma"),
-    math.SqrtOp: _intrinsic("llvm.sqrt"),
+    math.SqrtOp: emit_sqrt,
     math.AbsFOp: _intrinsic("llvm.fabs"),
     math.FloorOp: _intrinsic("llvm.floor"),
     math.CeilOp: _intrinsic("llvm.ceil"),

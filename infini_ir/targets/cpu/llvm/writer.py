@@ -558,6 +558,8 @@ class Module:
     attributes: str = "attributes #0 = { nounwind }"
     rounds_bf16: bool = False
     """Whether an instruction of the machine rounds f32 to bf16."""
+    has_avx512: bool = False
+    """Whether the machine has AVX-512 as in x86-64-v4."""
 
     def declare(self, line: str) -> None:
         self.declarations.setdefault(line)
