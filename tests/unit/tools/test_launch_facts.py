@@ -19,7 +19,7 @@ from infini_ir.targets.cpu.timing.in_place import measure_in_place, segments_of
 from infini_ir.targets.cpu.timing.stamps import BEGIN, END, EVENTS, INPUT, Stamps
 from infini_ir.targets.programs import remove_unused
 from infini_ir.tools import machine as machines
-from infini_ir.tools.infini.explain import decision_facts
+from infini_ir.tools.infini.explain import Wishes, decision_facts, explain
 from infini_ir.tools.machine import Machine
 from infini_ir.tools.peaks import byte_peak, float_peak, half_peak, reading
 from infini_ir.tools.residency import PAGE, Region, resident_shares
@@ -101,6 +101,17 @@ def test_the_machine_is_kept_and_measured_again(tmp_path, monkeypatch):
     assert len(measured) == 2
     (tmp_path / "machine.json").write_text("[not json")
     assert machines.known_machine(3).flops == 30.0
+
+
+def test_limits_that_a_program_beats_are_measured_again(mlp, tmp_path, monkeypatch):
+    monkeypatch.setenv("INFINI_CACHE_DIR", str(tmp_path))
+    slow, fast = Machine(1, 1.0, 1.0), Machine(1, 1e15, 1e15)
+    measured = iter([slow, fast])
+    monkeypatch.setattr(machines, "measure", lambda threads: next(measured))
+    explained = explain(mlp, Options(threads=1), Wishes({}, "place", ()), lambda *_: None)
+    assert explained.facts["machine"]["gflops"] == fast.flops / 1e9
+    totals = explained.facts["totals"]
+    assert totals["limit_seconds"] < totals["measured_seconds"]
 
 
 @pytest.mark.parametrize(
