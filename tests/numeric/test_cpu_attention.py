@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from special_kernels import graph_module
 from test_cpu_assembly import innermost_loops, is_vector_stack_access
+from tile_programs import run_native
 
 from infini_ir.dialects import graph
 from infini_ir.dialects.context import compiler_context
 from infini_ir.dialects.graph import TensorType
 from infini_ir.lowering.graph_to_tile import GraphToTilePass
-from infini_ir.runtime import executor
 from infini_ir.runtime.model import CompiledModel
 from infini_ir.targets.cpu.target import CpuTarget
 
@@ -58,7 +58,7 @@ SHAPES = [(1, 2, 2, 70, 150, 64, 64), (2, 4, 2, 33, 33, 24, 20), (1, 3, 1, 197, 
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_against_wider_arithmetic_on_any_number_of_threads(shape, causal, bias, monkeypatch):
+def test_against_wider_arithmetic_on_any_number_of_threads(shape, causal, bias):
     batch, heads, groups, queries, keys, width, values = shape
     rng = np.random.default_rng(queries)
     sizes = [(batch, heads, queries, width), (batch, groups, keys, width),
@@ -70,8 +70,7 @@ def test_against_wider_arithmetic_on_any_number_of_threads(shape, causal, bias, 
         added[0, 0, 0] = -np.inf
         inputs.append(added)
     program = built([T(x.shape, "f32") for x in inputs], {"causal": causal})
-    monkeypatch.setattr(executor, "cpu_count_available", lambda: 5)
-    results = [CompiledModel(program, threads=n)(*inputs) for n in (1, 2, 3, 5)]
+    results = [run_native(program, inputs, n)[0] for n in (1, 2, 3, 5)]
     wanted = exact(*inputs[:3], added, causal)
     np.testing.assert_allclose(results[0], wanted, rtol=2e-5, atol=2e-6)
     assert all(result.tobytes() == results[0].tobytes() for result in results)
@@ -125,12 +124,11 @@ BF16_SHAPES = [
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("shape", BF16_SHAPES, ids=str)
-def test_bf16_against_wider_arithmetic(shape, causal, bias, monkeypatch):
+def test_bf16_against_wider_arithmetic(shape, causal, bias):
     """Weights and results are rounded to bf16, 2**-9 each; sums are in f32."""
     inputs = operands(shape, bias)
     program = built_for(inputs, causal)
-    monkeypatch.setattr(executor, "cpu_count_available", lambda: 5)
-    results = [CompiledModel(program, threads=n)(*inputs) for n in range(1, 6)]
+    results = [run_native(program, inputs, n)[0] for n in range(1, 6)]
     wanted = exact(*inputs[:3], inputs[3] if bias else None, causal)
     largest = np.abs(inputs[2].astype(np.float64)).max()
     error = np.abs(results[0].astype(np.float64) - wanted)

@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from tile_cases import CASES
-from tile_programs import CPUS, TileProgram, build, random, reference, run_native, same
+from tile_programs import (
+    CPUS,
+    TileProgram,
+    all_threads,
+    build,
+    random,
+    reference,
+    run_native,
+    same,
+)
 
 from infini_ir.utils.symbolic import Dim
 
@@ -33,24 +42,11 @@ def test_compiles_for_other_machines(name):
     assert build(CASES[name]().program, "aarch64").metadata.arch == "aarch64"
 
 
-SHARED = [
-    "strided_operands[f32]",
-    "softmax[f32]",
-    "normalised_rows[BR-R]",
-    "column_reductions[add]",
-    "window_reductions[add-f32-(3,3)-1-40]",
-    "depthwise_convolutions[bf16-(3,3)-1-30]",
-    "largest_of_blocks",
-    "attention[f32]",
-    "two_products",
-    "scattered[add]",
-]
-
-
-@pytest.mark.parametrize("name", SHARED)
+@pytest.mark.parametrize("name", CASES)
 def test_threads_do_not_change_a_bit(name):
     case = CASES[name]()
-    built = build(case.program)
+    with all_threads(1):
+        built = build(case.program)
     for inputs in case.inputs:
         alone = [output.tobytes() for output in run_native(built, inputs)]
         for threads in (2, 3, 5):

@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from tile_programs import all_threads
 
 import infini_ir
 
@@ -41,8 +42,9 @@ def model_of(
 
 
 def run(model: onnx.ModelProto, inputs: Arrays, threads: int = 2) -> np.ndarray:
-    compiled: Any = infini_ir.compile(model, threads=threads)
-    return np.asarray(compiled(*inputs.values()))
+    with all_threads(threads):
+        compiled: Any = infini_ir.compile(model, threads=threads)
+        return np.asarray(compiled(*inputs.values()))
 
 
 def reference(model: onnx.ModelProto, inputs: Arrays) -> np.ndarray:

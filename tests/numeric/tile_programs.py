@@ -5,13 +5,15 @@ from __future__ import annotations
 import ctypes
 import mmap
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pytest
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Block, Region, SSAValue
 
@@ -19,13 +21,14 @@ from infini_ir.dialects.context import CompilerContext, compiler_context
 from infini_ir.dialects.tile import ViewType, program, view_type
 from infini_ir.interpreters.tile import interpret_program
 from infini_ir.lowering.kernel_builder import KernelBuilder
-from infini_ir.runtime import executor
+from infini_ir.runtime import binding, executor
 from infini_ir.runtime.binding import bind
 from infini_ir.runtime.host import host_arch, host_flags
 from infini_ir.runtime.memory import address_of
 from infini_ir.runtime.model import CompiledModel
 from infini_ir.runtime.program import Program
 from infini_ir.targets.cpu.features import named
+from infini_ir.targets.cpu.plans import planning
 from infini_ir.targets.cpu.target import CpuTarget
 from infini_ir.utils.dtypes import is_float, item_size, numpy_dtype
 from infini_ir.utils.object_cache import ObjectCache
@@ -151,13 +154,23 @@ def native(
 
 def run_native(built: Program, inputs: Sequence[Array], threads: int = 1) -> list[Array]:
     """The outputs of a built program, with as many workers as asked for."""
-    found = executor.cpu_count_available
-    executor.cpu_count_available = lambda: max(threads, found())
-    try:
+    with all_threads(threads):
         outputs = CompiledModel(built, threads)(*inputs)
-    finally:
-        executor.cpu_count_available = found
     return list(outputs) if isinstance(outputs, tuple) else [outputs]
+
+
+@contextmanager
+def all_threads(count: int, *, all_kernels: bool = True) -> Iterator[None]:
+    """Models that are first called here use as many threads as they were asked to, up to so
+    many: however few processors there are, and however short a call is. `all_kernels`: those
+    compiled here have no kernel on one thread because it is small."""
+    with pytest.MonkeyPatch.context() as patch:
+        if all_kernels:
+            patch.setattr(planning, "SERIAL_NANOSECONDS", 0)
+        patch.setattr(executor, "cpu_count_available", lambda: count)
+        patch.setattr(binding, "SHORTEST_CALL", 0)
+        patch.setattr(binding, "SHORT_CALL", 0)
+        yield
 
 
 def check(
