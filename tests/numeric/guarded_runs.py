@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 from convolution_cases import CONVOLUTIONS
 from product_cases import Product
+from small_models import MODELS
 from test_cpu_attention import BF16_SHAPES, built_for, exact, operands
 from test_cpu_products import FEW, FORMS, GROUPED, SMALL, SYMBOLIC, TYPES
 from test_narrow_weights import CODES, Case
@@ -18,6 +19,7 @@ from tile_cases import CASES
 from tile_programs import Array, GuardedRun, build, reference, same
 
 import infini_ir
+from infini_ir.runtime.model import CompiledModel
 from infini_ir.runtime.program import Program
 
 EDGES = [
@@ -76,6 +78,18 @@ def main(sides: list[str], cpu: str) -> None:
             wanted = exact(*inputs[:3], inputs[3] if causal else None, causal)
             for (one,) in _runs(built_for(inputs, causal, cpu), sides, inputs):
                 same(one.astype(np.float32), wanted.astype(np.float32), str(shape), 0.02, 0.02)
+    for model in MODELS:
+        for precision in ("f32", "bf16"):
+            print(model.name, precision, flush=True)
+            compiled = infini_ir.compile(
+                model.model(), target=f"cpu:{cpu}", precision=precision
+            )
+            inputs = model.inputs()
+            wanted = CompiledModel(compiled.program, 1)(*inputs)
+            wanted = wanted if isinstance(wanted, tuple) else (wanted,)
+            for given in _runs(compiled.program, sides, inputs):
+                for one, other in zip(given, wanted, strict=True):
+                    same(one, other, model.name, 0, 0, exact=True)
     print("done")
 
 

@@ -1,0 +1,39 @@
+"""Small models give the same bits on any number of threads, and what onnxruntime gives."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnxruntime
+import pytest
+from small_models import MODELS, SmallModel
+from tile_programs import all_threads
+
+import infini_ir
+
+
+@pytest.mark.parametrize("precision", ["f32", "bf16"])
+@pytest.mark.parametrize("case", MODELS, ids=lambda case: case.name)
+def test_threads_do_not_change_a_bit(case: SmallModel, precision: str):
+    model, inputs = case.model(), case.inputs()
+    names = [spec.name for spec in model.graph.input]
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    wanted = session.run(None, dict(zip(names, inputs, strict=True)))
+    with all_threads(5):
+        program = infini_ir.compile(model, precision=precision, threads=1)
+        alone = outputs_of(program(*inputs))
+        for threads in range(2, 6):
+            together = infini_ir.compile(model, precision=precision, threads=threads)
+            for one, other in zip(outputs_of(together(*inputs)), alone, strict=True):
+                assert one.tobytes() == other.tobytes(), threads
+    tolerance = 1e-5 if precision == "f32" else 0.03
+    for one, other in zip(alone, wanted, strict=True):
+        assert one.shape == other.shape and one.dtype == other.dtype
+        if precision == "f32" or other.dtype.kind == "f":
+            largest = np.abs(other).max()
+            np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance * largest)
+
+
+def outputs_of(result: object) -> list[np.ndarray]:
+    return list(result) if isinstance(result, tuple) else [np.asarray(result)]
