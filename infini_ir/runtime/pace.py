@@ -26,6 +26,10 @@ SOON = 4
 TRIALS = 0.05
 """Share of the time that may be lost by trying the slower choice again."""
 
+MOST_PATIENCE = 8
+"""How many times as rarely one thread is tried at most where all were quicker each time before:
+when the machine is free again, calls with all threads tell."""
+
 WEIGHT = 0.3
 """Weight of the newest call in the running mean."""
 
@@ -101,6 +105,8 @@ class Pace:
     """Calls with one thread since others seem to use the processors."""
     spent: float = 0.0
     """Time since the slower choice was tried."""
+    patience: int = 1
+    """How many times as rarely as `TRIALS` allows one thread is tried."""
     longest: float = 0.0
     """The longest brief call that nothing disturbed; 0 where that is usual anyway."""
     latest: int = 0
@@ -123,12 +129,21 @@ class Pace:
         if self.again:
             self.again = False
             return workers
-        faster_alone = self.one < self.many
-        if self.alone == SOON or TRIALS * self.spent >= abs(self.many - self.one):
+        if self.one < self.many:
+            return self._alone(workers, now)
+        if TRIALS * self.spent >= (self.one - self.many) * self.patience:
+            self.spent, self.patience = 0.0, min(2 * self.patience, MOST_PATIENCE)
+            return 1
+        return workers
+
+    def _alone(self, workers: int, now: float) -> int:
+        """The same where one thread is quicker."""
+        self.patience = 1
+        if self.alone == SOON or TRIALS * self.spent >= self.many - self.one:
             self.spent, self.alone = 0.0, self.alone + 1
             self.preempted, self.looked = self.count_preemptions(), now
-            return workers if faster_alone else 1
-        return 1 if faster_alone else workers
+            return workers
+        return 1
 
     def note(self, workers: int, begin: float, end: float) -> None:
         """Take in a call with that many threads."""
