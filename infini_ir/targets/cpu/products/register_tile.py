@@ -30,6 +30,10 @@ AHEAD = 16384
 """Bytes that are fetched ahead of all panels together where memory limits a product: what memory
 delivers to a core in twice the time that it takes to answer when it is busy."""
 
+LEFT_AHEAD = 2 * LINE
+"""The same of the left operand: far enough for the third cache, and not so far that the first
+has let go of it again."""
+
 STREAMS = 4
 """Pages of a panel that are fetched side by side."""
 
@@ -528,10 +532,17 @@ class Ahead:
         index = e.f.udiv(e.f.mul(elements, integer(self.lines * LINE)), integer(self.turn))
         return replace(self, starts=[e.f.gep(start, index, "i8") for start in self.starts])
 
-    def fetch(self, e: KernelEmitter, elements: V) -> None:
+    def fetch(self, e: KernelEmitter, elements: V, step: int) -> None:
+        """Ask for the share of a step of the turn that begins after so many elements: all at
+        once would keep the loads of the turn waiting. Where it is asked whether to, once a turn."""
+        spread = UNROLL if self.only is None else 1
+        lines = [i for i in range(self.lines) if i * spread // self.lines == step]
+        if not lines:
+            return
+
         def ask() -> None:
             for start in self.after(e, elements).starts:
-                for line in range(self.lines):
+                for line in lines:
                     e.f.prefetch(e.f.gep(start, integer(line * LINE), "i8"), level=2)
 
         e.f.when(boolean(True) if self.only is None else self.only, ask, hint="fetch")
@@ -627,11 +638,13 @@ def _k_loops(
 ) -> None:
     def innermost(start: V, end: V, a: V, b: list[V], fetched: list[Ahead]) -> None:
         def steps(k: V, amount: int) -> None:
-            for one in fetched if amount == UNROLL else ():
-                one.fetch(e, e.f.mul(k, p.b.k_strides[-1]))
             if expected and amount == UNROLL:
                 expected(k)
+            if fetched and amount == UNROLL and _passes_by(p, len(offsets)):
+                _fetch_left(e, p, k, a, offsets)
             for u in range(amount):
+                for one in fetched if amount == UNROLL else ():
+                    one.fetch(e, e.f.mul(k, p.b.k_strides[-1]), u)
                 _multiply(e, p, e.f.add(k, integer(u)), a, offsets, b, cells, masks)
 
         if end.number is not None:
@@ -688,6 +701,20 @@ def _k_loops(
         e.f.loop(count, part, step=size, hint="part")
 
     level(0, base, panels, ahead, ZERO)
+
+
+def _passes_by(p: Product, rows: int) -> bool:
+    """Whether one strip is all there is: then between two uses of a line of the left operand
+    more of the right one passes than the caches hold."""
+    return p.row_count == rows and p.a_strides[-1].number == 1
+
+
+def _fetch_left(e: KernelEmitter, p: Product, k: V, a: V, offsets: list[V]) -> None:
+    """Ask for what a turn of the innermost loop will want of the left operand."""
+    memory = memory_of(p.a_element)
+    for offset in offsets:
+        address = e.f.gep(e.f.gep(a, offset, memory), k, memory)
+        e.f.prefetch(e.f.gep(address, integer(LEFT_AHEAD), "i8"), level=1)
 
 
 def _multiply(
