@@ -13,7 +13,7 @@ from convolution_cases import CONVOLUTIONS
 from product_cases import Product
 from small_models import MODELS
 from test_cpu_attention import BF16_SHAPES, built_for, exact, operands
-from test_cpu_products import FEW, FORMS, GROUPED, SMALL, SYMBOLIC, TYPES
+from test_cpu_products import FEW, FORMS, GROUPED, PARTED, SMALL, SYMBOLIC, TYPES
 from test_narrow_weights import CODES, Case
 from tile_cases import CASES
 from tile_programs import Array, GuardedRun, build, reference, same
@@ -43,7 +43,17 @@ def main(sides: list[str], cpu: str) -> None:
                     # Scratch memory begins as NaNs here: what reads it unwritten shows.
                     for one, other in zip(given, reference(case.program, inputs), strict=True):
                         same(one, other, name, case.rtol, case.atol, case.exact)
-    for product in (*EDGES, *SMALL[::2], *SYMBOLIC[::2], *FORMS, *TYPES[::2], *GROUPED, *FEW):
+    products = (
+        *EDGES,
+        *SMALL[::2],
+        *SYMBOLIC[::2],
+        *FORMS,
+        *TYPES[::2],
+        *GROUPED,
+        *FEW,
+        *PARTED,
+    )
+    for product in products:
         print(product, flush=True)
         inputs = product.inputs()
         wanted = product.wanted(inputs)

@@ -173,6 +173,20 @@ def test_products_of_tiles(product):
     assert not [line for line in hot if re.search(r"%[xyz]mm|call|tilestore|cfg", line)]
 
 
+def test_parts_of_k_claim_lines_and_pass_the_caches():
+    """Where k goes by parts, the rows pass, the next results' lines are claimed after each run,
+    and what is finished is written past the caches."""
+    product = Product(
+        (512,), (2048,), 1024, a="bf16", b="bf16", out="bf16", weight=True, epilogue="bias"
+    )
+    hot, after = tile_products(product)
+    assert sum(line.startswith("tileloaddt1") for line in hot) == 2
+    assert sum("prefetchw" in line for line in after) == 4
+    assert not [line for line in after if is_vector_stack_spill(line)]
+    text = build(product.program, "sapphirerapids").texts["asm"]
+    assert "vmovntps" in text and "sfence" in text
+
+
 def test_blocks_are_finished_between_products_of_the_next():
     """Rows become bf16 after each run of k, and are not left for the end of it."""
     _, after = tile_products(TILES[0])

@@ -190,6 +190,40 @@ def test_computed_columns_in_turn(m, k, n, threads):
     run(Product((m,), (k,), n, a="bf16", b="bf16"), "native", threads)
 
 
+PARTED = [
+    Product((m,), k, n, a="bf16", b="bf16", out=out, weight=True, epilogue=epilogue)
+    for m, k, n, out, epilogue in [
+        (530, (800,), 1333, "bf16", "both"),
+        (513, (1000,), 1100, "f32", "two"),
+        (700, (3, 300), 1280, "bf16", ""),
+        (516, (4160,), 288, "f32", "bias"),
+    ]
+]
+"""Products on the matrix unit whose weights are not in the second cache: k goes by parts, rows
+and columns are left over, and lines of results begin anywhere or at multiples of 64 bytes."""
+
+
+@pytest.mark.parametrize("product", PARTED, ids=str)
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_parts_of_k(product, threads):
+    run(product, "native", threads)
+
+
+@pytest.mark.parametrize("product", PARTED, ids=str)
+def test_large_weights_are_passed_in_parts(product):
+    module, _ = legalised(product.program, "sapphirerapids", until="cpu-pack-weights")
+    assert "part = 16" in str(module)
+
+
+def test_parts_do_not_depend_on_threads():
+    product = PARTED[0]
+    built, inputs = build(product.program, "native"), product.inputs()
+    first = run_native(built, inputs, 1)
+    for threads in (2, 3):
+        for one, other in zip(first, run_native(built, inputs, threads), strict=True):
+            assert one.tobytes() == other.tobytes()
+
+
 @pytest.mark.parametrize(
     "product", [SMALL[0], SYMBOLIC[1], *FORMS[:9], *TYPES[::3], *GROUPED[::7]], ids=str
 )

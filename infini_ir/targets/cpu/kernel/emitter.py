@@ -562,7 +562,12 @@ class KernelEmitter(LoopWriter):
             pointer, strides = self.slice_address(op.view, op.offsets, op.axis_list)
             item = dtypes.item_size(tile.view_type(op.view).dtype)
             memory = MemorySource(
-                pointer, strides, element_type_of(op.value), item, is_signed(op.value)
+                pointer,
+                strides,
+                element_type_of(op.value),
+                item,
+                is_signed(op.value),
+                passing=nest is not None and self.plan.part > 0,
             )
             targets.append((op.value, memory))
         if nest is not None:

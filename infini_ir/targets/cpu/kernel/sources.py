@@ -16,7 +16,7 @@ from xdsl.ir import SSAValue
 
 from infini_ir.dialects import tile
 from infini_ir.targets.cpu.llvm.scalars import emit_scalar, llvm_type, memory_of
-from infini_ir.targets.cpu.llvm.writer import ZERO, V
+from infini_ir.targets.cpu.llvm.writer import ZERO, Function, V
 
 if TYPE_CHECKING:
     from infini_ir.targets.cpu.kernel.emitter import KernelEmitter
@@ -74,6 +74,8 @@ class MemorySource(Source):
     align: int
     signed: bool = False
     """Whether elements narrower than a byte are filled up with their sign."""
+    passing: bool = False
+    """Whether whole vectors are written past the caches, where they are aligned."""
 
     def at(self, e: KernelEmitter, point: Point) -> V:
         axis = vector_axis(point)
@@ -117,11 +119,25 @@ class MemorySource(Source):
             value = e.f.assign(f"{extend} {value.typed} to {wide}", memory, value.lanes)
         pointer = self.address(e, point, memory)
         if axis is None or self.strides[axis].number == 1:
-            e.f.store(value, pointer, self.align, e.mask)
+            if self.passing and e.mask is None and value.lanes > 1:
+                store_past(e.f, value, pointer, self.align)
+            else:
+                e.f.store(value, pointer, self.align, e.mask)
         else:
             e.f.scatter(
                 value, self._lane_addresses(e, pointer, axis, memory), self.align, e.mask
             )
+
+
+def store_past(f: Function, value: V, pointer: V, align: int) -> None:
+    """Write a vector past the caches where its address is a multiple of its size: lines that are
+    written whole need not be read before."""
+    size = value.lanes * align
+    number = f.assign(f"ptrtoint {pointer.typed} to i64", "i64")
+    inside = f.assign(f"and i64 {number.text}, {size - 1}", "i64")
+    aligned = f.compare("eq", inside, ZERO)
+    f.when(aligned, lambda: f.store(value, pointer, size, past=True), "past")
+    f.when(f.compare("ne", inside, ZERO), lambda: f.store(value, pointer, align), "unaligned")
 
 
 def narrowed(e: KernelEmitter, value: V, element: str) -> V:

@@ -403,7 +403,17 @@ class Function:
             )
         return self.assign(f"load {full}, ptr {pointer.text}, align {align}", type, lanes)
 
-    def store(self, value: V, pointer: V, align: int = 1, mask: V | None = None) -> None:
+    def store(
+        self,
+        value: V,
+        pointer: V,
+        align: int = 1,
+        mask: V | None = None,
+        *,
+        past: bool = False,
+    ) -> None:
+        """Write a value, the lanes of a mask of it, or `past` the caches a vector as long as its
+        alignment."""
         if mask is not None and value.lanes > 1:
             suffix = f"v{value.lanes}{suffix_of(value.type)}"
             self.module.declare(
@@ -414,7 +424,22 @@ class Function:
                 f"i32 {align}, {mask.typed})"
             )
             return
+        if past:
+            self._store_past(value, pointer, align)
+            return
         self.emit(f"store {value.typed}, ptr {pointer.text}, align {align}")
+
+    def _store_past(self, value: V, pointer: V, align: int) -> None:
+        """A store that no line is read for. LLVM knows such instructions for words alone, and
+        turns what comes from a vector of halves back into one, but for the fence."""
+        kind = f"<{align // 4} x float>"
+        name = f"@llvm.arithmetic.fence.v{align // 4}f32"
+        self.module.declare(f"declare {kind} {name}({kind})")
+        words = self.assign(f"bitcast {value.typed} to {kind}", "float", align // 4)
+        kept = self.assign(f"call {kind} {name}({words.typed})", "float", align // 4)
+        self.emit(
+            f"store {kept.typed}, ptr {pointer.text}, align {align}, !nontemporal !{{i32 1}}"
+        )
 
     def prefetch(self, pointer: V, *, level: int = 2, writing: bool = False) -> None:
         """Ask for the cache line at an address, which need not be one of ours, in the cache

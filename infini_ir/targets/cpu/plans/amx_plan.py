@@ -2,6 +2,8 @@
 
 A program keeps columns of the right operand in the second cache while strips of rows pass them.
 Where rows are few, all of them stay there while the columns, a layer's weights, pass once.
+Of large products of bf16 a program keeps rows, and columns pass them in parts of k, each of
+which stays in the first cache meanwhile (`amx_parts`).
 """
 
 from __future__ import annotations
@@ -31,6 +33,12 @@ FEW_ROWS, SOME_ROWS = 64, 256
 LEAST_COLUMNS = 128
 """Columns of a program at least: rows are copied and results begun for each program anew."""
 
+PART = 16
+"""Runs of k of two panels that stay in the first cache: 32 KiB."""
+
+LEAST_PARTED, LEAST_RUNS = 512, 24
+"""Rows, and runs of k, from which on a product is done in parts of k."""
+
 ONE_TILE = 0.6
 """What a strip of one tile costs, of two."""
 
@@ -46,9 +54,10 @@ class _Shape(ProductSizes):
 
 
 def plan_amx(
-    kernel: tile.KernelOp, nest: contraction.Nest, features: CpuFeatures
+    kernel: tile.KernelOp, nest: contraction.Nest, features: CpuFeatures, weight: bool = False
 ) -> Plan | None:
-    """The plan of a kernel around one product that the matrix unit can do, else None."""
+    """The plan of a kernel around one product that the matrix unit can do, else None; of
+    whose right operand it may be known to be a `weight`, in panels."""
     a, b = tile.view_type(nest.lhs.view), tile.view_type(nest.rhs.view)
     group = grouped.group_of(a.element, b.element, tile.tile_type(nest.dot.acc).element)
     if nest.factor is not None or grouped.unit_for(group, features) != "amx":
@@ -64,6 +73,8 @@ def plan_amx(
             group=group,
         )
     kept = features.l2_bytes // 2 // max(1, shape.depth_bytes)
+    if weight and looped_depth(nest) and _in_parts(shape, group, features):
+        return _parted(kernel, shape, features)
     pieces = -(-shape.column_count // max(BLOCK, kept))
     lines = _pieces(shape.row_count, -(-PROGRAMS // (shape.outer * pieces)), FEW_ROWS)
     columns = _columns(shape, pieces)
@@ -81,6 +92,37 @@ def plan_amx(
 def _rows_stay(shape: _Shape, features: CpuFeatures) -> bool:
     """Whether all rows are few enough to stay in the second cache."""
     return shape.row_count <= SOME_ROWS and shape.left_bytes <= features.l2_bytes * 3 // 4
+
+
+def _in_parts(shape: _Shape, group: int, features: CpuFeatures) -> bool:
+    """Whether parts of k pay: the weight is not in the second cache, so that neither operand
+    is read once, and blocks of results are whole lines, which those of bytes are not."""
+    sizes = [*shape.rows, shape.columns]
+    if len(sizes) != 2 or None in sizes or group != 2:
+        return False
+    runs = shape.depth // (ROWS * group)
+    large = shape.row_count >= LEAST_PARTED and runs >= LEAST_RUNS
+    return large and shape.column_count * shape.depth_bytes > features.l2_bytes
+
+
+def _parted(kernel: tile.KernelOp, shape: _Shape, features: CpuFeatures) -> Plan:
+    """Rows as tiles in half the second cache, panels pass them part by part."""
+    rows = max(BLOCK, features.l2_bytes // 2 // shape.depth_bytes // BLOCK * BLOCK)
+    lines = -(-shape.row_count // rows)
+    columns = _columns(shape, -(-PROGRAMS // lines))
+    return Plan(
+        {**_named(kernel, {"BM": _whole(shape.row_count, lines)}), **columns},
+        (1, BLOCK),
+        reason=f"{rows} rows stay in L2, parts of columns pass them in L1",
+        unit="amx",
+        part=PART,
+        group=2,
+    )
+
+
+def _whole(size: int, pieces: int) -> int:
+    """A share of so many pieces in whole strips."""
+    return -(-size // (pieces * BLOCK)) * BLOCK
 
 
 def _pieces(size: int, wanted: int, least: int) -> int:

@@ -44,6 +44,9 @@ class Plan:
     outer: str = "columns"
     """Which is the outer loop of a program: panels of "columns", strips of "rows" (on tiles
     only), or "parts" of a contracted axis that is done in parts (on vectors only)."""
+    part: int = 0
+    """Runs of k on tiles that are added up for all rows of a program before the next, 0: all; panels
+    of columns are the outer loop then, and results are written past the caches."""
     group: int = 1
     """How many neighbours along k one instruction multiplies and sums for a lane."""
     across: str = ""
@@ -71,6 +74,8 @@ class Plan:
             entries["unit"] = StringAttr(self.unit)
         if self.outer != "columns":
             entries["outer"] = StringAttr(self.outer)
+        if self.part:
+            entries["part"] = IntegerAttr(self.part, i64)
         if self.group > 1:
             entries["group"] = IntegerAttr(self.group, i64)
         if self.across:
@@ -115,5 +120,6 @@ class Plan:
             reason=text("reason"),
             unit=text("unit"),
             outer=text("outer") or "columns",
+            part=integer("part", 0),
             group=integer("group", 1),
         )

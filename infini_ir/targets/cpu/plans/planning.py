@@ -16,6 +16,7 @@ from xdsl.passes import ModulePass
 from infini_ir.dialects import tile
 from infini_ir.dialects.tile import program
 from infini_ir.targets.cpu.features import CpuFeatures, host, named
+from infini_ir.targets.cpu.plans import packing
 from infini_ir.targets.cpu.plans.amx_plan import plan_amx
 from infini_ir.targets.cpu.plans.contraction_plan import (
     PROGRAMS,
@@ -76,8 +77,10 @@ class CpuPlanPass(ModulePass):
         kernels = {
             k.sym_name.data: k for k in op.body.block.ops if isinstance(k, tile.KernelOp)
         }
-        for kernel in kernels.values():
-            kernel.properties["plan"] = plan_kernel(kernel, features).attribute()
+        weights = _weights(op)
+        for name, kernel in kernels.items():
+            plan = plan_kernel(kernel, features, weights.get(name, frozenset()))
+            kernel.properties["plan"] = plan.attribute()
         for launch in op.walk():
             if isinstance(launch, program.LaunchOp):
                 kernel = kernels[launch.kernel.string_value()]
@@ -85,8 +88,23 @@ class CpuPlanPass(ModulePass):
                     launch.properties["serial"] = UnitAttr()
 
 
-def plan_kernel(kernel: tile.KernelOp, features: CpuFeatures) -> Plan:
-    """The plan of one kernel."""
+def _weights(module: ModuleOp) -> dict[str, frozenset[int]]:
+    """By names of kernels, the numbers of those of their views that are weights always."""
+    found: dict[str, frozenset[int]] = {}
+    for launch in module.walk():
+        if isinstance(launch, program.LaunchOp):
+            name = launch.kernel.string_value()
+            here = frozenset(
+                i for i, v in enumerate(launch.views) if isinstance(v.owner, program.WeightOp)
+            )
+            found[name] = found.get(name, here) & here
+    return found
+
+
+def plan_kernel(
+    kernel: tile.KernelOp, features: CpuFeatures, weights: frozenset[int] = frozenset()
+) -> Plan:
+    """The plan of one kernel, of whose views those of some numbers are weights."""
     nests = [
         nest
         for op in kernel.body.block.ops
@@ -96,7 +114,7 @@ def plan_kernel(kernel: tile.KernelOp, features: CpuFeatures) -> Plan:
         nest = nests[0]
         plan = (
             plan_few_rows(kernel, nest, features)
-            or plan_amx(kernel, nest, features)
+            or plan_amx(kernel, nest, features, packing.packable_view(kernel) in weights)
             or plan_lanes(kernel, nest, features)
             or plan_contraction(kernel, nest, features)
         )

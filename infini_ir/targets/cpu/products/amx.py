@@ -10,7 +10,7 @@ the other way round (`Plan.outer`): the inner operand stays in the second cache,
 of the outer one is fetched meanwhile. A block is finished row by row between the products of the
 next one, which keep the unit busy meanwhile. Loads of tiles overlap with products: from the first
 cache they take half the time of these, from the second one a third more than these. Parts of k
-that keep a strip in the first cache save no more than adding up their results costs.
+that keep a strip in the first cache pay for large products (`amx_parts`).
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ LEFT, RIGHT = (4, 5), (6, 7)
 def run(e: KernelEmitter, p: GroupedProduct) -> None:
     """All blocks of a program's product."""
     lanes, e.lanes = e.lanes, GROUPS
-    _Amx(e, p).run()
+    Amx(e, p).run()
     e.lanes = lanes
 
 
@@ -75,7 +75,7 @@ def release(f: Function) -> None:
 
 
 @dataclass(frozen=True)
-class _Strip:
+class Strip:
     """Rows of one or two tiles: `lines` x `count`."""
 
     line: V
@@ -86,7 +86,7 @@ class _Strip:
 
 
 @dataclass(frozen=True)
-class _Panels:
+class Panels:
     """Columns of one or two panels."""
 
     column: V
@@ -113,7 +113,9 @@ class _Several(Protocol[T]):
     def __call__(self, count: V, at: Callable[[V], T], step: int, hint: str) -> None: ...
 
 
-class _Amx:
+class Amx:
+    """A program's product: its blocks, and the loops that go through them."""
+
     def __init__(self, e: KernelEmitter, p: GroupedProduct) -> None:
         self.e, self.f, self.p = e, e.f, p
         self.by_rows = e.plan.outer == "rows"
@@ -136,7 +138,7 @@ class _Amx:
         self.size = even_rows(self.height)
         self.main = self._main_rows()
         """Rows of the two tiles of most strips."""
-        if direct and not self.flat:
+        if direct and not self.flat and not e.plan.part:
             self.left = amx_left.in_place(e, p)
         else:
             tiles = Dim.of(2) if self.by_rows else None
@@ -153,7 +155,7 @@ class _Amx:
     def _line_strips(self) -> int:
         return -(-int(self.height.number or 0) // (2 * self.size))
 
-    def _strip_number(self, strip: _Strip) -> V:
+    def _strip_number(self, strip: Strip) -> V:
         f = self.f
         inside = f.udiv(strip.position, integer(2 * self.size))
         if len(self.p.rows) == 1 or self.flat:
@@ -177,21 +179,21 @@ class _Amx:
             self.left.copy(ZERO, self.height)
         self._panels(self._outer_loop(self._column_outside), self._column_outside)
 
-    def _row_outside(self, strip: _Strip) -> None:
+    def _row_outside(self, strip: Strip) -> None:
         if self.left.copy is not None:
             self.left.copy(strip.position, strip.count)
 
-        def several(count: V, at: Callable[[V], _Panels], step: int, hint: str) -> None:
+        def several(count: V, at: Callable[[V], Panels], step: int, hint: str) -> None:
             self._overlapped(count, lambda j: (strip, at(j)), step, hint)
 
         self._panels(several, lambda panels: self._block(strip, panels))
 
-    def _column_outside(self, panels: _Panels) -> None:
+    def _column_outside(self, panels: Panels) -> None:
         if self.p.right.fill is not None:
             count = integer(BLOCK) if panels.rest is None else panels.rest
             self.p.right.fill(panels.column, count)
 
-        def several(count: V, at: Callable[[V], _Strip], step: int, hint: str) -> None:
+        def several(count: V, at: Callable[[V], Strip], step: int, hint: str) -> None:
             self._overlapped(count, lambda i: (at(i), panels), step, hint)
 
         self._strips(several, lambda strip: self._block(strip, panels))
@@ -203,7 +205,7 @@ class _Amx:
         return several
 
     def _overlapped(
-        self, count: V, at: Callable[[V], tuple[_Strip, _Panels]], step: int, hint: str
+        self, count: V, at: Callable[[V], tuple[Strip, Panels]], step: int, hint: str
     ) -> None:
         """Blocks of one shape, each finished during the products of the next one: a few rows
         after each run, as the processor looks no further ahead than some runs."""
@@ -235,7 +237,7 @@ class _Amx:
         last = f.mul(number, integer(step))
         f.when(some, lambda: self._finish(*at(last), cells(last)), "last")
 
-    def _part(self, strip: _Strip, panels: _Panels, cells: V, run: V, runs: int) -> None:
+    def _part(self, strip: Strip, panels: Panels, cells: V, run: V, runs: int) -> None:
         """What follows the product for those rows of a block of one line that are due after a
         run of the next one."""
         f = self.f
@@ -253,13 +255,13 @@ class _Amx:
 
         f.loop(integer(share), row, hint="finish")
 
-    def _panels(self, several: _Several[_Panels], body: Callable[[_Panels], None]) -> None:
+    def _panels(self, several: _Several[Panels], body: Callable[[Panels], None]) -> None:
         """Columns by two panels, then what is left."""
         f, columns = self.f, self.p.columns
         whole = f.mul(f.udiv(columns, integer(BLOCK)), integer(BLOCK))
-        several(whole, lambda j: _Panels(j, 2, None), BLOCK, "panel")
+        several(whole, lambda j: Panels(j, 2, None), BLOCK, "panel")
         rest = f.sub(columns, whole)
-        self._one_or_two(rest, GROUPS, lambda n: body(_Panels(whole, n, rest)), "edge")
+        self._one_or_two(rest, GROUPS, lambda n: body(Panels(whole, n, rest)), "edge")
 
     def _one_or_two(self, count: V, size: int, body: Callable[[int], None], hint: str) -> None:
         """`body(2)` for more than `size`, `body(1)` for fewer but some."""
@@ -274,7 +276,7 @@ class _Amx:
             return
         f.when(narrow, lambda: body(1), hint=hint)
 
-    def _strips(self, several: _Several[_Strip], body: Callable[[_Strip], None]) -> None:
+    def _strips(self, several: _Several[Strip], body: Callable[[Strip], None]) -> None:
         f, p = self.f, self.p
         if len(p.rows) == 1 or self.flat:
             self._line(ZERO, several, body)
@@ -284,15 +286,15 @@ class _Amx:
             return
         # Two short lines, a tile each.
         whole = f.mul(f.udiv(p.rows[0], integer(2)), integer(2))
-        several(whole, lambda h: _Strip(h, ZERO, 2, self.height, 2), 2, "strip")
+        several(whole, lambda h: Strip(h, ZERO, 2, self.height, 2), 2, "strip")
         odd = f.compare("sgt", f.sub(p.rows[0], whole), ZERO)
-        f.when(odd, lambda: body(_Strip(whole, ZERO, 1, self.height, 1)), hint="odd")
+        f.when(odd, lambda: body(Strip(whole, ZERO, 1, self.height, 1)), hint="odd")
 
-    def _line(self, line: V, several: _Several[_Strip], body: Callable[[_Strip], None]) -> None:
+    def _line(self, line: V, several: _Several[Strip], body: Callable[[Strip], None]) -> None:
         """Strips of two tiles, then one of what is left."""
         f, two = self.f, 2 * self.size
         whole = f.mul(f.udiv(self.height, integer(two)), integer(two))
-        several(whole, lambda i: _Strip(line, i, 1, integer(two), 2), two, "strip")
+        several(whole, lambda i: Strip(line, i, 1, integer(two), 2), two, "strip")
         left = f.sub(self.height, whole)
 
         def tail(tiles: int) -> None:
@@ -300,7 +302,7 @@ class _Amx:
             other = [r.text for r in rows] != [r.text for r in self.main]
             if other:
                 self._configure(*rows)
-            body(_Strip(line, whole, 1, left, tiles))
+            body(Strip(line, whole, 1, left, tiles))
             if other:
                 self._configure(*self.main)
 
@@ -322,33 +324,48 @@ class _Amx:
 
     # A block of results
 
-    def _block(self, strip: _Strip, panels: _Panels) -> None:
+    def _block(self, strip: Strip, panels: Panels) -> None:
         self._sum(strip, panels, self.cells)
         self._finish(strip, panels, self.cells)
 
     def _sum(
         self,
-        strip: _Strip,
-        panels: _Panels,
+        strip: Strip,
+        panels: Panels,
         cells: V,
         after: Callable[[V], None] | None = None,
     ) -> None:
         """The products of a block, into memory; `after` is done after each run of k."""
         level = self.e.enter()
-        numbers = [2 * t + v for t in range(strip.tiles) for v in range(panels.count)]
-        self.f.module.declare("declare void @llvm.x86.tilezero(i8)")
-        for number in numbers:
-            self.f.emit(f"call void @llvm.x86.tilezero(i8 {number})")
+        self._clear(strip, panels)
         self._multiply(strip, panels, after)
-        stride = 4 * BLOCK
-        for number in numbers:
-            index = number // 2 * self.size * stride + number % 2 * ROW
-            self._store(number, self.f.gep(cells, integer(index), "i8"), stride)
+        for number, place in self._places(strip, panels, cells):
+            self._store(number, place, 4 * BLOCK)
         self.e.leave(level)
 
+    def _clear(self, strip: Strip, panels: Panels) -> None:
+        """Set the results of a block to zero."""
+        self.f.module.declare("declare void @llvm.x86.tilezero(i8)")
+        for number in _results(strip, panels):
+            self.f.emit(f"call void @llvm.x86.tilezero(i8 {number})")
+
+    def _places(self, strip: Strip, panels: Panels, cells: V) -> list[tuple[int, V]]:
+        """The tiles of a block's results, and where they lie in its cells."""
+        indices = {
+            number: number // 2 * self.size * 4 * BLOCK + number % 2 * ROW
+            for number in _results(strip, panels)
+        }
+        return [(n, self.f.gep(cells, integer(i), "i8")) for n, i in indices.items()]
+
     def _multiply(
-        self, strip: _Strip, panels: _Panels, after: Callable[[V], None] | None
+        self, strip: Strip, panels: Panels, after: Callable[[V], None] | None
     ) -> None:
+        rows, right = self._operands(strip, panels)
+        fetch = lambda here, run: self._fetch(strip, panels, here, run)  # noqa: E731
+        self._k_loops(0, rows, right, ZERO, _Beside(fetch, after))
+
+    def _operands(self, strip: Strip, panels: Panels) -> tuple[list[V], list[V]]:
+        """Where the tiles of both operands begin."""
         f, p = self.f, self.p
         rows = [self.left.pointer(strip.line, strip.position)]
         if strip.tiles == 2:
@@ -365,8 +382,7 @@ class _Amx:
         right = [first]
         if panels.count == 2:
             right.append(f.gep(first, p.right.panel_stride, "i8"))
-        fetch = lambda here, run: self._fetch(strip, panels, here, run)  # noqa: E731
-        self._k_loops(0, rows, right, ZERO, _Beside(fetch, after))
+        return rows, right
 
     def _k_loops(
         self, level: int, rows: list[V], right: list[V], number: V, beside: _Beside
@@ -401,7 +417,7 @@ class _Amx:
         runs = p.depth.runs if left.outer_strides else self.e.sizes.of(p.depth.all_runs)
         f.loop(runs, step, hint="k")
 
-    def _fetch(self, strip: _Strip, panels: _Panels, right: list[V], run: V) -> None:
+    def _fetch(self, strip: Strip, panels: Panels, right: list[V], run: V) -> None:
         """Bring a share of the next strip of the outer operand into the second cache, such
         that the inner loop brings all of it."""
         f, p = self.f, self.p
@@ -493,13 +509,13 @@ class _Amx:
         self.f.module.declare(f"declare void @llvm.x86.{name}(i8, i8, i8)")
         self.f.emit(f"call void @llvm.x86.{name}(i8 {result}, i8 {left}, i8 {right})")
 
-    def _finish(self, strip: _Strip, panels: _Panels, cells: V) -> None:
+    def _finish(self, strip: Strip, panels: Panels, cells: V) -> None:
         """What follows the product, row by row."""
         row = self._row_finish(strip, panels, cells)
         for t in range(strip.lines):
             self.f.loop(strip.count, lambda r, t=t: row(integer(t), r), hint="finish")
 
-    def _row_finish(self, strip: _Strip, panels: _Panels, cells: V) -> Callable[[V, V], None]:
+    def _row_finish(self, strip: Strip, panels: Panels, cells: V) -> Callable[[V, V], None]:
         """What follows the product, of a row: by number of its line, and in that."""
         e, f, p = self.e, self.f, self.p
         columns = [
@@ -564,3 +580,8 @@ class _Amx:
                 f.store(byte, f.gep(self.config, integer(48 + tile), "i8"), 1)
         f.module.declare("declare void @llvm.x86.ldtilecfg(ptr)")
         f.emit(f"call void @llvm.x86.ldtilecfg(ptr {self.config.text})")
+
+
+def _results(strip: Strip, panels: Panels) -> list[int]:
+    """Numbers of the tiles of a block's results."""
+    return [2 * t + v for t in range(strip.tiles) for v in range(panels.count)]

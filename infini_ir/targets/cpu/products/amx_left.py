@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 ROWS = 16
 """Rows of a tile at most."""
 
+AHEAD = 1 << 10
+"""Bytes ahead that rows are fetched while tiles are made of them."""
+
 LEAST_FILL = 0.8
 """The share of tiles' rows that lines of an image must fill to be loaded in place."""
 
@@ -60,6 +63,12 @@ def is_direct(p: GroupedProduct) -> bool:
     return p.left.k_stride.number == 1 and p.depth.is_whole
 
 
+def _is_plain(p: GroupedProduct) -> bool:
+    """Whether rows are of one axis and their runs follow one another in whole lines of 64 bytes."""
+    one = len(p.rows) == 1 and not p.depth.outer
+    return one and is_direct(p) and 4 * p.depth.height == ROW
+
+
 def in_place(e: KernelEmitter, p: GroupedProduct) -> Left:
     """The rows where they lie."""
     a, f, item = p.left, e.f, integer(4 // p.depth.group)
@@ -97,7 +106,16 @@ def copied(e: KernelEmitter, p: GroupedProduct, size: int, tiles: Dim | None) ->
             inside = f.sub(row, f.mul(f.udiv(row, integer(size)), integer(size)))
             writer.row(row, f.gep(place(row), f.mul(inside, integer(ROW)), "i8"))
 
-        f.loop(count, one, hint="row")
+        whole = ZERO
+        if _is_plain(p):
+
+            def tile(r: V) -> None:
+                row = f.add(position, r)
+                writer.tile(row, size, place(row))
+
+            whole = f.mul(f.udiv(count, integer(size)), integer(size))
+            f.loop(whole, tile, step=size, hint="tile")
+        f.loop(count, one, start=whole, hint="row")
 
     return Left(lambda _, q: place(q), integer(ROW), [], integer(ROWS * ROW), copy)
 
@@ -112,6 +130,24 @@ class _Copy:
         for size in reversed(p.depth.outer):
             self.strides.insert(0, step)
             step = e.f.mul(step, size)
+
+    def tile(self, first: V, rows: int, target: V) -> None:
+        """Copy whole runs of the rows of a tile from one on: all of one run before the next, so
+        that memory is written from front to back."""
+        f, a = self.f, self.p.left
+        stride = f.mul(a.free_strides[0], integer(4 // self.p.depth.group))
+        begin = f.gep(a.pointer, f.mul(first, stride), "i8")
+
+        def run(number: V) -> None:
+            source = f.gep(begin, f.mul(number, integer(ROW)), "i8")
+            place = f.gep(target, f.mul(number, integer(ROWS * ROW)), "i8")
+            for row in range(rows):
+                line = f.gep(source, f.mul(integer(row), stride), "i8")
+                f.prefetch(f.gep(line, integer(AHEAD), "i8"), level=2)
+                value = f.load(line, "i32", ROW // 4, 1)
+                f.store(value, f.gep(place, integer(row * ROW), "i8"), 64)
+
+        f.loop(self.p.depth.runs, run, hint="run")
 
     def row(self, number: V, target: V) -> None:
         """Copy the row of this number, lines counted one after the other."""

@@ -192,7 +192,7 @@ def lines_before(e: KernelEmitter, loop: tile.ForOp) -> None:
         extents[0] = e.sizes.of(keys)
         width = tile.tile_type(load.out).shape[1].substitute(e.plan.substitution)
         lines = _new_lines(e, [keys, width])
-        _when_new(e, pointer, lambda s=source, x=extents, to=lines: _turn(e, s, x, to))
+        when_new(e, pointer, lambda s=source, x=extents, to=lines: _turn(e, s, x, to))
         e.lines[op.rhs] = lines
 
 
@@ -212,7 +212,7 @@ def _goes_along(e: KernelEmitter, loop: tile.ForOp, load: tile.LoadOp) -> bool:
     )
 
 
-def _when_new(e: KernelEmitter, pointer: V, body: Callable[[], None]) -> None:
+def when_new(e: KernelEmitter, pointer: V, body: Callable[[], None]) -> None:
     """The body unless the program before had the same pointer."""
     f = e.f
     last = f.alloca("i64", initial="0")

@@ -10,7 +10,7 @@ from infini_ir.dialects.tile.types import GROUPS
 from infini_ir.targets.cpu.kernel.sources import Point
 from infini_ir.targets.cpu.llvm.scalars import llvm_type
 from infini_ir.targets.cpu.llvm.writer import V, integer
-from infini_ir.targets.cpu.products import amx, contraction, grouped_lanes
+from infini_ir.targets.cpu.products import amx, amx_parts, contraction, grouped_lanes
 from infini_ir.targets.cpu.products.grouped import (
     Depth,
     GroupedPanels,
@@ -66,6 +66,8 @@ def run(
     )
     if e.plan.unit == "lanes":
         grouped_lanes.run(e, product, finish_cost)
+    elif e.plan.part:
+        amx_parts.run(e, product)
     else:
         amx.run(e, product)
 

@@ -163,7 +163,7 @@ class _Product:
             yield replace(self.plan, order=(*rows, *rest) if rows[0] > rest[0] else ())
         if self.plan.unit:
             outer = "rows" if self.plan.outer == "columns" else "columns"
-            yield replace(self.plan, outer=outer)
+            yield replace(self.plan, outer=outer, part=0)
 
     def _parts(self) -> Iterator[Plan]:
         """More or less of the contracted axis at once; a matrix unit has passes of its own."""
