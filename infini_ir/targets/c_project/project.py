@@ -123,7 +123,7 @@ class Project:
                 shutil.rmtree(staged, ignore_errors=True)
         except OSError as error:
             raise ArtifactError(
-                f"cannot write the project to '{place}': {error.strerror or error}"
+                f"cannot write the project to '{place}': {error.strerror or error}; name another place"
             ) from error
         return place
 

@@ -38,7 +38,7 @@ def write_folder(
                 _replace(Path(staged) / name, place / name)
     except OSError as error:
         raise ArtifactError(
-            f"cannot write the program to '{place}': {error.strerror or error}"
+            f"cannot write the program to '{place}': {error.strerror or error}; name another place"
         ) from error
     return place
 
