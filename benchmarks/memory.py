@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -37,6 +38,8 @@ from infini_ir.utils.errors import InfiniError
 
 ENGINES = ("onnxruntime", "openvino")
 """PyTorch has the network in memory before it is compiled: no fair comparison."""
+SETTLED = 0.1
+"""Seconds after which a file counts as written before (`utils.file_digests`)."""
 FROM_ARTIFACT = "infini_ir.tools.engines.infini:loading"
 FROM_KEPT = "infini_ir.tools.engines.infini:compiling_again"
 
@@ -69,6 +72,8 @@ def measure(model: zoo.Model, engines: list[str], threads: int) -> dict[str, Any
     row: dict[str, Any] = {"revision": revision(), "threads": threads, "failed": {}}
     with tempfile.TemporaryDirectory() as folder:
         path = export(model, Path(folder))
+        # Programs are kept only of files that were surely written before.
+        time.sleep(SETTLED)
         with cache_in(Path(folder) / "cache"):
             try:
                 found = measure_ours(path, model, threads)
