@@ -36,9 +36,10 @@ _SPECIAL = 0b1110
 def emit_sqrt(f: Function, op: Operation, v: Sequence[V], type: str) -> V:
     """x**0.5, rounded as the standard wants it.
 
-    `vsqrtps` takes 12 cycles for a vector of AVX-512, these operations eight. From the estimate of 1 / sqrt(x), Goldschmidt's iteration (Markstein, "Software division and square
-    root using Goldschmidt's algorithms", 2004): s goes to sqrt(x) and h to 1 / (2 sqrt(x)) in one
-    step, then what is left of x, which is exact, corrects s.
+    `vsqrtps` takes 12 cycles for a vector of AVX-512, these operations eight. From the estimate
+    of 1 / sqrt(x), Goldschmidt's iteration (Markstein, "Software division and square root using
+    Goldschmidt's algorithms", 2004): s goes to sqrt(x) and h to 1 / (2 sqrt(x)) in one step,
+    then what is left of x, which is exact, corrects s.
     """
     (x,) = v
     if x.lanes != 16 or type != "float" or not f.module.has_avx512:

@@ -14,7 +14,7 @@ from xdsl.passes import ModulePass
 from infini_ir.dialects import tile
 
 NORMAL_OR_ZERO = FastMathFlagsAttr([FastMathFlag.APPROX_FUNC])
-"""Of an exponential of f32: as exact as any, but 0 where it would be subnormal."""
+"""Of an exponential of f32: as exact as any, but 0 where it would be subnormal, or nearly."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class CpuNormalFactorsPass(ModulePass):
     Lets exponentials of f32 that are factors of a product be 0 in place of subnormal
     (`fastmath<afn>`): the weights of an attention.
 
-    The largest weight of a row is 1, so that those below 2**-126 change a sum of weighted
-    values by less than 2**-126 of the largest of these. Making a subnormal number, or
+    The largest weight of a row is 1, so that those below 2**-125 change a sum of weighted
+    values by less than 2**-125 of the largest of these, each. Making a subnormal number, or
     multiplying by it, takes the processor a hundred times as long as other numbers: a layer
     whose scores lie far apart would run at a tenth of its speed.
     """
