@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks.results import FOLDER
+from benchmarks.results import this_machine
 
 threads_option = click.option(
     "--threads", type=click.IntRange(min=1), default=2, show_default=True
@@ -16,8 +16,8 @@ results_option = click.option(
     "--results",
     "folder",
     type=click.Path(path_type=Path),
-    default=FOLDER,
-    help="Where files of results are kept.",
+    default=this_machine,
+    help="Where files of results are kept; a folder for each kind of processor when left out.",
 )
 models_option = click.option(
     "--models", help="Names of rows, separated by commas; all when left out."

@@ -1,7 +1,8 @@
 """Tables of the documentation from the files of results: `python -m benchmarks.report`.
 
-Each table stands between `<!-- name -->` and `<!-- end -->`; what is between them is written
-anew. A name whose results are not there keeps what it has.
+Each table stands between `<!-- machine/name -->` and `<!-- end -->`, where `machine` is a folder of
+`benchmarks/results`; what is between them is written anew. A name whose results are not there
+keeps what it has.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from benchmarks import compiler_tables, model_tables, tables
 from benchmarks.results import FOLDER, Results
 
 ROOT = Path(__file__).parent.parent
-PAGES = ("README.md", "docs/performance.md")
+PAGES = ("README.md", "docs/performance.md", "docs/performance-amd.md")
 PARTS: dict[str, tuple[str, Callable[[Results], str]]] = {
     "speed": ("models-f32", model_tables.speed_table),
     "models-f32": ("models-f32", model_tables.models_page),
@@ -38,7 +39,7 @@ PARTS: dict[str, tuple[str, Callable[[Results], str]]] = {
 @click.option("--results", "folder", type=click.Path(path_type=Path), default=FOLDER)
 @click.option("--check", is_flag=True, help="Change nothing; 1 where a page is out of date.")
 def main(folder: Path, check: bool) -> None:
-    """Write the tables of README.md and docs/performance.md."""
+    """Write the tables of README.md and the pages of docs/ on performance."""
     stale = False
     for page in PAGES:
         path = ROOT / page
@@ -55,16 +56,18 @@ def fill(text: str, folder: Path) -> str:
     """A page with its tables as the results say."""
 
     def part(found: re.Match[str]) -> str:
-        name, old = found.group(1), found.group(0)
+        machine, name, old = found.group(1), found.group(2), found.group(0)
         if name not in PARTS:
             raise SystemExit(f"no results are called '{name}'; there are: {', '.join(PARTS)}")
         file, make = PARTS[name]
-        results = Results.read(file, folder)
+        results = Results.read(file, folder / machine)
         if not results.rows:
             return old
-        return f"<!-- {name} -->\n{make(results)}\n<!-- end -->"
+        return f"<!-- {machine}/{name} -->\n{make(results)}\n<!-- end -->"
 
-    return re.sub(r"<!-- ([a-z0-9-]+) -->\n.*?<!-- end -->", part, text, flags=re.DOTALL)
+    return re.sub(
+        r"<!-- ([a-z0-9-]+)/([a-z0-9-]+) -->\n.*?<!-- end -->", part, text, flags=re.DOTALL
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """Result files: what was measured, on what, of which revision; small JSON, kept with the code.
 
-results = Results.read("models-f32")
+Each kind of processor has a folder of its own, so that no table mixes rows of two machines.
+
+results = Results.read("models-f32", this_machine())
 results.rows["bert"] = {...}
 results.write()
 """
@@ -9,15 +11,17 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from infini_ir.tools.machine_facts import machine_facts
+from infini_ir.tools.machine_facts import machine_facts, processor_name
 
 FOLDER = Path(__file__).parent / "results"
+"""Its folders are kinds of processors."""
 SCHEMA = 1
 _DIGITS = 4
 
@@ -31,8 +35,8 @@ class Results:
     rows: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, name: str, folder: Path = FOLDER) -> Results:
-        """The file as it is kept, or an empty one."""
+    def read(cls, name: str, folder: Path) -> Results:
+        """The file of a folder as it is kept, or an empty one."""
         path = folder / f"{name}.json"
         try:
             kept = json.loads(path.read_text())
@@ -60,6 +64,23 @@ class Results:
             and row.get("threads") == threads
             and "problem" not in row
         )
+
+
+def this_machine() -> Path:
+    """Where results of this machine's kind of processor are kept."""
+    return FOLDER / kind_of_processor(processor_name(), machine_facts(None)["features"])
+
+
+def kind_of_processor(name: str, features: Iterable[str]) -> str:
+    """A folder's name: what a processor calls itself, without marks and speed, and its widest unit.
+
+    >>> kind_of_processor("Intel(R) Xeon(R) Processor @ 2.70GHz", ["avx512f", "amx-bf16"])
+    'intel-xeon-amx'
+    """
+    kept = re.sub(r"\(.*?\)|@.*|\b(processor|cpu|with)\b", " ", name.lower())
+    had = " ".join(features)
+    units = [unit for unit in ("amx", "avx512", "avx2", "sve", "neon") if unit in had][:1]
+    return "-".join([*re.findall(r"[a-z0-9]+", kept), *units]) or "unknown"
 
 
 def revision() -> str:

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from benchmarks import compiler_tables, memory, model_tables, models, report, tables, tuning
 from benchmarks.cases import Case
 from benchmarks.export import main as export
-from benchmarks.results import Results, geometric_mean, revision
+from benchmarks.results import Results, geometric_mean, kind_of_processor, revision
 
 MACHINE = {
     "processor": "P",
@@ -37,7 +37,7 @@ def row(ours: float, theirs: float, **more) -> dict:
 
 @pytest.fixture
 def results(tmp_path) -> Results:
-    found = Results.read("models-f32", tmp_path)
+    found = Results.read("models-f32", tmp_path / "m")
     found.machine = MACHINE
     found.rows["fast"] = row(0.001, 0.004)
     found.rows["slow"] = row(0.1234567, 0.1234567 / 4)
@@ -48,7 +48,7 @@ def results(tmp_path) -> Results:
 
 def test_results_are_kept(results, tmp_path):
     results.write()
-    again = Results.read("models-f32", tmp_path)
+    again = Results.read("models-f32", tmp_path / "m")
     assert again.machine == MACHINE
     assert again.rows["slow"]["seconds"]["infini"] == 0.1235
     assert again.done("fast", 2)
@@ -209,14 +209,38 @@ def test_a_model_is_tuned():
 
 def test_report_fills_what_was_measured(results, tmp_path):
     results.write()
-    text = "a\n<!-- speed -->\nold\n<!-- end -->\nb\n<!-- products -->\nkept\n<!-- end -->\n"
+    begin, middle = "a\n<!-- m/speed -->\n", "<!-- end -->\nb\n<!-- m/products -->\n"
+    text = f"{begin}old\n{middle}kept\n<!-- end -->\n"
     filled = report.fill(text, tmp_path)
     assert "old" not in filled
-    assert filled.startswith("a\n<!-- speed -->\nMeasured on 2 threads of 2 cores, P (avx2)")
-    assert filled.endswith("<!-- end -->\nb\n<!-- products -->\nkept\n<!-- end -->\n")
+    assert filled.startswith(f"{begin}Measured on 2 threads of 2 cores, P (avx2)")
+    assert filled.endswith(f"{middle}kept\n<!-- end -->\n")
     assert report.fill(filled, tmp_path) == filled
     with pytest.raises(SystemExit, match="no results are called 'nothing'"):
-        report.fill("<!-- nothing -->\n<!-- end -->", tmp_path)
+        report.fill("<!-- m/nothing -->\n<!-- end -->", tmp_path)
+
+
+def test_tables_of_other_machines_are_kept(results, tmp_path):
+    results.write()
+    text = "<!-- another/speed -->\nkept\n<!-- end -->\n"
+    assert report.fill(text, tmp_path) == text
+
+
+@pytest.mark.parametrize(
+    ("name", "features", "kind"),
+    [
+        ("Intel(R) Xeon(R) Processor", ["avx2", "avx512f", "amx-bf16"], "intel-xeon-amx"),
+        ("AMD EPYC", ["avx2", "avx512f"], "amd-epyc-avx512"),
+        (
+            "Intel(R) Core(TM) i7-8650U CPU @ 1.90GHz",
+            ["avx2", "fma"],
+            "intel-core-i7-8650u-avx2",
+        ),
+        ("", [], "unknown"),
+    ],
+)
+def test_kinds_of_processors(name, features, kind):
+    assert kind_of_processor(name, features) == kind
 
 
 def test_pages_name_only_results_that_there_are(tmp_path):
