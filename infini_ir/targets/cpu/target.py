@@ -32,12 +32,12 @@ from infini_ir.targets.cpu.kernel.emitter import KernelEmitter
 from infini_ir.targets.cpu.llvm.plain_math import plain_math_ir
 from infini_ir.targets.cpu.llvm.toolchain import assembly, compile_modules
 from infini_ir.targets.cpu.llvm.writer import Module
-from infini_ir.targets.cpu.plans.contraction_plan import PROGRAMS
 from infini_ir.targets.cpu.plans.cost import program_nanoseconds
 from infini_ir.targets.cpu.plans.normal_factors import CpuNormalFactorsPass
 from infini_ir.targets.cpu.plans.packing import CpuPackWeightsPass
 from infini_ir.targets.cpu.plans.plan import Plan
 from infini_ir.targets.cpu.plans.planning import SWEEP_ELEMENTS, CpuPlanPass
+from infini_ir.targets.cpu.plans.product_sizes import PROGRAMS
 from infini_ir.targets.cpu.plans.round_factors import CpuRoundFactorsPass
 from infini_ir.targets.cpu.timing.stamps import DECLARATION, Stamps, clock_ir
 from infini_ir.targets.cpu.tuning.passes import CpuMeasuredPlansPass, CpuTunePass

@@ -14,18 +14,18 @@ from infini_ir.dialects import tile
 from infini_ir.targets.cpu.features import CpuFeatures
 from infini_ir.targets.cpu.plans.plan import Plan
 from infini_ir.targets.cpu.plans.product_sizes import (
+    PROGRAMS,
     UNKNOWN_DEPTH,
     ProductSizes,
+    columns_first,
     looped_depth,
+    named,
     product_sizes,
 )
 from infini_ir.targets.cpu.products import contraction, grouped
 from infini_ir.targets.cpu.products.amx import BLOCK
 from infini_ir.targets.cpu.products.amx_left import ROWS
 from infini_ir.utils.dtypes import item_size
-
-PROGRAMS = 16
-"""Programs that a large kernel should have, so that workers end together."""
 
 FEW_ROWS, SOME_ROWS = 64, 256
 """Rows of a program at least; rows up to which all of them stay while columns pass."""
@@ -66,7 +66,7 @@ def plan_amx(
     if _rows_stay(shape, features):
         pieces = _pieces(shape.column_count, -(-PROGRAMS // shape.outer), LEAST_COLUMNS)
         return Plan(
-            {**_named(kernel, _row_blocks(shape, 1)), **_columns(shape, pieces)},
+            {**named(kernel, _row_blocks(shape, 1)), **_columns(shape, pieces)},
             (1, BLOCK),
             reason="rows stay in L2, columns pass them",
             unit="amx",
@@ -79,9 +79,9 @@ def plan_amx(
     lines = _pieces(shape.row_count, -(-PROGRAMS // (shape.outer * pieces)), FEW_ROWS)
     columns = _columns(shape, pieces)
     return Plan(
-        {**_named(kernel, _row_blocks(shape, lines)), **columns},
+        {**named(kernel, _row_blocks(shape, lines)), **columns},
         (1, BLOCK),
-        order=_columns_first(kernel, nest),
+        order=columns_first(kernel, nest),
         reason=f"{columns['BN']} columns stay in L2, rows pass them",
         unit="amx",
         outer="rows",
@@ -111,7 +111,7 @@ def _parted(kernel: tile.KernelOp, shape: _Shape, features: CpuFeatures) -> Plan
     lines = -(-shape.row_count // rows)
     columns = _columns(shape, -(-PROGRAMS // lines))
     return Plan(
-        {**_named(kernel, {"BM": _whole(shape.row_count, lines)}), **columns},
+        {**named(kernel, {"BM": _whole(shape.row_count, lines)}), **columns},
         (1, BLOCK),
         reason=f"{rows} rows stay in L2, parts of columns pass them in L1",
         unit="amx",
@@ -191,18 +191,3 @@ def _efficiency(rows: int) -> float:
     tiles = -(-rows // ROWS)
     cost = tiles // 2 + ONE_TILE * (tiles % 2)
     return rows / BLOCK / cost if cost else 1.0
-
-
-def _columns_first(kernel: tile.KernelOp, nest: contraction.Nest) -> tuple[int, ...]:
-    """Grid axes with the rows fastest: a worker's share is columns, with all their rows."""
-    rows = {nest.lhs.offsets[axis] for axis in nest.lhs.axis_list[:-1]}
-    inner = [i for i, offset in enumerate(kernel.offsets) if offset in rows]
-    return (*(i for i in range(len(kernel.offsets)) if i not in inner), *inner)
-
-
-def _named(kernel: tile.KernelOp, parameters: dict[str, int]) -> dict[str, int]:
-    """The one row axis of a kernel may be called BM or BW."""
-    used = {name for step in kernel.steps.data for name in step.symbols()}
-    if "BM" in parameters and "BM" not in used and "BW" in used:
-        return {"BW": parameters["BM"]}
-    return parameters

@@ -12,15 +12,18 @@ from infini_ir.dialects import tile
 from infini_ir.dialects.tile.types import GROUPS
 from infini_ir.targets.cpu.features import CpuFeatures
 from infini_ir.targets.cpu.plans.plan import Plan
-from infini_ir.targets.cpu.plans.product_sizes import ProductSizes, product_sizes
+from infini_ir.targets.cpu.plans.product_sizes import (
+    PROGRAMS,
+    ProductSizes,
+    columns_first,
+    named,
+    product_sizes,
+)
+from infini_ir.targets.cpu.plans.row_blocks import covered, even_strip, row_blocks
 from infini_ir.targets.cpu.products import computed_factor, contraction, sliced_factor
 from infini_ir.targets.cpu.products.partial_sums import LONGEST
-from infini_ir.targets.cpu.products.register_tile import FEW_ROWS
 from infini_ir.utils.dtypes import item_size
 from infini_ir.utils.symbolic import product
-
-PROGRAMS = 16
-"""Programs that a large kernel should have, so that workers end together."""
 
 LEAST_BLOCKS = 4
 """Blocks of rows from which on workers share rows."""
@@ -72,10 +75,10 @@ def plan_contraction(
     weights = shape.depth * shape.column_count * shape.item
     cache = features.l2_bytes // 2
     wanted = max(1, -(-PROGRAMS // shape.outer))
-    parameters, strip = _rows(shape, wanted)
-    if len(shape.rows) == 1 and _covered(parameters, shape) == shape.rows[0]:
+    parameters, strip = row_blocks(shape.rows, shape.limit, wanted)
+    if len(shape.rows) == 1 and covered(parameters, shape.row_count) == shape.rows[0]:
         parameters, strip = _uneven_rows(shape, min(wanted, LEAST_BLOCKS))
-    pieces = -(-shape.row_count // max(1, _covered(parameters, shape)))
+    pieces = -(-shape.row_count // max(1, covered(parameters, shape.row_count)))
     rows_enough = pieces * shape.outer >= LEAST_BLOCKS
     # Rows of a symbolic number share badly: the last block may have any size.
     rows_known = None not in shape.rows or shape.column_count < 4 * shape.lanes
@@ -92,7 +95,7 @@ def plan_contraction(
     else:
         if streamed := _streamed(shape, cache):
             parameters, strip, columns = streamed
-            parameters = {**_named(kernel, parameters), "BN": columns, "BK": depth}
+            parameters = {**named(kernel, parameters), "BN": columns, "BK": depth}
             reason = f"rows of the left operand stay in L2, {weights} bytes pass by"
             return Plan(parameters, strip, shape.vectors, reason=reason)
         in_parts = _divisible_depth(nest)
@@ -116,7 +119,7 @@ def plan_contraction(
             fitting = cache // (4 * 4 * min(parameters["BM"], shape.row_count))
             wanted = max(-(-wanted // pieces), -(-shape.column_count // fitting))
             columns = _column_block(shape, wanted)
-        order = _columns_first(kernel, nest)
+        order = columns_first(kernel, nest)
         reason = f"right operand of {weights} bytes is read once, columns are shared"
         if by_panels:
             reason += f"; strips take turns at {depth} of k, which stay in L1"
@@ -129,7 +132,7 @@ def plan_contraction(
         sliced = sliced_factor.sliced(nest, depth_inside, features)
         few = sliced and rows <= sliced_factor.MOST_ROWS
         panels = sliced_factor.sliced_panels(rows) if few else 2
-    parameters = {**_named(kernel, parameters), "BN": columns, "BK": depth}
+    parameters = {**named(kernel, parameters), "BN": columns, "BK": depth}
     outer = "parts" if depth < shape.depth and not by_panels else "columns"
     return Plan(parameters, strip, shape.vectors, panels, order, reason=reason, outer=outer)
 
@@ -144,7 +147,7 @@ def _streamed(shape: Shape, cache: int) -> tuple[dict[str, int], tuple[int, int]
     blocks = -(-shape.row_count * shape.depth * shape.item // (cache // 2))
     if blocks < STREAMED_BLOCKS:
         return None
-    parameters, strip = _rows(shape, blocks)
+    parameters, strip = row_blocks(shape.rows, shape.limit, blocks)
     fitting = parameters["BM"] * shape.depth * shape.item <= cache * 3 // 4
     if not fitting or parameters["BM"] <= FEW_STRIPS * strip[1]:
         return None
@@ -213,15 +216,15 @@ def _blocks(
     panels = 2 * shape.lanes * shape.vectors
     rows, depth = shape.row_count, shape.depth
     at_once = max(1, -(-rows * depth * shape.item // cache))
-    parameters, strip = _rows(shape, at_once)
+    parameters, strip = row_blocks(shape.rows, shape.limit, at_once)
     fits = (rows + panels) * depth * shape.item <= cache + cache // 2
     sharing = SHARING_STRIPS * shape.limit
-    block = _covered(parameters, shape)
+    block = covered(parameters, shape.row_count)
     divided = sharing <= block <= cache // (depth * shape.item) if depth else True
     if not in_parts or divided or fits or rows < 2 * shape.limit:
         return parameters, strip, depth
-    parameters, strip = _rows(shape, max(1, rows // sharing))
-    rows = _covered(parameters, shape)
+    parameters, strip = row_blocks(shape.rows, shape.limit, max(1, rows // sharing))
+    rows = covered(parameters, shape.row_count)
     return parameters, strip, _part(depth, cache // ((rows + panels) * shape.item))
 
 
@@ -232,14 +235,6 @@ def _part(depth: int, limit: int) -> int:
         if depth % (count * PART_UNIT) == 0:
             return depth // count
     return -(-depth // (parts * PART_UNIT)) * PART_UNIT
-
-
-def _columns_first(kernel: tile.KernelOp, nest: contraction.Nest) -> tuple[int, ...]:
-    """Grid axes with the rows fastest: a worker's share is columns, with all their rows."""
-    rows = {nest.lhs.offsets[axis] for axis in nest.lhs.axis_list[:-1]}
-    number = {offset: i for i, offset in enumerate(kernel.offsets)}
-    inner = [i for offset, i in number.items() if offset in rows]
-    return (*(i for i in number.values() if i not in inner), *inner)
 
 
 def _shape(kernel: tile.KernelOp, nest: contraction.Nest, features: CpuFeatures) -> Shape:
@@ -264,38 +259,6 @@ def _depth_axes(nest: contraction.Nest) -> list[int]:
     return [*found, nest.depth_axis] if nest.whole else found
 
 
-def _named(kernel: tile.KernelOp, parameters: dict[str, int]) -> dict[str, int]:
-    """The one row axis of a kernel may be called BM or BW."""
-    used = {name for step in kernel.steps.data for name in step.symbols()}
-    if "BM" in parameters and "BM" not in used and "BW" in used:
-        return {"BW": parameters["BM"]}
-    return parameters
-
-
-def _covered(parameters: dict[str, int], shape: Shape) -> int:
-    if "BM" in parameters:
-        return min(parameters["BM"], shape.row_count)
-    return parameters["BH"] * parameters["BW"]
-
-
-def _rows(shape: Shape, pieces: int) -> tuple[dict[str, int], tuple[int, int]]:
-    """Row blocks for about so many programs, and the register tile's rows."""
-    limit = shape.limit
-    if len(shape.rows) == 1:
-        size = shape.rows[0]
-        if size is None:
-            return {"BM": 8 * limit}, (1, limit)
-        block = divide(size, pieces, limit)
-        return {"BM": block}, (1, even_strip(block, limit))
-    height, width = shape.rows
-    if width is None:
-        return {"BH": 1, "BW": 4 * limit}, (1, limit)
-    if height is None:
-        return {"BH": 4, "BW": max(1, width)}, _flat_strip(4, width, limit)
-    block = divide(height, pieces, 1)
-    return {"BH": block, "BW": max(1, width)}, _flat_strip(block, width, limit)
-
-
 def _uneven_rows(shape: Shape, pieces: int) -> tuple[dict[str, int], tuple[int, int]]:
     """The same for a number of rows that nothing divides: blocks of whole strips, the last
     one shorter."""
@@ -304,46 +267,6 @@ def _uneven_rows(shape: Shape, pieces: int) -> tuple[dict[str, int], tuple[int, 
         return {"BM": size}, (1, even_strip(size, shape.limit))
     strip = even_strip(-(-size // pieces), shape.limit)
     return {"BM": -(-size // (pieces * strip)) * strip}, (1, strip)
-
-
-def _flat_strip(height: int, width: int, limit: int) -> tuple[int, int]:
-    if width >= limit or width < 1:
-        return 1, even_strip(width, limit)
-    return max(1, min(limit // width, height)), width
-
-
-def even_strip(size: int, limit: int) -> int:
-    """Rows of strips that cover an axis evenly, at most `limit`."""
-    return max(1, -(-size // max(1, -(-size // limit))))
-
-
-def efficiency(size: int, limit: int) -> float:
-    """The share of a register tile's work that counts, for strips over an axis."""
-    strip = even_strip(size, limit)
-    whole, rest = divmod(size, strip)
-    if 0 < rest < FEW_ROWS:  # strips of two sizes next to each other, instead of a small one
-        strip = size / (whole + 1)
-        whole, rest = whole + 1, 0
-    spent = whole * max(strip, FEW_ROWS) + (max(rest, FEW_ROWS) if rest else 0)
-    return size / spent * min(1.0, strip / limit + 0.3) if spent else 1.0
-
-
-def divide(size: int, pieces: int, limit: int) -> int:
-    """A block of an axis: a divisor near size / pieces whose strips waste little."""
-    if size <= 1:
-        return 1
-    candidates = [p for p in range(1, min(size, 4 * pieces) + 1) if size % p == 0]
-
-    def score(p: int) -> tuple[float, float]:
-        useful = round(efficiency(size // p, limit), 1) if limit > 1 else 1.0
-        nearness = min(p, pieces) / max(p, pieces)
-        return useful * (0.5 + nearness), nearness
-
-    best = max(candidates, key=score)
-    if best * 4 < pieces and size >= 4 * pieces * limit:
-        # No divisor near: blocks of whole strips, and one shorter block at the end.
-        return max(limit, size // pieces // limit * limit)
-    return size // best
 
 
 def _whole_panels(shape: Shape) -> int:

@@ -11,13 +11,16 @@ from dataclasses import dataclass
 from infini_ir.dialects import tile
 from infini_ir.dialects.tile.types import GROUPS
 from infini_ir.targets.cpu.features import CpuFeatures
-from infini_ir.targets.cpu.plans.contraction_plan import PROGRAMS, divide, even_strip
 from infini_ir.targets.cpu.plans.plan import Plan
 from infini_ir.targets.cpu.plans.product_sizes import (
+    PROGRAMS,
     ProductSizes,
+    columns_first,
     looped_depth,
+    named,
     product_sizes,
 )
+from infini_ir.targets.cpu.plans.row_blocks import covered, row_blocks
 from infini_ir.targets.cpu.products import contraction, grouped
 from infini_ir.targets.cpu.products.grouped_lanes import WORD, instruction_for
 from infini_ir.utils.dtypes import item_size
@@ -82,25 +85,25 @@ def plan_lanes(
     cache = features.l2_bytes // 2
     weights = shape.depth_bytes * shape.column_count
     wanted = max(1, -(-PROGRAMS // shape.outer))
-    parameters, strip = _rows(shape, wanted)
-    covered = _covered(parameters, shape)
-    enough = shape.row_count // max(1, covered) * shape.outer >= PROGRAMS // 4
+    parameters, strip = row_blocks(shape.rows, shape.limit, wanted)
+    pieces = shape.row_count // max(1, covered(parameters, shape.row_count))
+    enough = pieces * shape.outer >= PROGRAMS // 4
     order: tuple[int, ...] = ()
     if weights <= cache and enough and None not in shape.rows:
         columns = max(GROUPS, -(-shape.column_count // GROUPS) * GROUPS)
         reason = f"right operand of {weights} bytes stays in L2, rows are shared"
     else:
         at_once = max(1, -(-shape.row_count * shape.depth_bytes // cache))
-        parameters, strip = _rows(shape, at_once)
+        parameters, strip = row_blocks(shape.rows, shape.limit, at_once)
         columns = _column_block(shape, wanted)
-        order = _columns_first(kernel, nest)
+        order = columns_first(kernel, nest)
         reason = f"right operand of {weights} bytes is read once, columns are shared"
     panels = shape.panels
     rows = strip[0] * strip[1]
     if rows * 2 <= shape.limit:
         panels = max(panels, min(MOST_PANELS, shape.limit * shape.panels // rows))
     return Plan(
-        {**_named(kernel, parameters), "BN": columns, "BK": max(1, shape.depth)},
+        {**named(kernel, parameters), "BN": columns, "BK": max(1, shape.depth)},
         strip,
         max(1, WORD * GROUPS // features.vector_bytes),
         panels,
@@ -122,34 +125,6 @@ def _shape(
     return _Shape(**vars(sizes), depth_bytes=depth_bytes, limit=limit, panels=panels)
 
 
-def _rows(shape: _Shape, pieces: int) -> tuple[dict[str, int], tuple[int, int]]:
-    """Row blocks for about so many programs, and the register tile's rows."""
-    limit = shape.limit
-    if len(shape.rows) == 1:
-        size = shape.rows[0]
-        if size is None:
-            return {"BM": 8 * limit}, (1, limit)
-        block = divide(size, pieces, limit)
-        return {"BM": block}, (1, even_strip(block, limit))
-    height, width = shape.rows
-    if width is None:
-        return {"BH": 1, "BW": 4 * limit}, (1, limit)
-    block = 4 if height is None else divide(height, pieces, 1)
-    return {"BH": block, "BW": max(1, width)}, _flat_strip(block, width, limit)
-
-
-def _flat_strip(height: int, width: int, limit: int) -> tuple[int, int]:
-    if width >= limit or width < 1:
-        return 1, even_strip(width, limit)
-    return max(1, min(limit // width, height)), width
-
-
-def _covered(parameters: dict[str, int], shape: _Shape) -> int:
-    if "BM" in parameters:
-        return min(parameters["BM"], shape.row_count)
-    return parameters["BH"] * parameters["BW"]
-
-
 def _column_block(shape: _Shape, pieces: int) -> int:
     """Columns of a program: whole panels, and alike where their number has such divisors."""
     width = GROUPS * shape.panels
@@ -159,18 +134,3 @@ def _column_block(shape: _Shape, pieces: int) -> int:
     if 2 * best < pieces:
         best = min(number, pieces)
     return width * max(1, -(-number // best))
-
-
-def _columns_first(kernel: tile.KernelOp, nest: contraction.Nest) -> tuple[int, ...]:
-    """Grid axes with the rows fastest: a worker's share is columns, with all their rows."""
-    rows = {nest.lhs.offsets[axis] for axis in nest.lhs.axis_list[:-1]}
-    inner = [i for i, offset in enumerate(kernel.offsets) if offset in rows]
-    return (*(i for i in range(len(kernel.offsets)) if i not in inner), *inner)
-
-
-def _named(kernel: tile.KernelOp, parameters: dict[str, int]) -> dict[str, int]:
-    """The one row axis of a kernel may be called BM or BW."""
-    used = {name for step in kernel.steps.data for name in step.symbols()}
-    if "BM" in parameters and "BM" not in used and "BW" in used:
-        return {"BW": parameters["BM"]}
-    return parameters

@@ -18,16 +18,13 @@ from infini_ir.dialects.tile import program
 from infini_ir.targets.cpu.features import CpuFeatures, host, named
 from infini_ir.targets.cpu.plans import packing
 from infini_ir.targets.cpu.plans.amx_plan import plan_amx
-from infini_ir.targets.cpu.plans.contraction_plan import (
-    PROGRAMS,
-    even_strip,
-    plan_contraction,
-    register_tile,
-)
+from infini_ir.targets.cpu.plans.contraction_plan import plan_contraction, register_tile
 from infini_ir.targets.cpu.plans.cost import kernel_nanoseconds
 from infini_ir.targets.cpu.plans.grouped_lanes_plan import plan_few_rows, plan_lanes
 from infini_ir.targets.cpu.plans.plan import Plan
+from infini_ir.targets.cpu.plans.product_sizes import PROGRAMS
 from infini_ir.targets.cpu.plans.round_factors import multiplies_in_tiles
+from infini_ir.targets.cpu.plans.row_blocks import even_strip
 from infini_ir.targets.cpu.plans.tile_blocks import plan_tiles
 from infini_ir.targets.cpu.products import contraction, equal_products
 from infini_ir.targets.cpu.products.few_rows import FEW_ROWS

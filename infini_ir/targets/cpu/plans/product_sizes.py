@@ -8,6 +8,9 @@ from infini_ir.dialects import tile
 from infini_ir.targets.cpu.products import contraction
 from infini_ir.utils.symbolic import product
 
+PROGRAMS = 16
+"""Programs that a large kernel should have, so that workers end together."""
+
 UNKNOWN_ROWS, UNKNOWN_COLUMNS, UNKNOWN_DEPTH = 256, 1024, 1024
 """What symbolic sizes are taken for when costs are compared."""
 
@@ -58,3 +61,19 @@ def product_sizes(
         depth=UNKNOWN_DEPTH if depth is None else depth,
         outer=outer,
     )
+
+
+def columns_first(kernel: tile.KernelOp, nest: contraction.Nest) -> tuple[int, ...]:
+    """Grid axes with the rows fastest: a worker's share is columns, with all their rows."""
+    rows = {nest.lhs.offsets[axis] for axis in nest.lhs.axis_list[:-1]}
+    number = {offset: i for i, offset in enumerate(kernel.offsets)}
+    inner = [i for offset, i in number.items() if offset in rows]
+    return (*(i for i in number.values() if i not in inner), *inner)
+
+
+def named(kernel: tile.KernelOp, parameters: dict[str, int]) -> dict[str, int]:
+    """The one row axis of a kernel may be called BM or BW."""
+    used = {name for step in kernel.steps.data for name in step.symbols()}
+    if "BM" in parameters and "BM" not in used and "BW" in used:
+        return {"BW": parameters["BM"]}
+    return parameters

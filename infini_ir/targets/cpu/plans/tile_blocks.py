@@ -8,8 +8,9 @@ from itertools import product
 
 from infini_ir.dialects import tile
 from infini_ir.targets.cpu.features import CpuFeatures
-from infini_ir.targets.cpu.plans.contraction_plan import even_strip, register_tile
+from infini_ir.targets.cpu.plans.contraction_plan import register_tile
 from infini_ir.targets.cpu.plans.plan import Plan
+from infini_ir.targets.cpu.plans.row_blocks import even_strip
 from infini_ir.targets.cpu.products.equal_products import EqualProducts
 
 WORKERS = 4

@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 from infini_ir.dialects import tile
 from infini_ir.targets.cpu.features import CpuFeatures
 from infini_ir.targets.cpu.plans.amx_plan import plan_amx
-from infini_ir.targets.cpu.plans.contraction_plan import PART_UNIT, even_strip
+from infini_ir.targets.cpu.plans.contraction_plan import PART_UNIT
 from infini_ir.targets.cpu.plans.plan import Plan
 from infini_ir.targets.cpu.plans.planning import plan_kernel
+from infini_ir.targets.cpu.plans.row_blocks import even_strip
 from infini_ir.targets.cpu.products import contraction, equal_products
 from infini_ir.targets.cpu.tuning.findings import unreasoned
 from infini_ir.utils.dtypes import item_size
