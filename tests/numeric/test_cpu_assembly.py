@@ -41,10 +41,10 @@ def innermost_loops(assembly: str) -> list[list[str]]:
     return loops
 
 
-def hot_loop(product: Product, cpu: str) -> list[str]:
+def hot_loop(product: Product, cpu: str, instruction: str = "vfmadd") -> list[str]:
     """The innermost loop with the most multiply-adds."""
     loops = innermost_loops(build(product.program, cpu).texts["asm"])
-    return max(loops, key=lambda loop: sum("vfmadd" in line for line in loop))
+    return max(loops, key=lambda loop: sum(instruction in line for line in loop))
 
 
 @pytest.mark.skipif(
@@ -118,6 +118,25 @@ def test_strips_that_take_turns_share_the_asking():
     loop = hot_loop(Product((16,), (2048,), 512, weight=True), "sapphirerapids")
     assert sum("vfmadd" in line for line in loop) == 4 * 8 * 2
     assert sum(line.startswith("prefetcht1") for line in loop) == 4
+    assert not [line for line in loop if is_vector_stack_access(line)]
+
+
+@pytest.mark.parametrize(
+    ("product", "instruction"),
+    [
+        (
+            Product((26,), (2048,), 512, a="bf16", b="bf16", out="bf16", weight=True),
+            "vdpbf16ps",
+        ),
+        (Product((26,), (4096,), 512, a="ui8", b="i8", acc="i32", weight=True), "vpdpbusd"),
+    ],
+    ids=str,
+)
+def test_strips_of_groups_that_take_turns_share_the_asking(product, instruction):
+    """Two strips of thirteen rows: each asks for half of both panels' next part."""
+    loop = hot_loop(product, "znver4", instruction)
+    assert sum(instruction in line for line in loop) == 2 * 13 * 2
+    assert sum(line.startswith("prefetcht1") for line in loop) == 2
     assert not [line for line in loop if is_vector_stack_access(line)]
 
 

@@ -246,6 +246,29 @@ def test_groups_in_vectors(product, cpu):
     run(product, cpu, threads=1 + len(str(product)) % 5)
 
 
+STRIPS = [
+    Product((m,), (k,), n, a=a, b=b, acc=acc, weight=True, epilogue=epilogue)
+    for a, b, acc, k in [
+        ("bf16", "bf16", "f32", 1543),
+        ("ui8", "i8", "i32", 2600),
+        ("ui8", "ui8", "i32", 3077),
+    ]
+    for m, n, epilogue in [(16, 700, ""), (29, 530, "both"), (67, 500, "bias")]
+]
+"""Few strips of rows and weights that are not in the second cache: strips take turns at parts
+of k, the last of which is shorter."""
+
+
+@pytest.mark.parametrize("product", STRIPS, ids=str)
+@pytest.mark.parametrize("cpu", GROUPED_CPUS)
+@pytest.mark.parametrize("threads", [1, 3])
+def test_strips_take_turns_in_vectors(product, cpu, threads):
+    if cpu == "znver4":
+        module, _ = legalised(product.program, cpu, until="cpu-plan")
+        assert "strips take turns" in str(module)
+    run(product, cpu, threads)
+
+
 @pytest.mark.parametrize("product", FEW, ids=str)
 def test_few_rows_of_groups(product):
     run(product, "native")

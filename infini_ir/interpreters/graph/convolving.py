@@ -47,7 +47,7 @@ def _conv(op: graph.ConvOp, operands: list[Array], scope: Scope) -> Array:
     if layout is Layout.channels_last:
         w = np.moveaxis(w, (-1, -2), (0, 1))
     out = tensor_type(op.out).dtype
-    work = contraction_type(x, w, math.prod(w.shape[1:]), out, scope)
+    work = contraction_type(x, w, math.prod(w.shape[1:]))
     x, w = x.astype(work, copy=False), w.astype(work, copy=False)
     lo, hi = scope.sizes(op.lo.data, op), scope.sizes(op.hi.data, op)
     interior = [d - 1 for d in ints_of(op.input_dilation)]

@@ -61,7 +61,7 @@ def _quantized_matmul(
         a = a - (zero[:, None] if zero.ndim else zero)
     if op.b_zero is not None:
         b = b - next(optional).astype(np.int32)
-    work = contraction_type(a, b, a.shape[-1], "i32", scope)
+    work = contraction_type(a, b, a.shape[-1])
     return finish_contraction(np.matmul(a.astype(work), b.astype(work)), "i32", scope)
 
 

@@ -88,15 +88,15 @@ def _cumulative(op: graph.CumulativeOp, operands: list[Array], scope: Scope) -> 
     return result.astype(operands[0].dtype)
 
 
-def contraction_type(lhs: Array, rhs: Array, terms: int, out: str, scope: Scope) -> np.dtype:
-    """The dtype to multiply and add in, so that `out` comes out as documented.
+def contraction_type(lhs: Array, rhs: Array, terms: int) -> np.dtype:
+    """The dtype to multiply and add in, so that results come out as documented.
 
-    Integer products go through f64 where that is exact, for speed, else through int64: the
+    Floats add up in f64, as sums do: how numpy's products round differs from processor to
+    processor and from column to column. Integer products go through f64 where that is exact, for speed, else through int64: the
     low bits of a sum are the same in any wider type.
     """
     if is_float_array(lhs):
-        wide = out == "f64" or scope.precision == "f64"
-        return np.dtype(np.float64) if wide else scope.float_type(lhs, rhs)
+        return np.dtype(np.float64)
     bound = terms * _magnitude(lhs) * _magnitude(rhs)
     return np.dtype(np.float64) if bound < 2**53 else np.dtype(np.int64)
 
@@ -123,7 +123,7 @@ def _dot(op: graph.DotOp, operands: list[Array], scope: Scope) -> Array:
     rows, columns = [lhs.shape[a] for a in lhs_free], [rhs.shape[a] for a in rhs_free]
     terms = _count(lhs.shape[a] for a in lhs_sum)
     out = tensor_type(op.out).dtype
-    work = contraction_type(lhs, rhs, terms, out, scope)
+    work = contraction_type(lhs, rhs, terms)
     left = lhs.astype(work).transpose(*lhs_batch, *lhs_free, *lhs_sum)
     right = rhs.astype(work).transpose(*rhs_batch, *rhs_sum, *rhs_free)
     left = left.reshape(_count(batch), _count(rows), terms)

@@ -26,6 +26,9 @@ from infini_ir.targets.cpu.products.grouped_lanes import WORD, instruction_for
 from infini_ir.utils.dtypes import item_size
 from infini_ir.utils.symbolic import product
 
+MOST_STRIPS = 5
+"""Strips of rows that take turns at the parts of panels, at most."""
+
 MOST_PANELS = 4
 """Panels at once where rows are few."""
 
@@ -86,6 +89,7 @@ def plan_lanes(
     weights = shape.depth_bytes * shape.column_count
     wanted = max(1, -(-PROGRAMS // shape.outer))
     parameters, strip = row_blocks(shape.rows, shape.limit, wanted)
+    depth = max(1, shape.depth)
     pieces = shape.row_count // max(1, covered(parameters, shape.row_count))
     enough = pieces * shape.outer >= PROGRAMS // 4
     order: tuple[int, ...] = ()
@@ -98,12 +102,16 @@ def plan_lanes(
         columns = _column_block(shape, wanted)
         order = columns_first(kernel, nest)
         reason = f"right operand of {weights} bytes is read once, columns are shared"
+        part = _part(shape, group, features)
+        if weights > cache and part < depth and _few_strips(shape, nest, strip, features):
+            depth = part
+            reason += f"; strips take turns at {depth} of k, which stay in L1"
     panels = shape.panels
     rows = strip[0] * strip[1]
     if rows * 2 <= shape.limit:
         panels = max(panels, min(MOST_PANELS, shape.limit * shape.panels // rows))
     return Plan(
-        {**named(kernel, parameters), "BN": columns, "BK": max(1, shape.depth)},
+        {**named(kernel, parameters), "BN": columns, "BK": depth},
         strip,
         max(1, WORD * GROUPS // features.vector_bytes),
         panels,
@@ -123,6 +131,28 @@ def _shape(
     limit, panels = register_tile(features, instruction, wide=wide)
     depth_bytes = sizes.depth * item_size(b.dtype)
     return _Shape(**vars(sizes), depth_bytes=depth_bytes, limit=limit, panels=panels)
+
+
+def _few_strips(
+    shape: _Shape, nest: contraction.Nest, strip: tuple[int, int], features: CpuFeatures
+) -> bool:
+    """Whether strips are too few to hide that each reads whole panels, of which the first cache
+    holds no more than a part: then they take turns at the parts."""
+    rows = shape.row_count
+    return (
+        len(nest.loops) == len(shape.rows) == 1
+        and shape.rows[0] is not None
+        and strip[1] < rows <= MOST_STRIPS * strip[1]
+        and rows * shape.depth_bytes <= features.l2_bytes // 2
+    )
+
+
+def _part(shape: _Shape, group: int, features: CpuFeatures) -> int:
+    """How much of k strips take at once: what two thirds of the first cache hold of the panels."""
+    most = 2 * features.l1_bytes // (3 * WORD * GROUPS * shape.panels)
+    groups = -(-shape.depth // group)
+    parts = max(1, -(-groups // most))
+    return -(-groups // (parts * GROUPS)) * GROUPS * group
 
 
 def _column_block(shape: _Shape, pieces: int) -> int:

@@ -79,6 +79,31 @@ class _Rows:
     group_stride: int
 
 
+@dataclass(frozen=True)
+class _Ahead:
+    """Lines of panels that a strip asks for before they are needed: all at once they would
+    keep the first strip waiting that reads them."""
+
+    starts: list[V]
+    """Where its share begins in each panel."""
+    begin: V
+    """The group at which it begins to ask."""
+    rows: int
+    """Rows of the strip, of all that share the panels."""
+    total: int
+
+    def fetch(self, lanes: _Lanes, k: V, groups: int) -> None:
+        """Ask for the lines of one turn of so many groups, which begins at group k."""
+        f = lanes.f
+        lines = -(-groups * self.rows // self.total)
+        turn = f.udiv(f.sub(k, self.begin), integer(groups))
+        offset = f.mul(turn, integer(lines * ROW))
+        for start in self.starts:
+            for line in range(lines):
+                at = f.gep(start, f.add(offset, integer(line * ROW)), "i8")
+                f.prefetch(at, level=2)
+
+
 class _Lanes:
     def __init__(self, e: KernelEmitter, p: GroupedProduct) -> None:
         self.e, self.f, self.p = e, e.f, p
@@ -125,8 +150,17 @@ class _Lanes:
                 plan.panels,
                 loops=self._loops,
                 finish_cost=finish_cost,
+                turns=self._turns(),
             ),
         )
+
+    def _turns(self) -> int:
+        """Groups of k that strips take by turns; 0: all."""
+        depth, size = self.p.depth, self.e.plan.parameters["BK"]
+        known = depth.size.number
+        if depth.outer or known is None or size >= int(known):
+            return 0
+        return size // depth.group
 
     # The left operand
 
@@ -241,6 +275,7 @@ class _Lanes:
         f, p = self.f, strip.product
         offsets, cells = strip.offsets, strip.cells
         fetches = self._memory_limits(len(offsets))
+        ahead = [] if fetches else self._ahead(strip)
 
         def level(depth: int, a: V, b: list[V]) -> None:
             if depth < len(p.counts) - 1:
@@ -252,28 +287,34 @@ class _Lanes:
 
                 f.loop(p.counts[depth], inside, hint="k")
                 return
-            count = p.counts[-1]
+            begin, end = (p.part.begin, p.part.end) if p.part else (ZERO, p.counts[-1])
             if self.instruction == "pmaddwd":
 
                 def half(number: V) -> None:
+                    group = f.udiv(number, integer(2))
                     if fetches:
-                        self._fetch(b, f.udiv(number, integer(2)), 1)
+                        self._fetch(b, group, 1)
+                    for lines in ahead:
+                        lines.fetch(self, group, 1)
                     self._half(number, a, offsets, b, cells)
 
                 # Both halves in one turn would be added to each other first, by LLVM, for which
                 # there are no registers.
-                f.loop(f.mul(count, integer(2)), half, hint="half")
+                first, last = (f.mul(at, integer(2)) for at in (begin, end))
+                f.loop(last, half, start=first, hint="half")
                 return
-            whole = f.mul(f.udiv(count, integer(UNROLL)), integer(UNROLL))
+            whole = f.mul(f.udiv(end, integer(UNROLL)), integer(UNROLL))
 
             def turn(k: V) -> None:
                 if fetches:
                     self._fetch(b, k, UNROLL)
+                for lines in ahead:
+                    lines.fetch(self, k, UNROLL)
                 for u in range(UNROLL):
                     self._group(f.add(k, integer(u)), a, offsets, b, cells)
 
-            f.loop(whole, turn, step=UNROLL, hint="k")
-            f.loop(count, lambda k: self._group(k, a, offsets, b, cells), start=whole, hint="k")
+            f.loop(whole, turn, start=begin, step=UNROLL, hint="k")
+            f.loop(end, lambda k: self._group(k, a, offsets, b, cells), start=whole, hint="k")
 
         level(0, strip.base, strip.panels)
 
@@ -293,6 +334,26 @@ class _Lanes:
             for line in range(groups):
                 at = self.f.add(begin, integer(line * ROW))
                 self.f.prefetch(self.f.gep(pointer, at, "i8"), level=1)
+
+    def _ahead(self, strip: Strip) -> list[_Ahead]:
+        """A strip's share, by rows, of what comes next: of the part of the panels behind the one
+        that strips take turns at, or of the next panels."""
+        p, f = strip.product, self.f
+        total, rows = p.row_count, len(strip.offsets)
+        whole = all(mask is None for mask in strip.masks)
+        if not total or len(p.rows) > 1 or len(p.counts) > 1 or not whole:
+            return []
+        firsts = strip.panels[:: GROUPS // self.e.lanes]
+        following = f.mul(p.b.panel_stride, integer(WORD * len(firsts)))
+        part, groups, begin = p.part, p.counts[0], ZERO
+        if part is not None:
+            groups, begin = integer(p.turns), part.begin
+            end = f.mul(part.end, integer(ROW))
+            following = f.select(part.more, end, following)
+        share = f.udiv(f.mul(strip.row, f.mul(groups, integer(ROW))), integer(total))
+        offset = f.add(following, share)
+        starts = [f.gep(panel, offset, "i8") for panel in firsts]
+        return [_Ahead(starts, begin, rows, total)]
 
     def _group(
         self, k: V, a: V, offsets: list[V], right: list[V], cells: list[list[V]]

@@ -21,8 +21,14 @@ LONGEST = 256
 """Products that are summed in one register at most. ResNet-50 took as long with parts of 384,
 and 6% longer with parts of 192."""
 
-TYPE, ITEM = "float", 4
+TYPE = "float"
 """The accumulators whose rounding shows: integers are exact, and f64 has digits to spare."""
+
+ITEM = 4
+"""Bytes of a sum."""
+
+KEPT = (TYPE, "i32")
+"""The accumulators that can be kept while others take their turn."""
 
 
 @dataclass(frozen=True)
@@ -60,11 +66,12 @@ class Sums:
 
     table: V
     lanes: int
+    type: str = TYPE
 
     @staticmethod
-    def of(e: KernelEmitter, cells: int) -> Sums:
-        """Room for so many cells."""
-        return Sums(e.scratch(Dim.of(cells * e.lanes * ITEM)), e.lanes)
+    def of(e: KernelEmitter, cells: int, type: str = TYPE) -> Sums:
+        """Room for so many cells of a type of `KEPT`."""
+        return Sums(e.scratch(Dim.of(cells * e.lanes * ITEM)), e.lanes, type)
 
     def behind(self, e: KernelEmitter, cells: V) -> Sums:
         """The part of the table after so many cells."""
@@ -76,7 +83,7 @@ class Sums:
 
         def zero() -> None:
             for cell in cells:
-                e.f.store(V("zeroinitializer", TYPE, self.lanes), cell, self._align)
+                e.f.store(V("zeroinitializer", self.type, self.lanes), cell, self._align)
 
         e.f.when(e.f.compare("sgt", begun, ZERO), zero, hint="clear")
 
@@ -84,18 +91,18 @@ class Sums:
         """After a part: add the sums before it, if it is not the first, and where `more` of
         them follow keep the sums. After the last, the cells hold them."""
 
-        def add() -> None:
+        def add_before() -> None:
             for number, cell in enumerate(cells):
                 old, part = self._load(e, self._slot(e, number)), self._load(e, cell)
-                kind = f"<{self.lanes} x {TYPE}>"
-                total = e.f.assign(f"fadd {kind} {old.text}, {part.text}", TYPE, self.lanes)
+                add = "fadd" if old.is_float else "add"
+                total = e.f.assign(f"{add} {old.typed}, {part.text}", self.type, self.lanes)
                 e.f.store(total, cell, self._align)
 
         def keep() -> None:
             for number, cell in enumerate(cells):
                 e.f.store(self._load(e, cell), self._slot(e, number), self._align)
 
-        e.f.when(e.f.compare("sgt", begun, ZERO), add, hint="add")
+        e.f.when(e.f.compare("sgt", begun, ZERO), add_before, hint="add")
         e.f.when(more, keep, hint="keep")
 
     @property
@@ -106,7 +113,7 @@ class Sums:
         return self._slot_at(e, integer(number))
 
     def _slot_at(self, e: KernelEmitter, number: V) -> V:
-        return e.f.gep(self.table, number, f"<{self.lanes} x {TYPE}>")
+        return e.f.gep(self.table, number, f"<{self.lanes} x {self.type}>")
 
     def _load(self, e: KernelEmitter, pointer: V) -> V:
-        return e.f.load(pointer, TYPE, self.lanes, self._align)
+        return e.f.load(pointer, self.type, self.lanes, self._align)

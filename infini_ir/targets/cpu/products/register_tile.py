@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from infini_ir.targets.cpu.kernel.sources import Coordinate, Point, narrowed
 from infini_ir.targets.cpu.llvm.scalars import memory_of
 from infini_ir.targets.cpu.llvm.writer import ONE, ZERO, V, boolean, integer
-from infini_ir.targets.cpu.products.partial_sums import TYPE, Parts, Sums, divide
+from infini_ir.targets.cpu.products.partial_sums import KEPT, Parts, Sums, divide
 
 if TYPE_CHECKING:
     from infini_ir.targets.cpu.kernel.emitter import KernelEmitter
@@ -97,7 +97,8 @@ class Product:
     vectors: int
     panels: int
     loops: Callable[[KernelEmitter, Strip], None] | None = None
-    """What emits the loops over k, where it is not the usual multiplications."""
+    """What emits the loops over k, where it is not the usual multiplications: all of k, or
+    the product's `part` of it."""
     finish_cost: int = 0
     """Scalar operations of `finish` for one element."""
     even: bool = False
@@ -149,7 +150,7 @@ def run(e: KernelEmitter, p: Product) -> None:
     lanes, e.lanes = e.lanes, accumulator_lanes(e, p.accumulator)
     if _take_turns(p):
         p.parts = Parts(0, p.turns)
-        p.sums = Sums.of(e, (p.row_count or 0) * p.vectors * p.panels)
+        p.sums = Sums.of(e, (p.row_count or 0) * p.vectors * p.panels, p.accumulator)
     elif p.loops is None:
         p.parts = divide(p.counts, p.accumulator, UNROLL, long=p.long)
         if p.parts is not None:
@@ -181,8 +182,7 @@ def _take_turns(p: Product) -> bool:
     long sums, too."""
     return bool(
         p.turns
-        and p.loops is None
-        and p.accumulator == TYPE
+        and p.accumulator in KEPT
         and p.row_count
         and len(p.rows) == len(p.counts) == 1
         and p.counts[0].number is not None
@@ -330,7 +330,8 @@ def _strip(
     pointers = _panel_pointers(e, p, column, vectors, rest)
     expected = _expected(e, p, row_points, columns, (outer, inner), height)
     if p.loops is not None:
-        p.loops(e, Strip(p, inner, base, offsets, pointers, cells, columns, masks))
+        strip = Strip(p, inner, base, offsets, pointers, cells, columns, masks)
+        _other_loops(e, p.loops, strip)
     else:
         ahead = (
             []
@@ -355,6 +356,20 @@ def _strip(
     else:
         last = e.f.assign(f"xor i1 {p.part.more.text}, true", "i1")
         e.f.when(last, lambda: _scoped(e, finish), hint="last")
+
+
+def _other_loops(
+    e: KernelEmitter, loops: Callable[[KernelEmitter, Strip], None], strip: Strip
+) -> None:
+    """Loops over k of another kind; where strips take turns, over the part that it is for."""
+    part, sums = strip.product.part, strip.product.sums
+    if part is None or sums is None:
+        loops(e, strip)
+        return
+    cells = [cell for line in strip.cells for cell in line]
+    sums.clear(e, cells, part.begin)
+    loops(e, strip)
+    sums.close(e, cells, part.begin, part.more)
 
 
 def _cell_value(e: KernelEmitter, p: Product, cell: V) -> V:
