@@ -22,9 +22,12 @@ from infini_ir.targets.cpu.plans.product_sizes import (
 )
 from infini_ir.targets.cpu.plans.row_blocks import covered, row_blocks
 from infini_ir.targets.cpu.products import contraction, grouped
-from infini_ir.targets.cpu.products.grouped_lanes import WORD, instruction_for
+from infini_ir.targets.cpu.products.grouped_lanes import HALVES, WORD, instruction_for
 from infini_ir.utils.dtypes import item_size
 from infini_ir.utils.symbolic import product
+
+COPIED_COLUMNS = 192
+"""Columns of a program at least where it copies its rows first."""
 
 MOST_STRIPS = 5
 """Strips of rows that take turns at the parts of panels, at most."""
@@ -93,12 +96,19 @@ def plan_lanes(
     pieces = shape.row_count // max(1, covered(parameters, shape.row_count))
     enough = pieces * shape.outer >= PROGRAMS // 4
     order: tuple[int, ...] = ()
-    if weights <= cache and enough and None not in shape.rows:
+    if (
+        weights <= cache
+        and enough
+        and None not in shape.rows
+        and shape.row_count * 4 >= shape.column_count
+    ):
         columns = max(GROUPS, -(-shape.column_count // GROUPS) * GROUPS)
         reason = f"right operand of {weights} bytes stays in L2, rows are shared"
     else:
         at_once = max(1, -(-shape.row_count * shape.depth_bytes // cache))
         parameters, strip = row_blocks(shape.rows, shape.limit, at_once)
+        if shape.row_count * 2 > shape.limit and not _in_place(nest, group, instruction):
+            wanted = max(1, min(wanted, shape.column_count // COPIED_COLUMNS))
         columns = _column_block(shape, wanted)
         order = columns_first(kernel, nest)
         reason = f"right operand of {weights} bytes is read once, columns are shared"
@@ -131,6 +141,15 @@ def _shape(
     limit, panels = register_tile(features, instruction, wide=wide)
     depth_bytes = sizes.depth * item_size(b.dtype)
     return _Shape(**vars(sizes), depth_bytes=depth_bytes, limit=limit, panels=panels)
+
+
+def _in_place(nest: contraction.Nest, group: int, instruction: str) -> bool:
+    """Whether groups of the left operand are read where they lie, not from a program's copy."""
+    a = tile.view_type(nest.lhs.view)
+    depth = contraction.loop_bound(nest.loops[-1]).value
+    whole = depth is not None and depth % group == 0
+    beside = a.strides[nest.lhs.axis_list[-1]].value == 1
+    return whole and beside and instruction not in HALVES
 
 
 def _few_strips(

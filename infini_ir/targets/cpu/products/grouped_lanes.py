@@ -108,7 +108,7 @@ class _Lanes:
     def __init__(self, e: KernelEmitter, p: GroupedProduct) -> None:
         self.e, self.f, self.p = e, e.f, p
         self.instruction = instruction_for(p.depth.group, e.features)
-        self.groups = e.f.mul(p.depth.runs, integer(p.depth.height))
+        self.groups = self._group_count()
         """Groups of the last contracted axis."""
         self.groups_dim = p.depth.runs_dim * p.depth.height
         self.flips = self.instruction == "vpdpbusd" and p.unsigned[0] == p.unsigned[1]
@@ -164,9 +164,18 @@ class _Lanes:
 
     # The left operand
 
+    def _group_count(self) -> V:
+        """Groups of the last contracted axis, without those that only fill its last run up."""
+        depth = self.p.depth
+        if depth.size.number is None:
+            return self.f.mul(depth.runs, integer(depth.height))
+        return integer(-(-int(depth.size.number) // depth.group))
+
     def _is_direct(self) -> bool:
         """Whether groups can be loaded from where they lie."""
-        return self.p.left.k_stride.number == 1 and self.p.depth.is_whole
+        size = self.p.depth.size.number
+        whole = size is not None and int(size) % self.p.depth.group == 0
+        return self.p.left.k_stride.number == 1 and whole
 
     def _in_place(self) -> _Rows:
         a, item = self.p.left, integer(WORD // self.p.depth.group)
