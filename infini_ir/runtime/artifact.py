@@ -39,7 +39,7 @@ from infini_ir.utils.whole_file import unchanged, whole_file
 
 MAGIC = b"\x89INFINI\n"
 """Not text, and damaged by any transfer that converts line ends."""
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 PAGE = 4096
 """Sections start at multiples of this, on whatever machine the file was written."""
 

@@ -24,7 +24,7 @@ from infini_ir.runtime.host import cpu_count_available
 from infini_ir.runtime.memory import address_of, anonymous
 from infini_ir.runtime.metadata import Metadata
 from infini_ir.runtime.pace import EVERYTHING_AHEAD, NOTHING_AHEAD, Ahead
-from infini_ir.runtime.pool import shared_pool
+from infini_ir.runtime.pool import BARRIER_BYTES, shared_pool
 from infini_ir.runtime.program import Program
 from infini_ir.runtime.results import SMALL, ResultMemory
 from infini_ir.runtime.signature import TensorSpec
@@ -40,8 +40,9 @@ from infini_ir.utils.errors import (
 # Indices of the context's 8-byte fields.
 _INPUTS, _OUTPUTS, _WEIGHTS, _ARENA, _SYMBOLS, _WORKERS, _BARRIER = range(7)
 _FUNCTIONS, _STATUS, _VALUES, _BLOCKS = 7, 8, 9, 11
-_BARRIER_START, _BARRIER_END = 16, 32
-"""The barrier's 128 bytes lie in the context's own block, 64-byte aligned."""
+_BARRIER_START = 16
+_BARRIER_END = _BARRIER_START + BARRIER_BYTES // 8
+"""The barrier's memory lies in the context's own block, 64-byte aligned."""
 
 _KNOWN_BINDINGS = 64
 """Input shapes remembered; a server that sees more starts over."""

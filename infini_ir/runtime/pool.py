@@ -28,6 +28,13 @@ BUSY, READY, PINNED, PROCESSORS = 192, 200, 256, 1024
 workers a call may have, the caller counted; and where there is a bit for each processor that a
 worker is bound to, and for how many."""
 
+SHARES = 32
+"""Workers that may take programs of each other's shares; where there are more, each does its own."""
+
+BARRIER_BYTES = 128 + 64 * SHARES
+"""Memory of a context's barrier, and for each worker a cache line that says what is left of its
+share."""
+
 pool_word = np.zeros(1, np.int64)
 """The address of the process's pool, for native code; 0 where there is none."""
 

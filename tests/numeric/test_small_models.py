@@ -9,6 +9,8 @@ from small_models import MODELS, SmallModel
 from tile_programs import all_threads
 
 import infini_ir
+from infini_ir.targets.cpu.image import program as host_program
+from infini_ir.targets.cpu.plans import cost
 
 
 @pytest.mark.parametrize("precision", ["f32", "bf16"])
@@ -33,6 +35,23 @@ def test_threads_do_not_change_a_bit(case: SmallModel, precision: str):
         if precision == "f32" or other.dtype.kind == "f":
             largest = np.abs(other).max()
             np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance * largest)
+
+
+@pytest.mark.parametrize("case", MODELS, ids=lambda case: case.name)
+def test_programs_taken_from_others_do_not_change_a_bit(
+    case: SmallModel, monkeypatch: pytest.MonkeyPatch
+):
+    """Short ones, too, which are not worth taking."""
+    monkeypatch.setattr(cost, "CLAIMED_NANOSECONDS", 0)
+    monkeypatch.setattr(host_program, "MOST_STATIC", 1)
+    model, inputs = case.model(), case.inputs()
+    with all_threads(5):
+        alone = outputs_of(infini_ir.compile(model, threads=1)(*inputs))
+        for threads in (2, 3, 5):
+            program = infini_ir.compile(model, threads=threads)
+            for _ in range(10):
+                for one, other in zip(outputs_of(program(*inputs)), alone, strict=True):
+                    assert one.tobytes() == other.tobytes(), threads
 
 
 def outputs_of(result: object) -> list[np.ndarray]:

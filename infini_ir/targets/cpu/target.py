@@ -32,7 +32,7 @@ from infini_ir.targets.cpu.kernel.emitter import KernelEmitter
 from infini_ir.targets.cpu.llvm.plain_math import plain_math_ir
 from infini_ir.targets.cpu.llvm.toolchain import assembly, compile_modules
 from infini_ir.targets.cpu.llvm.writer import Module
-from infini_ir.targets.cpu.plans.cost import program_nanoseconds
+from infini_ir.targets.cpu.plans.cost import claimed_kernels, program_nanoseconds
 from infini_ir.targets.cpu.plans.normal_factors import CpuNormalFactorsPass
 from infini_ir.targets.cpu.plans.packing import CpuPackWeightsPass
 from infini_ir.targets.cpu.plans.plan import Plan
@@ -181,7 +181,15 @@ class CpuTarget:
             main.declare(f"declare hidden void @{name}({types})")
         inputs = input_symbols(entry)
         host_program = ProgramEmitter(
-            entry, main, symbols, len(inputs), weights, kernels, scratch, stamps
+            entry,
+            main,
+            symbols,
+            len(inputs),
+            weights,
+            kernels,
+            scratch,
+            claimed_kernels(kernels, self.features),
+            stamps,
         )
         host_program.emit()
         text = DECLARATIONS + (DECLARATION if stamps is not None else "") + main.text()

@@ -124,6 +124,91 @@ done:
 }}
 """
 
+CLAIMS = """
+; y[i] = how often program i of a grid of N was run, in 200 times three launches without a barrier
+; between them.
+define internal void @launch(ptr %c, i64 %worker, i64 %number, ptr %y, i64 %n) noinline {
+entry:
+  %workers.at = getelementptr i64, ptr %c, i64 5
+  %workers = load i64, ptr %workers.at
+  %barrier.at = getelementptr i64, ptr %c, i64 6
+  %barrier = load ptr, ptr %barrier.at
+  %generation.at = getelementptr i8, ptr %barrier, i64 64
+  %generation = load atomic i32, ptr %generation.at monotonic, align 4
+  %wide = zext i32 %generation to i64
+  %upper = shl i64 %wide, 32
+  %lower = shl i64 %number, 24
+  %launch = or i64 %upper, %lower
+  %several = icmp sgt i64 %workers, 1
+  br i1 %several, label %share, label %alone
+alone:
+  %i = phi i64 [ 0, %entry ], [ %next, %one ]
+  %another = icmp slt i64 %i, %n
+  br i1 %another, label %one, label %done
+one:
+  %z = getelementptr i32, ptr %y, i64 %i
+  %was = atomicrmw add ptr %z, i32 1 monotonic
+  %next = add i64 %i, 1
+  br label %alone
+share:
+  %step = phi i64 [ 0, %entry ], [ %following, %none ]
+  %turned = add i64 %worker, %step
+  %owner = urem i64 %turned, %workers
+  %line = shl i64 %owner, 6
+  %offset = add i64 %line, 128
+  %word = getelementptr i8, ptr %barrier, i64 %offset
+  %before = mul i64 %n, %owner
+  %begin = udiv i64 %before, %workers
+  %after = add i64 %before, %n
+  %end = udiv i64 %after, %workers
+  br label %claim
+claim:
+  %p = call i64 @infini_claim(ptr %word, i64 %launch, i64 %begin, i64 %end)
+  %some = icmp sge i64 %p, 0
+  br i1 %some, label %take, label %none
+take:
+  %q = getelementptr i32, ptr %y, i64 %p
+  %old = atomicrmw add ptr %q, i32 1 monotonic
+  br label %claim
+none:
+  %following = add i64 %step, 1
+  %more = icmp slt i64 %following, %workers
+  br i1 %more, label %share, label %done
+done:
+  ret void
+}
+
+define void @infini_main(ptr %c, i64 %worker) {
+entry:
+  %outputs.at = getelementptr i64, ptr %c, i64 1
+  %outputs = load ptr, ptr %outputs.at
+  %y = load ptr, ptr %outputs
+  %symbols.at = getelementptr i64, ptr %c, i64 4
+  %symbols = load ptr, ptr %symbols.at
+  %n = load i64, ptr %symbols
+  %first = icmp eq i64 %worker, 0
+  br i1 %first, label %clear, label %begin
+clear:
+  %bytes = mul i64 %n, 4
+  call void @llvm.memset.p0.i64(ptr %y, i8 0, i64 %bytes, i1 false)
+  br label %begin
+begin:
+  br label %round
+round:
+  %r = phi i64 [ 0, %begin ], [ %following, %round ]
+  call void @infini_barrier(ptr %c)
+  call void @launch(ptr %c, i64 %worker, i64 0, ptr %y, i64 %n)
+  call void @launch(ptr %c, i64 %worker, i64 1, ptr %y, i64 %n)
+  call void @launch(ptr %c, i64 %worker, i64 2, ptr %y, i64 %n)
+  %following = add i64 %r, 1
+  %more = icmp slt i64 %following, 200
+  br i1 %more, label %round, label %done
+done:
+  ret void
+}
+declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
+"""
+
 
 def build(main: str, weights: WeightStore | None = None, **metadata: object) -> Program:
     """A program from the IR of its `infini_main` and some of its metadata."""

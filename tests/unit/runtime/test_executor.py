@@ -9,11 +9,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from native_programs import good_in_a_child
+from native_programs import CLAIMS, build, good_in_a_child
 
 from infini_ir.runtime import artifact
 from infini_ir.runtime.executor import Executor, choose_threads
 from infini_ir.runtime.program import Program
+from infini_ir.runtime.signature import TensorSpec
 from infini_ir.utils.errors import InputError, OptionError
 from infini_ir.utils.symbolic import Dim
 
@@ -26,6 +27,20 @@ def test_results_do_not_depend_on_threads(add_program: Program, threads: int):
         x = np.arange(n, dtype=np.float32)
         (y,) = executor.run([x])
         np.testing.assert_array_equal(y, x + 1)
+
+
+@pytest.mark.parametrize("threads", [2, 3, 5])
+def test_each_program_of_a_share_is_taken_once(threads: int):
+    """By whoever comes first, however far apart workers are in launches without a barrier."""
+    inputs, outputs = (TensorSpec.of("x", "f32", "N"),), (TensorSpec.of("y", "i32", "N"),)
+    long = Dim.of(10**9)
+    program = build(CLAIMS, inputs=inputs, outputs=outputs, symbols=("N",), work=long)
+    executor = Executor(program, threads)
+    executor._workers = threads
+    for n in (1, 4, 97, 5, 1000):
+        for _ in range(4):
+            (y,) = executor.run([np.zeros(n, np.float32)])
+            np.testing.assert_array_equal(y, 600)
 
 
 def test_outputs_are_fresh(add_program: Program):

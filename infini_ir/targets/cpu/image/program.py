@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from xdsl.ir import Block, Operation, SSAValue
@@ -10,6 +10,7 @@ from xdsl.ir import Block, Operation, SSAValue
 from infini_ir.dialects import tile
 from infini_ir.dialects.tile import program
 from infini_ir.runtime.metadata import Check
+from infini_ir.runtime.pool import SHARES
 from infini_ir.targets.cpu.kernel.emitter import ceil_divide
 from infini_ir.targets.cpu.kernel.sizes import Sizes
 from infini_ir.targets.cpu.llvm.writer import ZERO, Function, Module, V, integer
@@ -22,6 +23,13 @@ from infini_ir.utils.symbolic import Dim, maximum
 
 INPUTS, OUTPUTS, WEIGHTS, ARENA, SYMBOLS, WORKERS, STATUS = 0, 1, 2, 3, 4, 5, 8
 """Fields of the context; see docs/internals/native-abi.md."""
+
+MOST_PROGRAMS, MOST_LAUNCHES = 1 << 24, 1 << 8
+"""Programs of a launch that are taken one by one, and such launches between two barriers: what the
+words of shares have room for."""
+
+MOST_STATIC = 2
+"""Programs of which there is nothing to take from others."""
 
 _PREDICATES = {"eq": "eq", "le": "sle", "ge": "sge"}
 _WORDS = {"eq": "must equal", "le": "must be at most", "ge": "must be at least"}
@@ -40,10 +48,14 @@ class ProgramEmitter:
     kernels: Mapping[str, tile.KernelOp]
     kernel_scratch: Mapping[str, Dim]
     """Scratch bytes that each worker uses in a kernel, by the kernel's name."""
+    claimed: Collection[str] = ()
+    """Kernels whose programs are taken one by one, as each is long."""
     stamps: Stamps | None = None
     """Asks for a program that times its launches."""
     checks: list[Check] = field(default_factory=list)
     views: dict[SSAValue, V] = field(default_factory=dict)
+    since_barrier: int | None = None
+    """Launches by claims since the barrier before, None where none is surely before."""
     f: Function = field(init=False)
     sizes: Sizes = field(init=False)
 
@@ -132,8 +144,13 @@ class ProgramEmitter:
     # Operations
 
     def _block(self, block: Block) -> None:
+        self.since_barrier = None
         for op in block.ops:
             _HANDLERS[op.__class__](self, op)
+            if isinstance(op, program.BarrierOp):
+                self.since_barrier = 0
+            elif op.regions:
+                self.since_barrier = None
 
     def _region(self, block: Block) -> None:
         """A block that may not run: what it computed is not known after it, nor what was
@@ -202,20 +219,83 @@ class ProgramEmitter:
         views = [f"ptr {self.views[view].text}" for view in op.views]
         fixed = ["ptr %symbols", f"ptr {self._scratch_for(kernel).text}"]
 
-        def call(begin: V, end: V) -> None:
+        def run(begin: V, end: V) -> None:
             arguments = ", ".join([*views, *fixed, begin.typed, end.typed])
-            text = f"call void @{kernel.sym_name.data}({arguments})"
-            self._timed(op, lambda: self.f.emit(text))
+            self.f.emit(f"call void @{kernel.sym_name.data}({arguments})")
+
+        def call(begin: V, end: V) -> None:
+            self._timed(op, lambda: run(begin, end))
 
         if op.serial is not None or total.number == 1:
             if total.number != 0:
                 self.f.when(self._is_first(), lambda: call(ZERO, total), "serial")
             return
-        worker = V("%worker", "i64")
+        if self._is_claimed(op, total):
+            self._timed(op, lambda: self._take_in_turn(total, run))
+            return
+        begin, end = self._share(total, V("%worker", "i64"))
+        self.f.when(self.f.compare("slt", begin, end), lambda: call(begin, end), "share")
+
+    def _is_claimed(self, op: program.LaunchOp, total: V) -> bool:
+        """Whether workers take the programs of a launch one by one: those of others, too, once
+        their own are done, as processors may be of unequal speed and busy with other things."""
+        return (
+            op.kernel.string_value() in self.claimed
+            and total.number is not None
+            and MOST_STATIC < int(total.number) < MOST_PROGRAMS
+            and self.since_barrier is not None
+            and self.since_barrier < MOST_LAUNCHES
+        )
+
+    def _take_in_turn(self, total: V, run: Callable[[V, V], None]) -> None:
+        """Programs of the worker's own share, then of the next worker's."""
+        number, self.since_barrier = self.since_barrier or 0, (self.since_barrier or 0) + 1
+        worker, barrier = V("%worker", "i64"), self._field(6, "ptr")
+
+        def shares() -> None:
+            at = self.f.gep(barrier, integer(64), "i8")
+            text = f"load atomic i32, ptr {at.text} monotonic, align 4"
+            generation = self.f.assign(text, "i32")
+            wide = self.f.assign(f"zext {generation.typed} to i64", "i64")
+            upper = self.f.assign(f"shl {wide.typed}, 32", "i64")
+            launch = self.f.assign(f"or {upper.typed}, {number * MOST_PROGRAMS}", "i64")
+
+            def share(step: V) -> None:
+                turned = self.f.add(worker, step)
+                owner = self.f.assign(f"urem {turned.typed}, {self.workers.text}", "i64")
+                offset = self.f.add(integer(128), self.f.mul(owner, integer(64)))
+                self._take_all(self.f.gep(barrier, offset, "i8"), launch, total, owner, run)
+
+            self.f.loop(self.workers, share, hint="shares")
+
+        many = self.f.compare("sgt", self.workers, integer(1))
+        few = self.f.compare("sle", self.workers, integer(SHARES))
+        claimed = self.f.assign(f"and i1 {many.text}, {few.text}", "i1")
+        own = self.f.assign(f"xor i1 {claimed.text}, true", "i1")
+        self.f.when(claimed, shares, "claims")
+        self.f.when(own, lambda: run(*self._share(total, worker)), "share", likely=False)
+
+    def _take_all(
+        self, word: V, launch: V, total: V, owner: V, run: Callable[[V, V], None]
+    ) -> None:
+        """Programs of a share until none is left."""
+        begin, end = self._share(total, owner)
+        claim, inside, done = (self.f.label(hint) for hint in ("claim", "claimed", "taken"))
+        self.f.branch(claim)
+        self.f.start(claim)
+        arguments = ", ".join(v.typed for v in (word, launch, begin, end))
+        taken = self.f.assign(f"call i64 @infini_claim({arguments})", "i64")
+        self.f.branch_if(self.f.compare("sge", taken, ZERO), inside, done)
+        self.f.start(inside)
+        run(taken, self.f.add(taken, integer(1)))
+        self.f.branch(claim)
+        self.f.start(done)
+
+    def _share(self, total: V, worker: V) -> tuple[V, V]:
+        """The programs of a worker: from one on, to before another."""
         begin = self.f.udiv(self.f.mul(total, worker), self.workers)
         following = self.f.mul(total, self.f.add(worker, integer(1)))
-        end = self.f.udiv(following, self.workers)
-        self.f.when(self.f.compare("slt", begin, end), lambda: call(begin, end), "share")
+        return begin, self.f.udiv(following, self.workers)
 
     def _library(self, op: program.LibraryOp) -> None:
         raise CompileError(

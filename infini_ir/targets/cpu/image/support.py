@@ -39,6 +39,14 @@ The barrier
 -----------
 Byte 0 holds how many have arrived, byte 64 the generation that the last to arrive raises, byte 68
 how many sleep until then, byte 72 how many more times workers sleep rather than yield.
+
+Shares
+------
+From byte 128 on each worker has a cache line whose first i64 says what is left of its share of a
+launch: the launch's number in the upper 40 bits, and below them the first program that nobody has
+taken. A launch's number is the barrier's generation, which no two launches with a barrier between them
+have in common, and how many launches came since the barrier. Whoever comes first to a share of an
+earlier launch, its worker or one that has nothing left to do, begins the new one.
 """
 
 from infini_ir.runtime.pool import PINNED, PROCESSORS
@@ -55,6 +63,7 @@ ENTRIES = ("infini_run", "infini_worker", "infini_stop", "infini_release", *entr
 DECLARATIONS = """\
 declare hidden void @infini_barrier(ptr)
 declare hidden ptr @infini_allocate(ptr, i64)
+declare hidden i64 @infini_claim(ptr, i64, i64, i64)
 """
 """What a kernel module declares to use this code; hidden, so that calls are direct."""
 
@@ -383,6 +392,39 @@ done:
 }
 """
 
+_SHARES = """
+; The next program of a share, whose word says how much of it is left, or -1 when nothing is.
+define hidden i64 @infini_claim(ptr %word, i64 %launch, i64 %begin, i64 %end) nounwind {
+entry:
+  %first = load atomic i64, ptr %word monotonic, align 8
+  br label %try
+try:
+  %seen = phi i64 [ %first, %entry ], [ %now, %take ]
+  %of = and i64 %seen, -16777216
+  %behind = sub i64 %launch, %of
+  %same = icmp eq i64 %behind, 0
+  %position = and i64 %seen, 16777215
+  %next = select i1 %same, i64 %position, i64 %begin
+  %left = icmp slt i64 %next, %end
+  ; Who goes on to another launch leaves nothing of this one. Differences are right over a wrap.
+  %later = icmp slt i64 %behind, 0
+  %now.or.before = xor i1 %later, true
+  %some = and i1 %left, %now.or.before
+  br i1 %some, label %take, label %none
+take:
+  %following = add i64 %next, 1
+  %new = or i64 %launch, %following
+  %pair = cmpxchg ptr %word, i64 %seen, i64 %new monotonic monotonic, align 8
+  %now = extractvalue { i64, i1 } %pair, 0
+  %won = extractvalue { i64, i1 } %pair, 1
+  br i1 %won, label %done, label %try
+done:
+  ret i64 %next
+none:
+  ret i64 -1
+}
+"""
+
 _BLOCKS = """
 declare ptr @llvm.ptrmask.p0.i64(ptr, i64)
 
@@ -524,4 +566,4 @@ entry:
 def support_ir(features: CpuFeatures) -> str:
     """The support module for a processor, to be linked with the kernels' objects."""
     machine = _X86_64 + CONVERSIONS if features.arch == "x86-64" else _AARCH64
-    return machine + _WAITING + _POOL + _BARRIER + _BLOCKS + entry.ENTRY + _MEMORY
+    return machine + _WAITING + _POOL + _BARRIER + _SHARES + _BLOCKS + entry.ENTRY + _MEMORY

@@ -6,6 +6,7 @@ the unit that a plan has chosen and how many bytes a product has to read.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from xdsl.dialects import arith
@@ -39,6 +40,9 @@ BYTES_PER_NANOSECOND = 100
 
 ELEMENTS_PER_NANOSECOND = 4
 """Elements of one thread in other kernels."""
+
+CLAIMED_NANOSECONDS = 1500
+"""A program from which on to take it from what is left, some 30 ns, is nothing beside it."""
 
 LAUNCH_NANOSECONDS = 50
 """A launch and its share of a barrier."""
@@ -137,6 +141,29 @@ def kernel_nanoseconds(kernel: tile.KernelOp, features: CpuFeatures) -> float:
     """What a launch takes on one thread; infinity where sizes are symbolic."""
     time = kernel_work(kernel, features).nanoseconds.value
     return float("inf") if time is None else time
+
+
+def claimed_kernels(
+    kernels: Mapping[str, tile.KernelOp], features: CpuFeatures
+) -> frozenset[str]:
+    """Those whose programs are long enough to be taken one by one."""
+    return frozenset(
+        name
+        for name, kernel in kernels.items()
+        if (count := _programs(kernel).value)
+        and (time := kernel_work(kernel, features).nanoseconds.value) is not None
+        and time >= count * CLAIMED_NANOSECONDS
+    )
+
+
+def _programs(kernel: tile.KernelOp) -> Dim:
+    """How many programs a kernel's plan makes of its grid."""
+    known = Plan.read(kernel.plan).substitution
+    steps = [step.substitute(known) for step in kernel.steps.data]
+    return product(
+        (bound + (step - 1)) // step
+        for bound, step in zip(kernel.bounds.data, steps, strict=True)
+    )
 
 
 def program_nanoseconds(

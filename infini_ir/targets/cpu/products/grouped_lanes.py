@@ -284,7 +284,7 @@ class _Lanes:
         f, p = self.f, strip.product
         offsets, cells = strip.offsets, strip.cells
         fetches = self._memory_limits(len(offsets))
-        ahead = [] if fetches else self._ahead(strip)
+        ahead = None if fetches else self._ahead(strip)
 
         def level(depth: int, a: V, b: list[V]) -> None:
             if depth < len(p.counts) - 1:
@@ -303,8 +303,8 @@ class _Lanes:
                     group = f.udiv(number, integer(2))
                     if fetches:
                         self._fetch(b, group, 1)
-                    for lines in ahead:
-                        lines.fetch(self, group, 1)
+                    if ahead is not None:
+                        ahead.fetch(self, group, 1)
                     self._half(number, a, offsets, b, cells)
 
                 # Both halves in one turn would be added to each other first, by LLVM, for which
@@ -317,8 +317,8 @@ class _Lanes:
             def turn(k: V) -> None:
                 if fetches:
                     self._fetch(b, k, UNROLL)
-                for lines in ahead:
-                    lines.fetch(self, k, UNROLL)
+                if ahead is not None:
+                    ahead.fetch(self, k, UNROLL)
                 for u in range(UNROLL):
                     self._group(f.add(k, integer(u)), a, offsets, b, cells)
 
@@ -344,14 +344,14 @@ class _Lanes:
                 at = self.f.add(begin, integer(line * ROW))
                 self.f.prefetch(self.f.gep(pointer, at, "i8"), level=1)
 
-    def _ahead(self, strip: Strip) -> list[_Ahead]:
+    def _ahead(self, strip: Strip) -> _Ahead | None:
         """A strip's share, by rows, of what comes next: of the part of the panels behind the one
         that strips take turns at, or of the next panels."""
         p, f = strip.product, self.f
         total, rows = p.row_count, len(strip.offsets)
         whole = all(mask is None for mask in strip.masks)
         if not total or len(p.rows) > 1 or len(p.counts) > 1 or not whole:
-            return []
+            return None
         firsts = strip.panels[:: GROUPS // self.e.lanes]
         following = f.mul(p.b.panel_stride, integer(WORD * len(firsts)))
         part, groups, begin = p.part, p.counts[0], ZERO
@@ -362,7 +362,7 @@ class _Lanes:
         share = f.udiv(f.mul(strip.row, f.mul(groups, integer(ROW))), integer(total))
         offset = f.add(following, share)
         starts = [f.gep(panel, offset, "i8") for panel in firsts]
-        return [_Ahead(starts, begin, rows, total)]
+        return _Ahead(starts, begin, rows, total)
 
     def _group(
         self, k: V, a: V, offsets: list[V], right: list[V], cells: list[list[V]]
