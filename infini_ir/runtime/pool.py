@@ -31,7 +31,11 @@ worker is bound to, and for how many."""
 SHARES = 32
 """Workers that may take programs of each other's shares; where there are more, each does its own."""
 
-BARRIER_BYTES = 128 + 64 * SHARES
+GENERATION, LEFT, LINE = 64, 128, 64
+"""In a barrier's memory: where its generation is, where what is left of the first worker's share is, and
+how far from there the next worker's."""
+
+BARRIER_BYTES = LEFT + LINE * SHARES
 """Memory of a context's barrier, and for each worker a cache line that says what is left of its
 share."""
 

@@ -10,7 +10,7 @@ from xdsl.ir import Block, Operation, SSAValue
 from infini_ir.dialects import tile
 from infini_ir.dialects.tile import program
 from infini_ir.runtime.metadata import Check
-from infini_ir.runtime.pool import SHARES
+from infini_ir.runtime.pool import GENERATION, LEFT, LINE, SHARES
 from infini_ir.targets.cpu.kernel.emitter import ceil_divide
 from infini_ir.targets.cpu.kernel.sizes import Sizes
 from infini_ir.targets.cpu.llvm.writer import ZERO, Function, Module, V, integer
@@ -253,7 +253,7 @@ class ProgramEmitter:
         worker, barrier = V("%worker", "i64"), self._field(6, "ptr")
 
         def shares() -> None:
-            at = self.f.gep(barrier, integer(64), "i8")
+            at = self.f.gep(barrier, integer(GENERATION), "i8")
             text = f"load atomic i32, ptr {at.text} monotonic, align 4"
             generation = self.f.assign(text, "i32")
             wide = self.f.assign(f"zext {generation.typed} to i64", "i64")
@@ -263,7 +263,7 @@ class ProgramEmitter:
             def share(step: V) -> None:
                 turned = self.f.add(worker, step)
                 owner = self.f.assign(f"urem {turned.typed}, {self.workers.text}", "i64")
-                offset = self.f.add(integer(128), self.f.mul(owner, integer(64)))
+                offset = self.f.add(integer(LEFT), self.f.mul(owner, integer(LINE)))
                 self._take_all(self.f.gep(barrier, offset, "i8"), launch, total, owner, run)
 
             self.f.loop(self.workers, share, hint="shares")
