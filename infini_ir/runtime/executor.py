@@ -366,12 +366,13 @@ class Executor:
         pace, workers = binding.pace, binding.workers
         if workers > 1:
             workers = pace.choose(workers, monotonic())
-        pool = 0
-        if workers > 1:
-            shared = shared_pool()
-            ready = shared.prepare(workers, self.program.image, self.metadata.entries)
-            workers, pool = (workers, shared.address) if ready else (1, 0)
-        used = self._share(pool, context.address, self._main, workers, times)
+        shared = shared_pool() if workers > 1 else None
+        if shared and shared.prepare(workers, self.program.image, self.metadata.entries):
+            with shared.caller_apart():
+                used = self._share(shared.address, context.address, self._main, workers, times)
+        else:
+            workers = 1
+            used = self._share(0, context.address, self._main, workers, times)
         if binding.workers == 1:
             return EVERYTHING_AHEAD, 1
         begin, end = (ctypes.c_int64 * 2).from_address(times)

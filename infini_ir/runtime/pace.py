@@ -20,8 +20,11 @@ USUAL = 1.3
 CALM = 2
 """Undisturbed calls until the best is believed to be what a free machine does."""
 
-SOON = 4
-"""Calls alone until all threads are tried once more: what slowed them may have been short."""
+SOON = (1, 4)
+"""Calls alone after which all threads are tried once more: what slowed them may have been short."""
+
+WARY = 32
+"""Calls that ask after a disturbed one, as the caller is kept apart from the workers then."""
 
 TRIALS = 0.05
 """Share of the time that may be lost by trying the slower choice again."""
@@ -101,6 +104,8 @@ class Pace:
     """Later ones that were looked at and not disturbed."""
     disturbed: int = 0
     """How many of the latest of these, one after the other, were."""
+    wary: int = 0
+    """How many more calls ask, unless they are brief."""
     alone: int = 0
     """Calls with one thread since others seem to use the processors."""
     spent: float = 0.0
@@ -139,7 +144,7 @@ class Pace:
     def _alone(self, workers: int, now: float) -> int:
         """The same where one thread is quicker."""
         self.patience = 1
-        if self.alone == SOON or TRIALS * self.spent >= self.many - self.one:
+        if self.alone in SOON or TRIALS * self.spent >= self.many - self.one:
             self.spent, self.alone = 0.0, self.alone + 1
             self.preempted, self.looked = self.count_preemptions(), now
             return workers
@@ -168,6 +173,7 @@ class Pace:
         if disturbed is not None:
             self.disturbed = self.disturbed + 1 if disturbed else 0
             self.calm += not disturbed
+        self.wary = WARY if disturbed else max(0, self.wary - 1)
         if not disturbed and USUAL * self.best < seconds < BRIEF:
             self.longest = max(self.longest, min(seconds, SLOW * self.best))
         if self.disturbed < 2:
@@ -182,7 +188,7 @@ class Pace:
         one on a busy one until all have earned a trial."""
         if self.busy:
             return self._alone_ahead()
-        if self.calm < CALM:
+        if self.calm < CALM or (self.wary and self.best >= BRIEF):
             return NOTHING_AHEAD
         return Ahead(LOOK, max(USUAL * self.best, self.longest))
 
@@ -191,7 +197,7 @@ class Pace:
             return NOTHING_AHEAD
         left = (self.many - self.one) / TRIALS - self.spent
         calls = min(LOOK, int(left / self.one))
-        return Ahead(min(calls, SOON - self.alone) if self.alone < SOON else calls)
+        return Ahead(min([calls, *(soon - self.alone for soon in SOON if soon >= self.alone)]))
 
     def note_run(self, run: Run) -> None:
         """Take in calls that `ahead` let go by."""

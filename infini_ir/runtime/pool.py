@@ -13,7 +13,8 @@ import ctypes
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -66,9 +67,32 @@ class Pool:
             with self._growing:
                 if not self._grow(workers, image, entries):
                     return False
-        if self._pinned and _current_cpu() in self._pinned:
-            self._move_caller()
         return True
+
+    @contextmanager
+    def caller_apart(self) -> Iterator[None]:
+        """Keep the calling thread off the workers' processors.
+
+        Two spinning threads on one processor cost hundreds of microseconds a call, until the
+        system's balancer sees it; and a system that wakes a thread next to the one that wakes it
+        brings the caller there after each barrier at which it slept.
+        """
+        mask = self._leave_workers()
+        try:
+            yield
+        finally:
+            if mask:
+                _set_mask(mask)
+
+    def _leave_workers(self) -> set[int] | None:
+        """Take the workers' processors from the caller's mask; what that was, where it changed."""
+        if not self._pinned:
+            return None
+        mask = set(_cpus())
+        elsewhere = mask - self._pinned
+        if not elsewhere or elsewhere == mask or not _set_mask(elsewhere):
+            return None
+        return mask
 
     def stop(self, timeout: float = 1.0) -> None:
         """Tell the threads to return and wait for them; for the end of the process."""
@@ -114,23 +138,8 @@ class Pool:
 
     def _work(self, loop: Callable[[int, int], None], index: int) -> None:
         if os.environ.get("INFINI_PIN", "1") != "0" and index < len(self._cpus):
-            _pin(self._cpus[index])
+            _set_mask({self._cpus[index]})
         loop(self.address, index)
-
-    def _move_caller(self) -> None:
-        """Move the calling thread off the workers' processors, leaving its mask as it was.
-
-        Two spinning threads on one processor cost hundreds of microseconds a call, until
-        the system's balancer sees it.
-        """
-        try:
-            mask = os.sched_getaffinity(0)
-            elsewhere = mask - self._pinned
-            if elsewhere:
-                os.sched_setaffinity(0, elsewhere)
-                os.sched_setaffinity(0, mask)
-        except OSError:
-            return
 
 
 def _cpus() -> list[int]:
@@ -140,22 +149,15 @@ def _cpus() -> list[int]:
         return []
 
 
-def _pin(cpu: int) -> None:
-    """Bind the calling thread to one processor, if the system lets us."""
+def _set_mask(cpus: Iterable[int]) -> bool:
+    """Let the calling thread run on these processors alone, if the system lets us."""
     try:
-        os.sched_setaffinity(0, {cpu})
+        os.sched_setaffinity(0, cpus)
     except (AttributeError, OSError):
-        return
+        return False
+    return True
 
 
-def _find_current_cpu() -> Callable[[], int]:
-    try:
-        return ctypes.CDLL(None).sched_getcpu
-    except (AttributeError, OSError):
-        return lambda: -1
-
-
-_current_cpu = _find_current_cpu()
 _pool: Pool | None = None
 _creation = threading.Lock()
 

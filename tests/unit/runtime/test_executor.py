@@ -13,6 +13,7 @@ from native_programs import CLAIMS, build, good_in_a_child
 
 from infini_ir.runtime import artifact
 from infini_ir.runtime.executor import Executor, choose_threads
+from infini_ir.runtime.pool import shared_pool
 from infini_ir.runtime.program import Program
 from infini_ir.runtime.signature import TensorSpec
 from infini_ir.utils.errors import InputError, OptionError
@@ -102,6 +103,17 @@ def test_caller_keeps_its_affinity(add_program: Program):
     executor = Executor(add_program, 2)
     for _ in range(50):
         executor.run([np.zeros(8, np.float32)])
+    assert os.sched_getaffinity(0) == before
+
+
+def test_a_call_stays_off_the_workers_processors(add_program: Program):
+    Executor(add_program, 2).run([np.zeros(8, np.float32)])
+    pool, before = shared_pool(), os.sched_getaffinity(0)
+    if not pool._pinned or pool._pinned >= before:
+        pytest.skip("no worker is bound to a processor of its own here")
+    with pytest.raises(ZeroDivisionError), pool.caller_apart():
+        assert os.sched_getaffinity(0) == before - pool._pinned
+        raise ZeroDivisionError
     assert os.sched_getaffinity(0) == before
 
 

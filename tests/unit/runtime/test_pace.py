@@ -14,6 +14,7 @@ from infini_ir.runtime.pace import (
     SHORT_TRIAL,
     SOON,
     TRIALS,
+    WARY,
     Pace,
     Run,
     ShortPace,
@@ -98,7 +99,7 @@ def test_a_machine_that_becomes_busy_soon_uses_one_thread(asks: bool):
     machine = Machine(asks)
     machine.run(1.0, 1.8, 5)
     used = machine.run(20.0, 2.5, 1000, preempted=True)
-    assert used[:4] == [2, 2, 1, 1]
+    assert used[:6] == [2, 2, 1, 2, 1, 1]
     lost = used.count(2) * (20.0 - 2.5)
     assert 0 < lost < 2 * TRIALS * 1000 * 2.5 + 3 * 20.0
 
@@ -138,7 +139,20 @@ def test_a_short_disturbance_costs_a_few_calls_alone(asks: bool):
     machine.run(1.0, 1.8, 5)
     machine.run(30.0, 1.8, 2, preempted=True)
     used = machine.run(1.0, 1.8, 100)
-    assert used == [1] * SOON + [2] * (100 - SOON)
+    assert used == [1] * SOON[0] + [2] * (100 - SOON[0])
+
+
+def test_calls_after_a_disturbance_ask_unless_they_are_brief():
+    for seconds, wary in (2e-3, True), (0.2e-3, False):
+        machine = Machine(asks=False)
+        machine.run(seconds, 1.8 * seconds, 5)
+        machine.run(3 * seconds, 1.8 * seconds, 1, preempted=True)
+        machine.caller.asked = 0
+        machine.run(seconds, 1.8 * seconds, WARY)
+        assert (machine.caller.asked == WARY) == wary
+        machine.caller.asked = 0
+        machine.run(seconds, 1.8 * seconds, WARY)
+        assert machine.caller.asked <= 1
 
 
 def test_when_the_machine_is_free_again_all_threads_come_back(asks: bool):
@@ -256,7 +270,7 @@ def test_a_busy_machine_is_asked_about_only_for_trials(asks: bool):
     lost = used.count(2) * 17.5e-3
     assert used[-1000:].count(2) > 0
     assert lost <= TRIALS * (lost + 5000 * 2.5e-3) + 4 * 20e-3
-    assert asks or machine.caller.asked < 5 + SOON + 4 * used.count(2)
+    assert asks or machine.caller.asked < 5 + SOON[-1] + 4 * used.count(2)
 
 
 def test_a_machine_that_became_slower_is_soon_asked_no_more_about():

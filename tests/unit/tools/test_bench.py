@@ -62,6 +62,9 @@ class Clock:
     def __init__(self) -> None:
         self.now = 0.0
         self.events: list[str] = []
+        self.used = 0.0
+        self.spinning = 0
+        """Pauses in which a thread still spins."""
 
     def call(self, name: str, seconds: float):
         def run() -> None:
@@ -74,8 +77,18 @@ class Clock:
 def turns(clock: Clock, rounds: int, **more) -> Turns:
     def sleep(seconds: float) -> None:
         clock.events.append("pause")
+        if clock.spinning > 0:
+            clock.spinning -= 1
+            clock.used += seconds
 
-    return Turns(rounds, clock=lambda: clock.now, sleep=sleep, most_repeats=2, **more)
+    return Turns(
+        rounds,
+        clock=lambda: clock.now,
+        sleep=sleep,
+        processor_time=lambda: clock.used,
+        most_repeats=2,
+        **more,
+    )
 
 
 def test_every_turn_is_a_pause_a_call_and_calls_that_count():
@@ -83,9 +96,18 @@ def test_every_turn_is_a_pause_a_call_and_calls_that_count():
     calls = {"a": clock.call("a", 1.0), "b": clock.call("b", 3.0)}
     samples = turns(clock, 2).measure(calls)
     assert samples == {"a": [1.0, 1.0], "b": [3.0, 3.0]}
-    counting = ["a", "a", "b", "b"]  # how often a turn repeats them
+    counting = ["pause", "a", "a", "a", "pause", "b", "b", "b"]  # how often a turn repeats them
     a, b = ["pause", "a", "a", "a"], ["pause", "b", "b", "b"]
     assert clock.events == [*counting, *a, *b, *b, *a]
+
+
+def test_a_turn_waits_until_threads_that_spin_have_stopped():
+    clock = Clock()
+    clock.spinning = 2
+    assert turns(clock, 1).measure({"a": clock.call("a", 1.0)}) == {"a": [1.0]}
+    assert clock.events == [*["pause"] * 3, "a", "a", "a", "pause", "a", "a", "a"]
+    clock.spinning = 10**9
+    assert turns(clock, 1).measure({"a": clock.call("a", 1.0)}) == {"a": [1.0]}
 
 
 def test_time_runs_out_after_three_rounds():
