@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
+import onnx.parser
 import onnxruntime
 import pytest
 from small_models import MODELS, SmallModel
@@ -52,6 +54,40 @@ def test_programs_taken_from_others_do_not_change_a_bit(
             for _ in range(10):
                 for one, other in zip(outputs_of(program(*inputs)), alone, strict=True):
                     assert one.tobytes() == other.tobytes(), threads
+
+
+OPEN_ROWS = """
+<ir_version: 10, opset_import: ["" : 20]>
+open_rows (float[N, 96] x) => (float[N, 80] y)
+<float[96, 320] first, float[320, 80] second>
+{
+    wide = MatMul(x, first)
+    bent = Tanh(wide)
+    narrow = MatMul(bent, second)
+    y = Softmax(narrow)
+}
+"""
+
+
+@pytest.mark.parametrize("least", [0, cost.CLAIMED_NANOSECONDS])
+def test_programs_of_sizes_known_while_running_are_taken_from_others(
+    least: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(cost, "CLAIMED_NANOSECONDS", least)
+    random = np.random.default_rng(0)
+    model = onnx.parser.parse_model(OPEN_ROWS)
+    for name, shape in (("first", (96, 320)), ("second", (320, 80))):
+        values = random.standard_normal(shape, np.float32)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(values, name))
+    with all_threads(5):
+        alone = infini_ir.compile(model, threads=1)
+        for threads in (2, 3, 5):
+            program = infini_ir.compile(model, threads=threads)
+            for rows in (0, 1, 2, 15, 113, 640):
+                x = random.standard_normal((rows, 96), np.float32)
+                wanted = outputs_of(alone(x))[0]
+                for _ in range(5):
+                    assert outputs_of(program(x))[0].tobytes() == wanted.tobytes(), threads
 
 
 def outputs_of(result: object) -> list[np.ndarray]:

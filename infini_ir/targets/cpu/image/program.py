@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from xdsl.ir import Block, Operation, SSAValue
@@ -14,6 +14,7 @@ from infini_ir.runtime.pool import GENERATION, LEFT, LINE, SHARES
 from infini_ir.targets.cpu.kernel.emitter import ceil_divide
 from infini_ir.targets.cpu.kernel.sizes import Sizes
 from infini_ir.targets.cpu.llvm.writer import ZERO, Function, Module, V, integer
+from infini_ir.targets.cpu.plans import cost
 from infini_ir.targets.cpu.plans.plan import Plan
 from infini_ir.targets.cpu.timing.stamps import Stamps
 from infini_ir.targets.programs import defined_symbols, known_outputs
@@ -48,8 +49,8 @@ class ProgramEmitter:
     kernels: Mapping[str, tile.KernelOp]
     kernel_scratch: Mapping[str, Dim]
     """Scratch bytes that each worker uses in a kernel, by the kernel's name."""
-    claimed: Collection[str] = ()
-    """Kernels whose programs are taken one by one, as each is long."""
+    claimed: Mapping[str, Dim] = field(default_factory=dict[str, Dim])
+    """Nanoseconds of the kernels whose programs are taken one by one where each is long."""
     stamps: Stamps | None = None
     """Asks for a program that times its launches."""
     checks: list[Check] = field(default_factory=list)
@@ -230,24 +231,27 @@ class ProgramEmitter:
             if total.number != 0:
                 self.f.when(self._is_first(), lambda: call(ZERO, total), "serial")
             return
-        if self._is_claimed(op, total):
-            self._timed(op, lambda: self._take_in_turn(total, run))
+        if self._may_claim(op, total):
+            time = self.claimed[kernel.sym_name.data]
+            self._timed(op, lambda: self._take_in_turn(total, time, run))
             return
         begin, end = self._share(total, V("%worker", "i64"))
         self.f.when(self.f.compare("slt", begin, end), lambda: call(begin, end), "share")
 
-    def _is_claimed(self, op: program.LaunchOp, total: V) -> bool:
-        """Whether workers take the programs of a launch one by one: those of others, too, once
-        their own are done, as processors may be of unequal speed and busy with other things."""
+    def _may_claim(self, op: program.LaunchOp, total: V) -> bool:
+        """Whether workers take the programs of a launch one by one, unless sizes that are not known
+        yet speak against it: those of others, too, once their own are done, as processors may be of
+        unequal speed and busy with other things."""
+        time = self.claimed.get(op.kernel.string_value())
         return (
-            op.kernel.string_value() in self.claimed
-            and total.number is not None
-            and MOST_STATIC < int(total.number) < MOST_PROGRAMS
+            time is not None
+            and time.symbols() <= set(self.symbols)
+            and (total.number is None or MOST_STATIC < int(total.number) < MOST_PROGRAMS)
             and self.since_barrier is not None
             and self.since_barrier < MOST_LAUNCHES
         )
 
-    def _take_in_turn(self, total: V, run: Callable[[V, V], None]) -> None:
+    def _take_in_turn(self, total: V, time: Dim, run: Callable[[V, V], None]) -> None:
         """Programs of the worker's own share, then of the next worker's."""
         number, self.since_barrier = self.since_barrier or 0, (self.since_barrier or 0) + 1
         worker, barrier = V("%worker", "i64"), self._field(6, "ptr")
@@ -268,12 +272,25 @@ class ProgramEmitter:
 
             self.f.loop(self.workers, share, hint="shares")
 
-        many = self.f.compare("sgt", self.workers, integer(1))
-        few = self.f.compare("sle", self.workers, integer(SHARES))
-        claimed = self.f.assign(f"and i1 {many.text}, {few.text}", "i1")
+        claimed = self._is_claimed(total, time)
         own = self.f.assign(f"xor i1 {claimed.text}, true", "i1")
         self.f.when(claimed, shares, "claims")
         self.f.when(own, lambda: run(*self._share(total, worker)), "share", likely=False)
+
+    def _is_claimed(self, total: V, time: Dim) -> V:
+        """Whether there are others to share with, and, where sizes become known only now, enough
+        programs, each long enough."""
+        holds = [("sgt", self.workers, integer(1)), ("sle", self.workers, integer(SHARES))]
+        if total.number is None:
+            holds.append(("sgt", total, integer(MOST_STATIC)))
+            holds.append(("slt", total, integer(MOST_PROGRAMS)))
+        if total.number is None or time.value is None:
+            least = self.f.mul(total, integer(cost.CLAIMED_NANOSECONDS))
+            holds.append(("sge", self.sizes.of(time), least))
+        first, *others = [self.f.compare(*condition) for condition in holds]
+        for other in others:
+            first = self.f.assign(f"and i1 {first.text}, {other.text}", "i1")
+        return first
 
     def _take_all(
         self, word: V, launch: V, total: V, owner: V, run: Callable[[V, V], None]

@@ -145,15 +145,19 @@ def kernel_nanoseconds(kernel: tile.KernelOp, features: CpuFeatures) -> float:
 
 def claimed_kernels(
     kernels: Mapping[str, tile.KernelOp], features: CpuFeatures
-) -> frozenset[str]:
-    """Those whose programs are long enough to be taken one by one."""
-    return frozenset(
-        name
+) -> dict[str, Dim]:
+    """Nanoseconds of those whose programs are, or may be, where sizes are known only while running,
+    long enough to be taken one by one: `CLAIMED_NANOSECONDS` each."""
+    times = {
+        name: kernel_work(kernel, features).nanoseconds for name, kernel in kernels.items()
+    }
+    return {
+        name: times[name]
         for name, kernel in kernels.items()
-        if (count := _programs(kernel).value)
-        and (time := kernel_work(kernel, features).nanoseconds.value) is not None
-        and time >= count * CLAIMED_NANOSECONDS
-    )
+        if (count := _programs(kernel).value) is None
+        or (time := times[name].value) is None
+        or 0 < count * CLAIMED_NANOSECONDS <= time
+    }
 
 
 def _programs(kernel: tile.KernelOp) -> Dim:
