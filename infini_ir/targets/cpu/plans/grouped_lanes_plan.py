@@ -175,11 +175,14 @@ def _part(shape: _Shape, group: int, features: CpuFeatures) -> int:
 
 
 def _column_block(shape: _Shape, pieces: int) -> int:
-    """Columns of a program: whole panels, and alike where their number has such divisors."""
-    width = GROUPS * shape.panels
-    number = -(-shape.column_count // width)
-    divisors = [q for q in range(1, min(number, 2 * pieces) + 1) if number % q == 0] or [1]
-    best = min(divisors, key=lambda q: max(q, pieces) / min(q, pieces))
-    if 2 * best < pieces:
-        best = min(number, pieces)
-    return width * max(1, -(-number // best))
+    """Columns of a program: whole panels, in about so many programs, of which two workers have
+    about as much."""
+    number = max(1, -(-shape.column_count // (GROUPS * shape.panels)))
+
+    def cost(block: int) -> float:
+        programs = -(-number // block)
+        longer_share = min(number, -(-programs // 2) * block)
+        return max(programs, pieces) / min(programs, pieces) * longer_share
+
+    blocks = {-(-number // count) for count in range(1, min(number, 2 * pieces) + 1)}
+    return GROUPS * shape.panels * min(sorted(blocks, reverse=True), key=cost)

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from infini_ir.targets.cpu.products.register_tile import FEW_ROWS
 
-BLOCK_STRIPS = 8
-"""Strips of a block whose rows are of a symbolic number."""
+BLOCK_STRIPS = 10
+"""Strips of a block whose rows are of a symbolic number: 128 rows, which many have, are one block."""
 
 LINE_STRIPS = 4
 """The same of a block in a line of a symbolic width."""
