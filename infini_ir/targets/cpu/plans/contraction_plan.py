@@ -19,7 +19,7 @@ from infini_ir.targets.cpu.plans.product_sizes import (
     named,
     product_sizes,
 )
-from infini_ir.targets.cpu.plans.row_blocks import covered, even_strip, row_blocks
+from infini_ir.targets.cpu.plans.row_blocks import covered, even_strip, few_strips, row_blocks
 from infini_ir.targets.cpu.products import computed_factor, contraction, sliced_factor
 from infini_ir.targets.cpu.products.partial_sums import LONGEST
 from infini_ir.utils.dtypes import item_size
@@ -39,9 +39,6 @@ STREAMED_BLOCKS = 8
 
 FEW_STRIPS = 3
 """Strips of rows that are too few to share the fetching of panels from memory."""
-
-MOST_STRIPS = 5
-"""Strips of rows that take turns at the parts of a panel, at most."""
 
 PART_UNIT = 16
 """Parts of a contracted axis are multiples of this: a cache line of the left operand."""
@@ -163,16 +160,9 @@ def _streamed(shape: Shape, cache: int) -> tuple[dict[str, int], tuple[int, int]
 def _by_panels(shape: Shape, strip: tuple[int, int], features: CpuFeatures) -> bool:
     """Whether strips take turns at the parts of a panel: where they are too few to fetch the
     next panel while they multiply, memory and arithmetic would take turns. So would they for
-    one strip that leaves no registers for other panels, as one stream from memory is slow. All
-    rows must stay in the second cache."""
-    rows = shape.row_count
-    return (
-        len(shape.rows) == 1
-        and shape.rows[0] is not None
-        and rows <= MOST_STRIPS * strip[1]
-        and rows * shape.depth * shape.item <= features.l2_bytes // 2
-        and _most_panels(shape, strip[1], features) == 1
-    )
+    one strip that leaves no registers for other panels, as one stream from memory is slow."""
+    few = few_strips(shape.rows, strip, shape.depth * shape.item, features)
+    return few and _most_panels(shape, strip[1], features) == 1
 
 
 def _most_panels(shape: Shape, rows: int, features: CpuFeatures) -> int:

@@ -20,7 +20,7 @@ from infini_ir.targets.cpu.plans.product_sizes import (
     named,
     product_sizes,
 )
-from infini_ir.targets.cpu.plans.row_blocks import covered, row_blocks
+from infini_ir.targets.cpu.plans.row_blocks import covered, few_strips, row_blocks
 from infini_ir.targets.cpu.products import contraction, grouped
 from infini_ir.targets.cpu.products.grouped_lanes import HALVES, WORD, instruction_for
 from infini_ir.utils.dtypes import item_size
@@ -28,9 +28,6 @@ from infini_ir.utils.symbolic import product
 
 COPIED_COLUMNS = 192
 """Columns of a program at least where it copies its rows first."""
-
-MOST_STRIPS = 5
-"""Strips of rows that take turns at the parts of panels, at most."""
 
 MOST_PANELS = 4
 """Panels at once where rows are few."""
@@ -113,7 +110,7 @@ def plan_lanes(
         order = columns_first(kernel, nest)
         reason = f"right operand of {weights} bytes is read once, columns are shared"
         part = _part(shape, group, features)
-        if weights > cache and part < depth and _few_strips(shape, nest, strip, features):
+        if weights > cache and part < depth and _by_parts(shape, nest, strip, features):
             depth = part
             reason += f"; strips take turns at {depth} of k, which stay in L1"
     panels = shape.panels
@@ -152,18 +149,13 @@ def _in_place(nest: contraction.Nest, group: int, instruction: str) -> bool:
     return whole and beside and instruction not in HALVES
 
 
-def _few_strips(
+def _by_parts(
     shape: _Shape, nest: contraction.Nest, strip: tuple[int, int], features: CpuFeatures
 ) -> bool:
     """Whether strips are too few to hide that each reads whole panels, of which the first cache
     holds no more than a part: then they take turns at the parts."""
-    rows = shape.row_count
-    return (
-        len(nest.loops) == len(shape.rows) == 1
-        and shape.rows[0] is not None
-        and strip[1] < rows <= MOST_STRIPS * strip[1]
-        and rows * shape.depth_bytes <= features.l2_bytes // 2
-    )
+    few = few_strips(shape.rows, strip, shape.depth_bytes, features)
+    return few and len(nest.loops) == 1 and strip[1] < shape.row_count
 
 
 def _part(shape: _Shape, group: int, features: CpuFeatures) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from infini_ir.targets.cpu.features import CpuFeatures
 from infini_ir.targets.cpu.products.register_tile import FEW_ROWS
 
 BLOCK_STRIPS = 10
@@ -11,6 +12,9 @@ BLOCK_STRIPS = 10
 
 LINE_STRIPS = 4
 """The same of a block in a line of a symbolic width."""
+
+MOST_STRIPS = 5
+"""Strips of rows that take turns at the parts of a panel, at most."""
 
 LINES = 4
 """Lines of a block of which there is a symbolic number."""
@@ -32,6 +36,19 @@ def row_blocks(
         return {"BH": 1, "BW": LINE_STRIPS * limit}, (1, limit)
     block = LINES if height is None else divide(height, pieces, 1)
     return {"BH": block, "BW": max(1, width)}, flat_strip(block, width, limit)
+
+
+def few_strips(
+    rows: Sequence[int | None], strip: tuple[int, int], row_bytes: int, features: CpuFeatures
+) -> bool:
+    """Whether strips along one row axis are few enough to take turns at the parts of a panel, with
+    all rows of the left operand in the second cache meanwhile."""
+    size = rows[0] if len(rows) == 1 else None
+    return (
+        size is not None
+        and size <= MOST_STRIPS * strip[1]
+        and size * row_bytes <= features.l2_bytes // 2
+    )
 
 
 def covered(parameters: Mapping[str, int], row_count: int) -> int:
