@@ -94,6 +94,7 @@ PASSES = {
             "tile-narrow-doubles": "passes.tile.narrow_doubles:NarrowDoublesPass",
             "tile-plan-memory": "passes.tile.plan_memory:PlanMemoryPass",
             "tile-block-rows": "passes.tile.block_rows:BlockRowsPass",
+            "tile-share-kernels": "passes.tile.share_kernels:ShareKernelsPass",
             "tile-split-axis": "passes.tile.split_axis:SplitAxisPass",
             "tile-split-reduction": "passes.tile.split_reduction:SplitReductionPass",
             "tile-split-k": "passes.tile.split_k:SplitKPass",

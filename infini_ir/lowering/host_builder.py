@@ -32,13 +32,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from io import StringIO
 from typing import Any, TypeVar
 
 import numpy as np
 from xdsl.dialects.builtin import FileLineColLoc, NameLoc, StringAttr, UnitAttr
 from xdsl.ir import Block, Operation, SSAValue
-from xdsl.printer import Printer
 
 from infini_ir.dialects import graph, tile
 from infini_ir.dialects.context import CompilerContext
@@ -423,7 +421,7 @@ class HostBuilder:
         if kernel in self._added:
             return self._added[kernel]
         # Text tells equal kernels; those with a key differ already if their keys do.
-        text = None if kernel in self._is_keyed else _text_of(kernel.op)
+        text = None if kernel in self._is_keyed else kernel.op.anonymous_text()
         name = None if text is None else self._by_text.get(text)
         if name is None:
             name = self._unique_name(kernel.op.sym_name.data)
@@ -472,13 +470,3 @@ class HostBuilder:
         self.emit(program.BindOp(self.view(scalar), name, facts))
         self.declare(name)
         return Dim.symbol(name)
-
-
-def _text_of(kernel: tile.KernelOp) -> str:
-    """The text of a kernel but for its name and what it was made from."""
-    name, origin = kernel.sym_name, kernel.origin
-    kernel.sym_name, kernel.origin = StringAttr("k"), None
-    out = StringIO()
-    Printer(stream=out).print_op(kernel)
-    kernel.sym_name, kernel.origin = name, origin
-    return out.getvalue()

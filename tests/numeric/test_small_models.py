@@ -56,6 +56,32 @@ def test_programs_taken_from_others_do_not_change_a_bit(
                     assert one.tobytes() == other.tobytes(), threads
 
 
+ALIKE = """
+<ir_version: 10, opset_import: ["" : 20]>
+alike (float[40] x, uint8[40] n) => (float[40] a, float[40] b, float[40] c, uint8[40] d, uint8[40] e)
+<float zero = {0.0}, float negative = {-0.0}, float one = {1.0}, uint8 small = {3}, uint8 large = {200}>
+{
+    a = Min(x, zero)
+    b = Min(x, negative)
+    c = Min(x, one)
+    d = Min(n, small)
+    e = Min(n, large)
+}
+"""
+
+
+def test_kernels_that_share_code_keep_their_own_constants():
+    """Zeros of two signs, and bytes that are negative where they are read as signed."""
+    x = np.resize(np.array([1.5, 0.5, -2.0, np.nan, np.inf], np.float32), 40)
+    n = np.resize(np.array([0, 3, 100, 200, 255], np.uint8), 40)
+    given = outputs_of(infini_ir.compile(onnx.parser.parse_model(ALIKE))(x, n))
+    wanted = [*(np.minimum(x, np.float32(limit)) for limit in (0.0, -0.0, 1.0))]
+    wanted += [np.minimum(n, 3), np.minimum(n, 200)]
+    for one, other in zip(given, wanted, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert not np.signbit(given[0][0]) and np.signbit(given[1][0])
+
+
 OPEN_ROWS = """
 <ir_version: 10, opset_import: ["" : 20]>
 open_rows (float[N, 96] x) => (float[N, 80] y)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from io import StringIO
 
 from xdsl.dialects.builtin import DictionaryAttr, IndexType, StringAttr, SymbolNameConstraint
 from xdsl.ir import Block, BlockArgument, Region, SSAValue
@@ -80,6 +81,15 @@ class KernelOp(IRDLOperation):
     @property
     def grid_rank(self) -> int:
         return len(self.bounds.data)
+
+    def anonymous_text(self) -> str:
+        """The text of a kernel but for its name and what it was made from."""
+        name, origin = self.sym_name, self.origin
+        self.sym_name, self.origin = StringAttr("k"), None
+        out = StringIO()
+        Printer(stream=out).print_op(self)
+        self.sym_name, self.origin = name, origin
+        return out.getvalue()
 
     def written(self) -> frozenset[int]:
         """Positions of the views that the kernel writes."""

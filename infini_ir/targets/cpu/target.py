@@ -19,6 +19,7 @@ from infini_ir.passes.tile.expand_math import ExpandMathPass
 from infini_ir.passes.tile.insert_barriers import InsertBarriersPass
 from infini_ir.passes.tile.plan_memory import PlanMemoryPass
 from infini_ir.passes.tile.reciprocal_sums import ReciprocalSumsPass
+from infini_ir.passes.tile.share_kernels import ShareKernelsPass
 from infini_ir.passes.tile.split_axis import SplitAxisPass
 from infini_ir.passes.tile.split_reduction import SplitReductionPass
 from infini_ir.runtime.metadata import Check, Metadata, weight_table
@@ -120,7 +121,8 @@ class CpuTarget:
 
     def passes(self, *, measured: bool = True) -> tuple[ModulePass, ...]:
         """The tile passes that legalise a program, in order: long reductions are shared out,
-        and columns reduced some rows at a time; then plans (they fix the panel widths), by
+        and columns reduced some rows at a time; kernels that differ in constants alone become one;
+        then plans (they fix the panel widths), by
         rule and, with `measured`, those that tuning has found to be faster; the
         layouts that follow from them, memory when all buffers are there, barriers last, since
         shared memory decides them."""
@@ -131,6 +133,7 @@ class CpuTarget:
             SplitAxisPass(limit=1 << 62, symbolic=False, beside=COLUMN_ROWS),
             CpuNormalFactorsPass(),
             CpuRoundFactorsPass(self.architecture),
+            ShareKernelsPass(),
             *(self._tuning() if measured else ()),
             CpuPlanPass(self.architecture),
             *(self._measured() if measured else ()),
