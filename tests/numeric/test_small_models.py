@@ -12,6 +12,7 @@ from tile_programs import all_threads
 
 import infini_ir
 from infini_ir.targets.cpu.image import program as host_program
+from infini_ir.targets.cpu.llvm.writer import V
 from infini_ir.targets.cpu.plans import cost
 
 
@@ -48,9 +49,9 @@ def test_programs_taken_from_others_do_not_change_a_bit(
     monkeypatch.setattr(host_program, "MOST_STATIC", 1)
     model, inputs = case.model(), case.inputs()
     with all_threads(5):
-        alone = outputs_of(infini_ir.compile(model, threads=1)(*inputs))
+        alone = outputs_of(infini_ir.compile(model, threads=1, cache=False)(*inputs))
         for threads in (2, 3, 5):
-            program = infini_ir.compile(model, threads=threads)
+            program = infini_ir.compile(model, threads=threads, cache=False)
             for _ in range(10):
                 for one, other in zip(outputs_of(program(*inputs)), alone, strict=True):
                     assert one.tobytes() == other.tobytes(), threads
@@ -82,9 +83,9 @@ def test_kernels_that_share_code_keep_their_own_constants():
     assert not np.signbit(given[0][0]) and np.signbit(given[1][0])
 
 
-OPEN_ROWS = """
+ROWS = """
 <ir_version: 10, opset_import: ["" : 20]>
-open_rows (float[N, 96] x) => (float[N, 80] y)
+rows (float[N, 96] x) => (float[N, 80] y)
 <float[96, 320] first, float[320, 80] second>
 {
     wide = MatMul(x, first)
@@ -96,24 +97,42 @@ open_rows (float[N, 96] x) => (float[N, 80] y)
 
 
 @pytest.mark.parametrize("least", [0, cost.CLAIMED_NANOSECONDS])
-def test_programs_of_sizes_known_while_running_are_taken_from_others(
-    least: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("size", ["N", "113"])
+def test_programs_of_known_and_open_sizes_are_taken_from_others(
+    size: str, least: int, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(cost, "CLAIMED_NANOSECONDS", least)
+    totals = watch_claims(monkeypatch)
     random = np.random.default_rng(0)
-    model = onnx.parser.parse_model(OPEN_ROWS)
+    model = onnx.parser.parse_model(ROWS.replace("N", size))
     for name, shape in (("first", (96, 320)), ("second", (320, 80))):
         values = random.standard_normal(shape, np.float32)
         model.graph.initializer.append(onnx.numpy_helper.from_array(values, name))
     with all_threads(5):
-        alone = infini_ir.compile(model, threads=1)
+        alone = infini_ir.compile(model, threads=1, cache=False)
         for threads in (2, 3, 5):
-            program = infini_ir.compile(model, threads=threads)
-            for rows in (0, 1, 2, 15, 113, 640):
+            program = infini_ir.compile(model, threads=threads, cache=False)
+            for rows in (0, 1, 2, 15, 113, 640) if size == "N" else (113,):
                 x = random.standard_normal((rows, 96), np.float32)
                 wanted = outputs_of(alone(x))[0]
                 for _ in range(5):
                     assert outputs_of(program(x))[0].tobytes() == wanted.tobytes(), threads
+    if size == "N" or least == 0:
+        assert totals
+    assert all((total is None) == (size == "N") for total in totals)
+
+
+def watch_claims(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Numbers of programs of the launches that are compiled to be taken one by one; None: open."""
+    totals: list[object] = []
+    emit = host_program.ProgramEmitter._take_in_turn
+
+    def watch(emitter: host_program.ProgramEmitter, total: V, *others: object) -> None:
+        totals.append(total.number)
+        emit(emitter, total, *others)
+
+    monkeypatch.setattr(host_program.ProgramEmitter, "_take_in_turn", watch)
+    return totals
 
 
 def outputs_of(result: object) -> list[np.ndarray]:

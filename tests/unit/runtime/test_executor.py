@@ -30,13 +30,17 @@ def test_results_do_not_depend_on_threads(add_program: Program, threads: int):
         np.testing.assert_array_equal(y, x + 1)
 
 
+def counting_program() -> Program:
+    """`CLAIMS`, so long that calls use all threads."""
+    inputs, outputs = (TensorSpec.of("x", "f32", "N"),), (TensorSpec.of("y", "i32", "N"),)
+    work = Dim.of(10**9)
+    return build(CLAIMS, inputs=inputs, outputs=outputs, symbols=("N",), work=work)
+
+
 @pytest.mark.parametrize("threads", [2, 3, 5])
 def test_each_program_of_a_share_is_taken_once(threads: int):
     """By whoever comes first, however far apart workers are in launches without a barrier."""
-    inputs, outputs = (TensorSpec.of("x", "f32", "N"),), (TensorSpec.of("y", "i32", "N"),)
-    long = Dim.of(10**9)
-    program = build(CLAIMS, inputs=inputs, outputs=outputs, symbols=("N",), work=long)
-    executor = Executor(program, threads)
+    executor = Executor(counting_program(), threads)
     executor._workers = threads
     for n in (1, 4, 97, 5, 1000):
         for _ in range(4):
@@ -106,13 +110,22 @@ def test_caller_keeps_its_affinity(add_program: Program):
     assert os.sched_getaffinity(0) == before
 
 
-def test_a_call_stays_off_the_workers_processors(add_program: Program):
-    Executor(add_program, 2).run([np.zeros(8, np.float32)])
-    pool, before = shared_pool(), os.sched_getaffinity(0)
-    if not pool._pinned or pool._pinned >= before:
+def test_a_call_stays_off_the_workers_processors(monkeypatch: pytest.MonkeyPatch):
+    executor, x = Executor(counting_program(), 2), np.zeros(8, np.float32)
+    executor.run([x])
+    pinned, before = shared_pool()._pinned, os.sched_getaffinity(0)
+    if not pinned or pinned >= before:
         pytest.skip("no worker is bound to a processor of its own here")
-    with pytest.raises(ZeroDivisionError), pool.caller_apart():
-        assert os.sched_getaffinity(0) == before - pool._pinned
+    share, masks = executor._share, list[set[int]]()
+
+    def watch(*arguments: int) -> int:
+        masks.append(os.sched_getaffinity(0))
+        return share(*arguments)
+
+    monkeypatch.setattr(executor, "_share", watch)
+    executor.run([x])
+    assert masks == [before - pinned] and os.sched_getaffinity(0) == before
+    with pytest.raises(ZeroDivisionError), shared_pool().caller_apart():
         raise ZeroDivisionError
     assert os.sched_getaffinity(0) == before
 

@@ -156,7 +156,7 @@ def claimed_kernels(
         for name, kernel in kernels.items()
         if (count := _programs(kernel).value) is None
         or (time := times[name].value) is None
-        or 0 < count * CLAIMED_NANOSECONDS <= time
+        or (count > 0 and count * CLAIMED_NANOSECONDS <= time)
     }
 
 
